@@ -1,0 +1,1 @@
+"""Base config model, YAML and --set overrides, and the command line generated from them."""

@@ -1,0 +1,1 @@
+"""Live and offline demonstration of a hand model."""

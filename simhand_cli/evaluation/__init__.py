@@ -1,0 +1,1 @@
+"""Alignments and metrics of 3D hand pose."""

@@ -1,0 +1,1 @@
+"""The hand skeleton, crop geometry, and the detector and keypoint adapters."""

@@ -1,0 +1,1 @@
+"""Similar hands from other videos: pose embedding, index, search, pairs."""

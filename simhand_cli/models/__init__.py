@@ -1,0 +1,1 @@
+"""Encoders, projection head and DetNet."""

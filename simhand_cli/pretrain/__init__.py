@@ -1,0 +1,1 @@
+"""Contrastive pre-training: methods, losses, loader, loop."""

@@ -1,0 +1,1 @@
+"""Contact sheets, plots and self-contained HTML pages."""

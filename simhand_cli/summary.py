@@ -1,0 +1,57 @@
+"""What every command returns: what was done, what was dropped and why, and where the results lie."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A group of items left out.
+
+    Attributes:
+        what: the items, plural ("frames", "crops", a file name).
+        count: how many.
+        why: the reason, in a few words.
+        change: the flag or action that would change it; empty if nothing would.
+    """
+
+    what: str
+    count: int
+    why: str
+    change: str = ""
+
+
+@dataclass
+class Summary:
+    """The result of one command, printed as a short table or, with ``--json``, as one document.
+
+    Attributes:
+        command: the command's name.
+        facts: counts and figures in the order they are to be shown; units in the keys.
+        dropped: what was left out and why.
+        outputs: name -> path of what was written.
+        problems: number of input items skipped because they are broken; > 0 means exit code 5.
+        data: further machine-readable results, only shown with ``--json``.
+        hint: one line saying what to do next.
+    """
+
+    command: str
+    facts: dict[str, int | float | str] = field(default_factory=dict)
+    dropped: list[Dropped] = field(default_factory=list)
+    outputs: dict[str, Path] = field(default_factory=dict)
+    problems: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
+    hint: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary as plain JSON-serialisable values."""
+        return {
+            "command": self.command,
+            "facts": self.facts,
+            "dropped": [vars(d) for d in self.dropped],
+            "outputs": {name: str(path) for name, path in self.outputs.items()},
+            "problems": self.problems,
+            "hint": self.hint,
+            **({"data": self.data} if self.data else {}),
+        }

@@ -1,0 +1,1 @@
+"""Probing videos and reading frames by timestamp."""

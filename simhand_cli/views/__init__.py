@@ -1,0 +1,1 @@
+"""The augmentation T of images and keypoints, and its inverse in feature space."""

@@ -1,0 +1,61 @@
+"""Atomic writes: a temporary name beside the target, fsync, rename, fsync of the folder."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PART_SUFFIX = ".part"
+
+
+@contextmanager
+def atomic_path(final: Path) -> Iterator[Path]:
+    """Yield a temporary path to write; on success it is fsynced and renamed to ``final``.
+
+    On an exception the temporary file is removed and ``final`` is untouched. A leftover of a killed process is
+    overwritten by the next attempt, since the temporary name is fixed: one writer per artefact is the caller's duty
+    (the workspace lock, or one shard per video).
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    part = final.with_name(final.name + PART_SUFFIX)
+    try:
+        yield part
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _fsync(part)
+    os.replace(part, final)
+    _fsync(final.parent)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file atomically."""
+    with atomic_path(path) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a whole UTF-8 text file atomically."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON document atomically, indented, non-finite numbers refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, default=str) + "\n")
+
+
+def sha256_file(path: Path) -> str:
+    """The sha256 of a file's content, hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
