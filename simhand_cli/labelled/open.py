@@ -1,0 +1,66 @@
+"""Recognise a labelled set by its layout and open it with the right reader."""
+
+from pathlib import Path
+
+from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.sample import LabelledSet
+
+#: Layout name -> files (any of them) that identify it.
+LAYOUTS: dict[str, tuple[str, ...]] = {
+    "synth": ("dataset.json",),
+    "freihand": ("training_K.json", "evaluation_K.json"),
+    "hand_graph_cnn": ("labels.npz",),
+}
+
+
+def recognise(path: Path) -> str:
+    """The layout of a labelled set's folder.
+
+    Args:
+        path: the set's folder.
+
+    Returns:
+        a key of :data:`LAYOUTS`.
+
+    Raises:
+        InputProblem: the folder is missing or has no layout simhand knows.
+    """
+    if not path.is_dir():
+        raise InputProblem(f"--data {path}: no such folder")
+    for layout, markers in LAYOUTS.items():
+        if any((path / marker).is_file() for marker in markers):
+            return layout
+    known = "; ".join(f"{layout}: {' or '.join(markers)}" for layout, markers in LAYOUTS.items())
+    raise InputProblem(f"--data {path}: not a labelled set simhand knows ({known})")
+
+
+def open_labelled(path: Path, split: str = "train") -> LabelledSet:
+    """Open a labelled set of any known layout.
+
+    Args:
+        path: the set's folder.
+        split: ``train`` or ``test``; FreiHAND's evaluation images are its ``test``.
+
+    Returns:
+        the set; nothing but its labels is read yet.
+
+    Raises:
+        InputProblem: unknown layout, missing or damaged label files, an empty or unknown split.
+    """
+    layout = recognise(path)
+    labelled: LabelledSet
+    if layout == "synth":
+        from simhand_cli.labelled.synth import SynthSet
+
+        labelled = SynthSet(path, split)
+    elif layout == "freihand":
+        from simhand_cli.labelled.freihand import FreiHand
+
+        labelled = FreiHand(path, split)
+    else:
+        from simhand_cli.labelled.hand_graph_cnn import HandGraphCnn
+
+        labelled = HandGraphCnn(path, split)
+    if len(labelled) == 0:
+        raise InputProblem(f"--data {path}: its split {split!r} is empty")
+    return labelled

@@ -1,0 +1,100 @@
+"""One labelled hand, and what every reader of a labelled set offers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+HandSide = Literal["right", "left"]
+
+
+@dataclass(frozen=True, slots=True)
+class HandSample:
+    """One image of one hand with its 3D joints.
+
+    Pixel coordinates are pixel centres (see ``hands/crop_geometry``); the camera frame has x right, y down and
+    z forward. Joint order: wrist, then thumb, index, middle, ring, little, each from palm to tip.
+
+    Attributes:
+        image_rgb: (H, W, 3) uint8.
+        intrinsics: (3, 3) float64, maps ``joints_mm`` to ``joints_px`` up to the annotation's own error.
+        joints_mm: (21, 3) float64 in the camera frame, millimetres.
+        joints_px: (21, 2) float64 in the image.
+        joint_valid: (21,) bool, False where a joint carries no label.
+        hand: which hand it is.
+        subject: the person, unique within the set; validation splits keep a person's samples together.
+        sequence: the recording.
+        camera: the camera.
+        sample_id: unique within the set, for reports and leaderboard files.
+        vertices_mm: (V, 3) mesh in the camera frame, where the set has one.
+        mano: the set's MANO parameter vector, where it has one.
+        mask: (H, W) bool, the hand's pixels, where the set has them.
+    """
+
+    image_rgb: NDArray[np.uint8]
+    intrinsics: NDArray[np.float64]
+    joints_mm: NDArray[np.float64]
+    joints_px: NDArray[np.float64]
+    joint_valid: NDArray[np.bool_]
+    hand: HandSide
+    subject: str
+    sequence: str
+    camera: str
+    sample_id: str
+    vertices_mm: NDArray[np.float64] | None = None
+    mano: NDArray[np.float64] | None = None
+    mask: NDArray[np.bool_] | None = None
+
+    def as_right(self) -> "HandSample":
+        """This sample as a right hand: a left one is mirrored left to right, a right one returned as it is.
+
+        Image, mask, 2D and 3D joints, vertices and K are mirrored together, so that K still projects the joints
+        onto the image. MANO parameters of a left hand belong to another model and are left out.
+        """
+        if self.hand == "right":
+            return self
+        last = self.image_rgb.shape[1] - 1
+        flip_3d = np.array([-1.0, 1.0, 1.0])
+        joints_px = self.joints_px.copy()
+        joints_px[:, 0] = last - joints_px[:, 0]
+        intrinsics = self.intrinsics.copy()
+        intrinsics[0, 1] *= -1.0
+        intrinsics[0, 2] = last - intrinsics[0, 2]
+        return replace(
+            self,
+            image_rgb=np.ascontiguousarray(self.image_rgb[:, ::-1]),
+            intrinsics=intrinsics,
+            joints_mm=self.joints_mm * flip_3d,
+            joints_px=joints_px,
+            hand="right",
+            vertices_mm=None if self.vertices_mm is None else self.vertices_mm * flip_3d,
+            mano=None,
+            mask=None if self.mask is None else np.ascontiguousarray(self.mask[:, ::-1]),
+        )
+
+
+@runtime_checkable
+class LabelledSet(Protocol):
+    """What every reader of a labelled set offers; a set can be pickled and read from several processes."""
+
+    @property
+    def name(self) -> str:
+        """The set's name, for reports (``freihand``, ``synth``, ...)."""
+
+    @property
+    def split(self) -> str:
+        """The split that was opened."""
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """The person of every sample, in sample order."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> HandSample:
+        """Sample ``index``; raises InputProblem naming the file if it cannot be read."""
+
+    def joints(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """``joints_mm`` (N, 21, 3) and ``joint_valid`` (N, 21) of all samples, without decoding any image."""
