@@ -14,8 +14,8 @@ HandSide = Literal["right", "left"]
 class HandSample:
     """One image of one hand with its 3D joints.
 
-    Pixel coordinates are pixel centres (see ``hands/crop_geometry``); the camera frame has x right, y down and
-    z forward. Joint order: wrist, then thumb, index, middle, ring, little, each from palm to tip.
+    Pixel coordinates are pixel centres (see ``hands/crop_geometry``); the camera frame has x right, y down
+    and z forward. Joint order: wrist, then thumb, index, middle, ring, little, each from palm to tip.
 
     Attributes:
         image_rgb: (H, W, 3) uint8.
@@ -50,8 +50,8 @@ class HandSample:
     def as_right(self) -> "HandSample":
         """This sample as a right hand: a left one is mirrored left to right, a right one returned as it is.
 
-        Image, mask, 2D and 3D joints, vertices and K are mirrored together, so that K still projects the joints
-        onto the image. MANO parameters of a left hand belong to another model and are left out.
+        Image, mask, 2D and 3D joints, vertices and K are mirrored together, so that K still projects the
+        joints onto the image. MANO parameters of a left hand belong to another model and are left out.
         """
         if self.hand == "right":
             return self
