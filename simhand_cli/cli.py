@@ -1,0 +1,139 @@
+"""The command line: one entry per command, loaded only when it is the one called."""
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from types import ModuleType
+from typing import Any
+
+import typer
+
+from simhand_cli import __version__
+from simhand_cli.errors import ExitCode, SimhandError
+
+#: Command -> what it does, in the order the data flows. The modules are imported when called.
+COMMANDS = {
+    "quickstart": "The whole pipeline on synthetic hands in a few minutes, with a report to look at",
+    "synth": "Make synthetic hands: videos to learn from, or images with exact 3D labels",
+    "ingest": "Register videos and image folders; nothing is copied",
+    "detect": "Find hands in the sampled frames and store right-handed crops",
+    "keypoints": "Estimate 21 joints in every crop",
+    "mine": "Find, for every hand, similar hands in other videos",
+    "pretrain": "Learn an encoder by contrasting similar hands",
+    "finetune": "Train a 3D hand model on labelled images, from a pre-trained encoder",
+    "evaluate": "Measure a 3D hand model: MPJPE and PCK-AUC in every alignment",
+    "demo": "Run a model on a webcam, a video or an image",
+    "doctor": "Check this machine: versions, GPU, model file, codecs, display, disk",
+}
+
+
+def build_app(words: set[str] | None = None) -> typer.Typer:
+    """The typer app; only commands named in ``words`` are imported (None: all of them)."""
+    app = typer.Typer(
+        name="simhand",
+        help="From folders of unlabelled hand videos to a working 3D hand model, one command a step.",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        epilog="Start with: simhand quickstart   or: simhand ingest VIDEOS/ && simhand detect && simhand keypoints "
+        "&& simhand mine && simhand pretrain && simhand finetune && simhand evaluate && simhand demo webcam",
+    )
+
+    @app.callback(invoke_without_command=True)
+    def top(
+        version: bool = typer.Option(False, "--version", help="Show the version and exit", show_default=False),
+    ) -> None:
+        if version:
+            typer.echo(f"simhand {__version__}")
+            raise typer.Exit
+
+    for name, summary in COMMANDS.items():
+        if words is None or name in words:
+            _add_command(app, name, summary)
+        else:
+            app.command(name, help=summary)(_not_loaded)
+    return app
+
+
+def _not_loaded() -> None:
+    """Stand-in for a command whose module is not needed to show the overview."""
+
+
+def _add_command(app: typer.Typer, name: str, summary: str) -> None:
+    from simhand_cli.config.flags import Invocation, make_callback
+
+    module = importlib.import_module(f"simhand_cli.commands.{name}")
+    model = config_class(module, name)
+
+    def run(invocation: Invocation) -> None:
+        raise typer.Exit(_execute(module, name, model, invocation))
+
+    examples = "\n\n".join(f"  $ {example}" for example in module.EXAMPLES)
+    app.command(name, help=f"{summary}.", epilog=f"Examples:\n\n{examples}")(make_callback(model, run, summary))
+
+
+def config_class(module: ModuleType, name: str) -> Any:
+    """The config class of a command module: ``DetectConfig`` of ``detect``."""
+    return getattr(module, name.title().replace("_", "") + "Config")
+
+
+def _execute(module: ModuleType, name: str, model: Any, invocation: Any) -> int:
+    """Resolve the config, run the command, print its summary; returns the exit code."""
+    from simhand_cli.config.resolve import resolve_config
+    from simhand_cli.console import Console
+    from simhand_cli.terminal import print_summary
+
+    try:
+        config = resolve_config(model, invocation.config_file, invocation.flags, invocation.assignments)
+        summary = getattr(module, name)(config, Console())
+        print_summary(summary, as_json=invocation.as_json, dry_run=config.dry_run)
+    except (Exception, KeyboardInterrupt) as error:
+        return _report(error, name, as_json=invocation.as_json, debug=invocation.debug)
+    if summary.problems:
+        return ExitCode.INPUT if invocation.strict else ExitCode.PARTIAL
+    return ExitCode.OK
+
+
+def _report(error: BaseException, command: str, *, as_json: bool, debug: bool) -> int:
+    """One line on standard error (and a JSON document with ``--json``); the traceback only with ``--debug``."""
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, SimhandError):
+        code, line = error.exit_code, str(error)
+    elif isinstance(error, KeyboardInterrupt):
+        code, line = ExitCode.INTERRUPTED, "interrupted; run the same command again to go on"
+    elif isinstance(error, MemoryError):
+        code, line = ExitCode.ENVIRONMENT, "out of memory; use fewer --workers or a smaller --batch-size"
+    elif isinstance(error, OSError) and error.errno is not None:
+        where = f" ({error.filename})" if error.filename else ""
+        code, line = ExitCode.ENVIRONMENT, f"{os.strerror(error.errno)}{where}"
+    elif isinstance(error, ModuleNotFoundError | ImportError):
+        code, line = ExitCode.ENVIRONMENT, f"{error}; 'simhand doctor' shows what is missing"
+    else:
+        code = ExitCode.UNEXPECTED
+        line = f"unexpected {type(error).__name__}: {error} (run again with --debug and report it)"
+    one_line = " ".join(line.split())
+    print(f"simhand {command}: {one_line}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"command": command, "error": one_line, "exit_code": int(code)}))
+    return int(code)
+
+
+def main() -> None:
+    """Entry point of the ``simhand`` command."""
+    words = set(sys.argv[1:]) | set(os.environ.get("COMP_WORDS", "").split())
+    try:
+        result = build_app(words)(standalone_mode=False)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception as error:
+        # Usage errors of the argument parser carry their message and exit code; shown in our one-line form.
+        message = getattr(error, "format_message", None)
+        if message is None:
+            sys.exit(_report(error, "", as_json=False, debug="--debug" in words))
+        if text := message():
+            print(f"simhand: {' '.join(text.split())} (see 'simhand --help')", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", ExitCode.USAGE))
+    sys.exit(result if isinstance(result, int) else ExitCode.OK)

@@ -1,0 +1,159 @@
+"""A command's flags, generated from its config model, so that CLI and config cannot drift apart."""
+
+import inspect
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from simhand_cli.config.base import CommandConfig
+from simhand_cli.config.resolve import is_section
+
+WORKSPACE_VARIABLE = "SIMHAND_WORKSPACE"
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What the user typed: where values come from and how the result is to be shown."""
+
+    flags: dict[str, Any]
+    config_file: Path | None
+    assignments: list[str]
+    as_json: bool
+    strict: bool
+    debug: bool
+
+
+def make_callback(model: type[CommandConfig], run: Callable[[Invocation], None], help: str) -> Callable[..., None]:
+    """A function for ``typer.Typer.command`` whose parameters are the fields of ``model`` and the common options."""
+    parameters, dotted = _field_parameters(model)
+
+    def callback(**given: Any) -> None:
+        flags = {
+            dotted[name]: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()
+            if name in dotted and value is not None and value != []
+        }
+        run(
+            Invocation(
+                flags=flags,
+                config_file=given["config"],
+                assignments=list(given["set_"] or []),
+                as_json=given["json_"],
+                strict=given["strict"],
+                debug=given["debug"],
+            )
+        )
+
+    everything = [*parameters, *_common_parameters()]
+    callback.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
+    callback.__annotations__ = {p.name: p.annotation for p in everything}
+    callback.__doc__ = help
+    return callback
+
+
+def _field_parameters(model: type[CommandConfig]) -> tuple[list[inspect.Parameter], dict[str, str]]:
+    parameters: list[inspect.Parameter] = []
+    dotted: dict[str, str] = {}
+
+    def visit(owner: Any, prefix: str) -> None:
+        for name, field in owner.model_fields.items():
+            if is_section(field.annotation):
+                visit(field.annotation, f"{prefix}{name}.")
+            else:
+                parameter_name = f"{prefix}{name}".replace(".", "__")
+                dotted[parameter_name] = prefix + name
+                parameters.append(_parameter(parameter_name, prefix, name, field))
+
+    visit(model, "")
+    common = set(CommandConfig.model_fields)
+    # A command's own options first, the ones every command has last.
+    parameters.sort(key=lambda p: p.name in common)
+    return parameters, dotted
+
+
+def _parameter(parameter_name: str, prefix: str, name: str, field: FieldInfo) -> inspect.Parameter:
+    extra: dict[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    kind, metavar, many = _value_type(field.annotation)
+    if extra.get("positional"):
+        info: Any = typer.Argument(help=field.description, metavar=name.upper() + ("..." if many else ""), show_default=False)
+    else:
+        flag = "--" + f"{prefix}{name}".replace("_", "-")
+        declarations = [f"{flag}/{_negated(flag)}" if kind is bool else flag]
+        if short := extra.get("short"):
+            declarations.append(str(short))
+        info = typer.Option(
+            *declarations,
+            help=field.description,
+            metavar=metavar,
+            show_default=_shown_default(field),
+            envvar=WORKSPACE_VARIABLE if name == "workspace" else None,
+            rich_help_panel=f"Options: {prefix.rstrip('.')}" if prefix else None,
+        )
+    value: Any = Optional[list[kind]] if many else Optional[kind]  # type: ignore[valid-type]  # noqa: UP045
+    return inspect.Parameter(
+        parameter_name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[value, info]
+    )
+
+
+def _negated(flag: str) -> str:
+    head, dot, last = flag.removeprefix("--").rpartition(".")
+    return f"--{head}{dot}no-{last}"
+
+
+def _shown_default(field: FieldInfo) -> Any:
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    if default is None or default in ([], ()):
+        return False
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    if isinstance(default, list | tuple):
+        return " ".join(str(item) for item in default)
+    return str(default)
+
+
+def _value_type(annotation: Any) -> tuple[type, str | None, bool]:
+    """(bool or str for typer, metavar, whether it repeats); pydantic does the real parsing of strings."""
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        inner = [a for a in get_args(annotation) if a is not type(None)]
+        kinds = [_value_type(a) for a in inner]
+        return kinds[0][0], "|".join(k[1] or "" for k in kinds) or None, kinds[0][2]
+    if origin is Literal:
+        return str, "[" + "|".join(str(a) for a in get_args(annotation)) + "]", False
+    if origin in (list, tuple):
+        _, metavar, _ = _value_type(get_args(annotation)[0])
+        return str, metavar, True
+    if origin is Annotated:
+        return _value_type(get_args(annotation)[0])
+    if annotation is bool:
+        return bool, None, False
+    names = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
+    return str, names.get(annotation, "TEXT"), False
+
+
+def _common_parameters() -> list[inspect.Parameter]:
+    panel = "Every command"
+
+    def parameter(name: str, kind: Any, default: Any, *declarations: str, help: str, **more: Any) -> inspect.Parameter:
+        info = typer.Option(*declarations, help=help, rich_help_panel=panel, **more)
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
+        )
+
+    return [
+        parameter("config", Optional[Path], None, "--config", help="YAML file of options", show_default=False),  # noqa: UP045
+        parameter(
+            "set_", Optional[list[str]], None, "--set", help="Override one option, e.g. a.b=c; repeatable",  # noqa: UP045
+            metavar="KEY=VALUE", show_default=False,
+        ),
+        parameter("json_", bool, False, "--json", help="Print one JSON document on standard output", show_default=False),
+        parameter("strict", bool, False, "--strict", help="Skipped items make the command fail", show_default=False),
+        parameter("debug", bool, False, "--debug", help="Show tracebacks", show_default=False),
+    ]
