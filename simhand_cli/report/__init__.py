@@ -1,1 +1,1 @@
-"""Contact sheets, plots and self-contained HTML pages."""
+"""Contact sheets, plots and one self-contained HTML page."""
