@@ -7,7 +7,12 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from simhand_cli.summary import Dropped
+
 HandSide = Literal["right", "left"]
+
+#: The subject of samples whose set does not say who the person is.
+UNKNOWN_SUBJECT = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +96,17 @@ class LabelledSet(Protocol):
     def subjects(self) -> Sequence[str]:
         """The person of every sample, in sample order."""
 
+    @property
+    def sequences(self) -> Sequence[str]:
+        """The recording (or pose, where a set has no recordings) of every sample, in sample order."""
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> HandSample:
         """Sample ``index``; raises InputProblem naming the file if it cannot be read."""
 
     def joints(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """``joints_mm`` (N, 21, 3) and ``joint_valid`` (N, 21) of all samples, without decoding any image."""
+        """``joints_mm`` (N, 21, 3) and ``joint_valid`` (N, 21) of all samples, no image decoded."""
+
+    def problems(self) -> Sequence[Dropped]:
+        """Samples left out on opening because a file of theirs is missing, and why."""

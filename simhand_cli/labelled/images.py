@@ -1,0 +1,32 @@
+"""Read label images, saying which file is at fault."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhand_cli.errors import InputProblem
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """An image file as (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputProblem: the file is missing or cannot be decoded.
+    """
+    import cv2
+
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        why = "cannot be decoded as an image" if path.is_file() else "no such image"
+        raise InputProblem(f"{path}: {why}")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """A mask image as (H, W) bool: True above half of the value range.
+
+    Raises:
+        InputProblem: the file is missing or cannot be decoded.
+    """
+    return np.asarray(read_rgb(path)[..., 0] > 127)
