@@ -80,7 +80,9 @@ def _parameter(parameter_name: str, prefix: str, name: str, field: FieldInfo) ->
     extra: dict[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     kind, metavar, many = _value_type(field.annotation)
     if extra.get("positional"):
-        info: Any = typer.Argument(help=field.description, metavar=name.upper() + ("..." if many else ""), show_default=False)
+        info: Any = typer.Argument(
+            help=field.description, metavar=name.upper() + ("..." if many else ""), show_default=False
+        )
     else:
         flag = "--" + f"{prefix}{name}".replace("_", "-")
         declarations = [f"{flag}/{_negated(flag)}" if kind is bool else flag]
@@ -148,12 +150,24 @@ def _common_parameters() -> list[inspect.Parameter]:
         )
 
     return [
-        parameter("config", Optional[Path], None, "--config", help="YAML file of options", show_default=False),  # noqa: UP045
+        parameter("config", Path | None, None, "--config", help="YAML file of options", show_default=False),
         parameter(
-            "set_", Optional[list[str]], None, "--set", help="Override one option, e.g. a.b=c; repeatable",  # noqa: UP045
-            metavar="KEY=VALUE", show_default=False,
+            "set_",
+            Optional[list[str]],
+            None,
+            "--set",
+            help="Override one option, e.g. a.b=c; repeatable",
+            metavar="KEY=VALUE",
+            show_default=False,
         ),
-        parameter("json_", bool, False, "--json", help="Print one JSON document on standard output", show_default=False),
+        parameter(
+            "json_",
+            bool,
+            False,
+            "--json",
+            help="Print one JSON document on standard output",
+            show_default=False,
+        ),
         parameter("strict", bool, False, "--strict", help="Skipped items make the command fail", show_default=False),
         parameter("debug", bool, False, "--debug", help="Show tracebacks", show_default=False),
     ]

@@ -80,20 +80,20 @@ def warp_crop(frame: NDArray[np.uint8], frame_from_crop: Affine, size_px: int) -
     """
     import cv2
 
+    source: NDArray[np.uint8] = frame
     shrink = float(np.abs(np.linalg.det(frame_from_crop[:, :2]))) ** 0.5
     if shrink > 1.5:
-        factor = 1.0 / shrink
         height, width = frame.shape[:2]
-        small_wh = (max(1, round(width * factor)), max(1, round(height * factor)))
-        small = cv2.resize(frame, small_wh, interpolation=cv2.INTER_AREA)
+        small_wh = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+        source = np.asarray(cv2.resize(frame, small_wh, interpolation=cv2.INTER_AREA), np.uint8)
         sx, sy = small_wh[0] / width, small_wh[1] / height
         small_from_frame = np.array([[sx, 0.0, (sx - 1) / 2], [0.0, sy, (sy - 1) / 2]])
-        frame, frame_from_crop = small, compose_affine(small_from_frame, frame_from_crop)
-    warped: NDArray[np.uint8] = cv2.warpAffine(
-        frame,
+        frame_from_crop = compose_affine(small_from_frame, frame_from_crop)
+    warped = cv2.warpAffine(
+        source,
         frame_from_crop,
         (size_px, size_px),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
     )
-    return warped
+    return np.asarray(warped, np.uint8)

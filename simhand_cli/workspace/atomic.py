@@ -15,19 +15,19 @@ PART_SUFFIX = ".part"
 def atomic_path(final: Path) -> Iterator[Path]:
     """Yield a temporary path to write; on success it is fsynced and renamed to ``final``.
 
-    On an exception the temporary file is removed and ``final`` is untouched. A leftover of a killed process is
-    overwritten by the next attempt, since the temporary name is fixed: one writer per artefact is the caller's duty
-    (the workspace lock, or one shard per video).
+    On an exception the temporary file is removed and ``final`` is untouched. The temporary name holds the process id,
+    so that a worker outliving its killed parent cannot write into its successor's file; leftovers are swept by
+    :func:`remove_leftovers` at the next start.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    part = final.with_name(final.name + PART_SUFFIX)
+    part = final.with_name(f"{final.name}.{os.getpid()}{PART_SUFFIX}")
     try:
         yield part
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     _fsync(part)
-    os.replace(part, final)
+    part.replace(final)
     _fsync(final.parent)
 
 
@@ -37,6 +37,12 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Delete temporary files of killed writers in a folder; the caller holds its lock."""
+    for part in directory.glob(f"*{PART_SUFFIX}"):
+        part.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

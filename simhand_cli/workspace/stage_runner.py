@@ -1,0 +1,187 @@
+"""Running one stage over videos: a pool of processes, one shard per video, done work skipped, failures recorded."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from simhand_cli.console import Console
+from simhand_cli.errors import EnvironmentProblem, InputProblem
+from simhand_cli.workspace.catalog import Catalog, StageRecord
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class StageJob(Generic[Job]):
+    """One video's work: ``payload`` goes to the worker function, ``size`` is its share of the progress bar."""
+
+    video_id: str
+    payload: Job
+    size: int
+
+
+def pending(catalog: Catalog, stage: str, video_ids: Iterable[str], shard: Callable[[str], Path]) -> list[str]:
+    """Videos the stage has still to do: not recorded, or recorded as done with a shard that is missing or cut short."""
+    records = catalog.stage(stage)
+
+    def is_done(video_id: str) -> bool:
+        record = records.get(video_id)
+        if record is None:
+            return False
+        if record.status == "skipped":
+            return True
+        path = shard(video_id)
+        return path.is_file() and path.stat().st_size == record.bytes
+
+    return [v for v in video_ids if not is_done(v)]
+
+
+def run_stage(
+    catalog: Catalog,
+    stage: str,
+    jobs: Sequence[StageJob[Job]],
+    work: Callable[[Job], StageRecord],
+    *,
+    workers: int,
+    console: Console,
+    unit: str,
+    initializer: Callable[..., None] | None = None,
+    initargs: tuple[object, ...] = (),
+) -> None:
+    """Do every video's work in a pool and record each result as it comes; broken videos are recorded as skipped."""
+
+    def record(job: StageJob[Job], result: StageRecord) -> None:
+        catalog.record_stage(stage, result)
+
+    def skip(job: StageJob[Job], reason: str) -> None:
+        catalog.record_stage(stage, StageRecord(job.video_id, "skipped", reason=reason))
+
+    run_pool(
+        jobs,
+        work,
+        record,
+        skip,
+        label=stage,
+        workers=workers,
+        console=console,
+        unit=unit,
+        initializer=initializer,
+        initargs=initargs,
+    )
+
+
+def run_pool(
+    jobs: Sequence[StageJob[Job]],
+    work: Callable[[Job], Result],
+    record: Callable[[StageJob[Job], Result], None],
+    skip: Callable[[StageJob[Job], str], None],
+    *,
+    label: str,
+    workers: int,
+    console: Console,
+    unit: str,
+    initializer: Callable[..., None] | None = None,
+    initargs: tuple[object, ...] = (),
+) -> None:
+    """Do every job in a pool of ``workers`` processes.
+
+    Args:
+        jobs: what to do; handed out in order.
+        work: runs in a worker; module-level, so that it can be sent there.
+        record: runs here with each result, as it comes.
+        skip: runs here for a job that raised InputProblem, with the reason. A worker that dies (a crash in native
+            code, the out-of-memory killer) costs only the jobs it was on: each is tried once more alone, then skipped.
+        label, unit: for the progress bar, which counts the jobs' sizes.
+        workers: number of processes.
+        console: where progress goes.
+        initializer, initargs: run once in every worker.
+    """
+    # spawn: the workers are direct children, which end with this process, and nothing heavy is inherited by fork.
+    context = multiprocessing.get_context("spawn")
+    queue = list(jobs)
+    suspects: list[StageJob[Job]] = []
+    with console.progress(label, sum(job.size for job in jobs), unit) as ticker:
+
+        def finish(job: StageJob[Job], future: "Future[Result]") -> None:
+            try:
+                record(job, _result(future))
+            except InputProblem as problem:
+                skip(job, str(problem))
+            ticker.advance(job.size)
+
+        while queue or suspects:
+            alone = not queue
+            batch = [suspects.pop()] if alone else queue
+            with ProcessPoolExecutor(
+                1 if alone else workers, mp_context=context, initializer=_initialise, initargs=(initializer, initargs)
+            ) as pool:
+                lost, queue = _drain(pool, batch, work, finish, in_flight=1 if alone else 2 * workers)
+            if alone and lost:
+                skip(lost[0], "the worker process died on it twice (crash or out of memory)")
+                ticker.advance(lost[0].size)
+            else:
+                suspects += lost
+
+
+def _initialise(initializer: Callable[..., None] | None, initargs: tuple[object, ...]) -> None:
+    # Ctrl-C goes to the parent alone, which stops handing out work; a worker must not print a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def _end_with_parent() -> None:
+    """Let the kernel kill this worker when its parent is killed (Linux), so that no orphan burns a core."""
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() == 1:  # the parent died before the call above
+            os._exit(1)
+
+
+def _drain(
+    pool: ProcessPoolExecutor,
+    jobs: Sequence[StageJob[Job]],
+    work: Callable[[Job], Result],
+    finish: "Callable[[StageJob[Job], Future[Result]], None]",
+    in_flight: int,
+) -> tuple[list[StageJob[Job]], list[StageJob[Job]]]:
+    """Feed the pool; if a worker dies, returns the jobs that were in flight and those never started."""
+    unstarted = list(reversed(jobs))
+    running: dict[Future[Result], StageJob[Job]] = {}
+    try:
+        while True:
+            while unstarted and len(running) < in_flight:
+                running[pool.submit(work, unstarted[-1].payload)] = unstarted[-1]
+                unstarted.pop()
+            if not running:
+                return [], []
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                finish(running[future], future)
+                del running[future]
+    except BrokenProcessPool:
+        return list(running.values()), unstarted[::-1]
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
+def _result(future: "Future[Result]") -> Result:
+    try:
+        return future.result()
+    except OSError as error:
+        raise EnvironmentProblem(f"{error.strerror or error} ({error.filename or 'in a worker'})") from error
