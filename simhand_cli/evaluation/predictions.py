@@ -1,0 +1,100 @@
+"""Ground truth and predictions of one labelled set, side by side, and the file they are kept in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhand_cli.workspace.shards import write_h5
+
+PREDICTIONS_SCHEMA = "simhand.predictions"
+PREDICTIONS_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SetPredictions:
+    """All evaluated samples of one set, every hand as a right hand (left ones mirrored, K too).
+
+    Attributes:
+        set_name: of the labelled set.
+        split: that was evaluated.
+        sample_ids: N ids, unique in the set.
+        subjects: N persons.
+        sequences: N recordings.
+        index: (N,) int64 position in the set.
+        mirrored: (N,) the sample was a left hand.
+        width_px: (N,) width of the image, needed to mirror pixels back.
+        truth_mm: (N, 21, 3) camera frame.
+        truth_px: (N, 21, 2) in the image.
+        valid: (N, 21) joints with a label.
+        intrinsics: (N, 3, 3).
+        image_from_crop: (N, 2, 3) the crop the model saw.
+        relative_mm: (N, 21, 3) predicted joints relative to the predicted root, metric; NaN where none was found.
+        placed_mm: (N, 21, 3) the same in the camera frame, placed by 2D and K; NaN where not determined.
+        joints_px: (N, 21, 2) predicted, in the image; NaN where none was found.
+        found: (N,) the model gave a prediction.
+    """
+
+    set_name: str
+    split: str
+    sample_ids: Sequence[str]
+    subjects: Sequence[str]
+    sequences: Sequence[str]
+    index: NDArray[np.int64]
+    mirrored: NDArray[np.bool_]
+    width_px: NDArray[np.int64]
+    truth_mm: NDArray[np.float64]
+    truth_px: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    intrinsics: NDArray[np.float64]
+    image_from_crop: NDArray[np.float64]
+    relative_mm: NDArray[np.float64]
+    placed_mm: NDArray[np.float64]
+    joints_px: NDArray[np.float64]
+    found: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def write_predictions(path: Path, sets: Sequence[SetPredictions]) -> str:
+    """Write the predictions of all sets into one HDF5 file, in the *original* frames (left hands left again).
+
+    Args:
+        path: of the file.
+        sets: evaluated sets, concatenated in this order; ``set_index`` says which a row belongs to.
+
+    Returns:
+        sha256 of the file.
+    """
+
+    def join(name: str) -> NDArray[np.float64]:
+        return np.concatenate([getattr(one, name) for one in sets])
+
+    mirrored, last_px = join("mirrored"), join("width_px") - 1
+    flip = np.where(mirrored, -1.0, 1.0)[:, None]
+
+    def unflip_mm(joints: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack([joints[..., 0] * flip, joints[..., 1], joints[..., 2]], axis=-1)
+
+    def unflip_px(joints: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = np.where(mirrored[:, None], last_px[:, None] - joints[..., 0], joints[..., 0])
+        return np.stack([x, joints[..., 1]], axis=-1)
+
+    arrays = {
+        "set_index": np.repeat(np.arange(len(sets), dtype=np.int32), [len(one) for one in sets]),
+        "set_names": np.array([f"{one.set_name}/{one.split}" for one in sets], dtype=object),
+        "sample_ids": np.array([i for one in sets for i in one.sample_ids], dtype=object),
+        "hand": (~mirrored.astype(bool)).astype(np.uint8),
+        "truth_mm": unflip_mm(join("truth_mm")),
+        "truth_px": unflip_px(join("truth_px")),
+        "joint_valid": join("valid").astype(np.uint8),
+        "relative_mm": unflip_mm(join("relative_mm")).astype(np.float32),
+        "camera_mm": unflip_mm(join("placed_mm")).astype(np.float32),
+        "joints_px": unflip_px(join("joints_px")).astype(np.float32),
+        "found": join("found").astype(np.uint8),
+    }
+    attributes = {"unit_3d": "mm", "frame": "camera: x right, y down, z forward", "hand_values": "0 left, 1 right"}
+    return write_h5(path, PREDICTIONS_SCHEMA, PREDICTIONS_VERSION, arrays, attributes)

@@ -1,0 +1,109 @@
+"""Scores as self-describing JSON records and as the rows of tables."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from simhand_cli.evaluation.bootstrap import Resampling
+from simhand_cli.evaluation.metrics import AUC_0_20_BOX, AUC_0_30_PX, AUC_0_50, AUC_20_50, Thresholds
+from simhand_cli.evaluation.score import CURVE_MM, AlignedScore, SetScore, finger_means
+from simhand_cli.hands.skeleton import JOINT_NAMES
+
+METRICS_SCHEMA: Final = "simhand.metrics"
+METRICS_VERSION: Final = 1
+
+_THRESHOLDS: Final = {t.name: t for t in (AUC_20_50, AUC_0_50, AUC_0_30_PX, AUC_0_20_BOX)}
+
+#: Alignment -> how tables call it.
+ROW_TITLES: Final = {
+    "absolute": "absolute",
+    "root": "root",
+    "root_bone_scale": "root + bone scale",
+    "procrustes": "Procrustes",
+    "procrustes_scale": "Procrustes + scale",
+}
+TABLE_HEADER: Final = ("alignment", "MPJPE mm", "95 % interval", "median mm", "AUC 20-50 mm", "AUC 0-50 mm")
+
+
+def set_record(score: SetScore, how: Resampling) -> dict[str, Any]:
+    """Everything measured on one set; each figure repeats the conditions it was taken under."""
+    figures = [figure for one in score.all_scores() for figure in _figures(one, how)]
+    curves = [
+        {
+            "metric": "pck",
+            **one.conditions,
+            "thresholds_mm": CURVE_MM.tolist(),
+            "values": [_number(v) for v in one.curve],
+        }
+        for one in score.by_alignment.values()
+    ]
+    return {
+        "set": score.set_name,
+        "split": score.split,
+        "samples": score.samples,
+        "hands_found": score.found,
+        "not_found_count_as": "misses in PCK and AUC; left out of means and medians",
+        "figures": figures,
+        "curves": curves,
+    }
+
+
+def _figures(score: AlignedScore, how: Resampling) -> list[dict[str, Any]]:
+    def record(metric: str, value: Any, interval: tuple[float, float] | None = None, **more: Any) -> dict[str, Any]:
+        entry: dict[str, Any] = {"metric": metric, "value": value, **score.conditions, **more}
+        if interval is not None:
+            entry["interval"] = {"low": _number(interval[0]), "high": _number(interval[1]), **how.describe()}
+        return entry
+
+    joints = {name: _number(value) for name, value in zip(JOINT_NAMES, score.per_joint, strict=True)}
+    fingers = {name: _number(value) for name, value in finger_means(score.per_joint).items()}
+    mean_name = "mpjpe" if score.conditions["unit"] == "mm" else "mean_joint_error"
+    average = "mean over joints of the mean over samples"
+    return [
+        record(mean_name, _number(score.mean), score.intervals["mpjpe"], averaging=average),
+        record("median_joint_error", _number(score.median), averaging="median of all joint errors"),
+        *(
+            record("pck_auc", _number(area), score.intervals[name], name=name, thresholds=_thresholds(name))
+            for name, area in score.areas.items()
+        ),
+        record("mean_error_per_joint", joints),
+        record("mean_error_per_finger", fingers),
+    ]
+
+
+def _thresholds(name: str) -> dict[str, Any]:
+    t: Thresholds = _THRESHOLDS[name]
+    return {
+        "low": t.low,
+        "high": t.high,
+        "steps": t.steps,
+        "unit": t.unit,
+        "comparison": "<=",
+        "integration": "trapezoid, divided by high - low, mean over joints",
+    }
+
+
+def table_rows(score: SetScore) -> list[list[str]]:
+    """Rows for :data:`TABLE_HEADER`, one an alignment."""
+    rows = []
+    for one in score.by_alignment.values():
+        low, high = one.intervals["mpjpe"]
+        interval = f"{low:.2f} to {high:.2f}" if math.isfinite(low) else "–"
+        areas = [_cell(one.areas[t.name], 3) for t in (AUC_20_50, AUC_0_50)]
+        rows.append([ROW_TITLES[one.alignment], _cell(one.mean, 2), interval, _cell(one.median, 2), *areas])
+    return rows
+
+
+def screen_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Rows as summary facts: the first column is the name, the others are padded to stand below each other."""
+    widths = [max(len(row[c]) for row in (header, *rows)) for c in range(1, len(header))]
+    return {row[0]: "  ".join(f"{cell:>{w}}" for cell, w in zip(row[1:], widths, strict=True)) for row in (header, *rows)}
+
+
+def _cell(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN: a figure that could not be taken is null."""
+    return float(value) if math.isfinite(value) else None
