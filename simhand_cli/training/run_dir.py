@@ -1,0 +1,101 @@
+"""A run's folder: new, to be resumed, or finished; never mixed from two configs."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simhand_cli.errors import UsageProblem
+from simhand_cli.training.checkpoint import latest_complete
+from simhand_cli.workspace.atomic import write_json
+from simhand_cli.workspace.changes import refuse_changes
+from simhand_cli.workspace.lock import LOCK_NAME
+
+_IDENTITY, _RESULT = "identity.json", "result.json"
+_WAYS_OUT = "use --redo to replace it, or --name for a run beside it"
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """An opened run.
+
+    Attributes:
+        path: the folder, ``runs/<command>-<name>``.
+        checkpoint: the newest complete checkpoint to resume from, or None to start.
+        result: the content of result.json if the run is finished, else None.
+    """
+
+    path: Path
+    checkpoint: Path | None
+    result: dict[str, Any] | None
+
+    def finish(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Write result.json, the last file of a run: from now on it counts as finished."""
+        write_json(self.path / _RESULT, dict(result))
+        return read_result(self.path) or {}
+
+
+def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool) -> RunDir:
+    """Create a run's folder, or find where to go on in it.
+
+    Args:
+        path: the folder.
+        identity: all that determines the result (options, digests of the input), as plain values.
+        redo: throw earlier work in the folder away.
+
+    Raises:
+        UsageProblem: the folder holds a run with another identity; what differs is named.
+    """
+    if redo and path.exists():
+        discard_run(path)
+    wanted, known = _plain(identity), _read_json(path / _IDENTITY)
+    if known is None and (latest_complete(path) is not None or read_result(path) is not None):
+        raise UsageProblem(f"{path} holds a run of unknown config; {_WAYS_OUT}")
+    refuse_changes(f"{path.name}", known, wanted, _WAYS_OUT)
+    path.mkdir(parents=True, exist_ok=True)
+    if known is None:
+        write_json(path / _IDENTITY, wanted)
+    return RunDir(path, latest_complete(path), read_result(path))
+
+
+def peek_run(path: Path, identity: Mapping[str, Any]) -> str:
+    """What :func:`open_run` would do, for ``--dry-run``: ``new``, ``resume``, ``finished`` or ``refuse``."""
+    known = _read_json(path / _IDENTITY)
+    if known is not None and known != _plain(identity):
+        return "refuse"
+    if read_result(path) is not None:
+        return "finished"
+    return "resume" if latest_complete(path) is not None else "new"
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """The result of a finished run, None if it is not finished."""
+    return _read_json(path / _RESULT)
+
+
+def discard_run(path: Path) -> None:
+    """Delete a run's files but its lock: result and checkpoints first, so that half a run is never gone on with."""
+    last = (_IDENTITY, LOCK_NAME)
+    for entry in sorted(path.iterdir(), key=lambda p: (p.name != _RESULT, not p.is_dir(), p.name in last)):
+        if entry.name == LOCK_NAME:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity as it reads back from JSON, so that tuples and paths compare equal."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(identity), default=str))
+    return plain
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None

@@ -1,0 +1,86 @@
+"""Stopping together: signals are remembered until the step ends, bad losses stop every rank before the update."""
+
+import ctypes
+import math
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+
+from simhand_cli.errors import InputProblem
+from simhand_cli.training.ranks import Ranks
+
+
+class StopSignals:
+    """While active, SIGINT and SIGTERM only set :attr:`requested`; the loop finishes its step and saves.
+
+    A second SIGINT raises KeyboardInterrupt at once, for a user who does not want to wait.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._interrupts = 0
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "StopSignals":
+        # Python allows handlers in the main thread only; elsewhere (tests, services) the owner handles signals.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._previous.clear()
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+        # Only SIGINT counts: a launcher adds its own SIGTERM to the terminal's first SIGINT.
+        self._interrupts += number == signal.SIGINT
+        if self._interrupts > 1:
+            raise KeyboardInterrupt
+
+
+def prepare_loader_worker(worker_id: int) -> None:
+    """``worker_init_fn`` of data loaders: Ctrl-C is the main process's business, and no worker outlives it.
+
+    A forked worker shares the run's lock; one that lived on after ``kill -9`` would keep a rerun out.
+    """
+    del worker_id
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Forked workers inherit the parent's handler, which would swallow the loader's own request to end.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with(os.getppid())
+
+
+def die_with(parent: int) -> None:
+    """Have Linux kill this process when its parent dies; elsewhere do nothing."""
+    if sys.platform != "linux":
+        return
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:  # died before the request was made
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def agree(ranks: Ranks, *, stop: bool, finite: bool) -> tuple[bool, bool]:
+    """One small exchange before the update: does any rank want to stop, and are all losses finite?
+
+    Returns:
+        (stop, finite), the same on every rank.
+    """
+    wants, bad = ranks.maximum([float(stop), float(not finite)])
+    return wants > 0, bad == 0
+
+
+def refuse_non_finite(step: int, loss: float, grad_norm: float) -> InputProblem:
+    """The error all ranks raise together when a loss or gradient is not a number (nothing was updated)."""
+    what = "loss" if not math.isfinite(loss) else "gradient"
+    return InputProblem(
+        f"the {what} of step {step} is not finite (loss {loss:g}, gradient norm {grad_norm:g}), no update was made; "
+        "try a smaller --lr, more --warmup-epochs, --precision fp32 or --grad-clip 1"
+    )
