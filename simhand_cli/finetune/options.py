@@ -1,0 +1,40 @@
+"""Groups of fine-tuning options; light enough for ``--help``."""
+
+from typing import Literal
+
+from simhand_cli.config.base import Section, option
+
+#: Target and loss maps and the model's prediction are 32 x 32 for a 128 px crop, as DetNet has it.
+Readout = Literal["average", "argmax"]
+LossForm = Literal["mean", "frobenius"]
+
+
+class AugmentOptions(Section):
+    """How training crops are varied; validation and test crops never are."""
+
+    rotation_deg: float = option(90.0, "Largest in-plane rotation to either side, degrees", ge=0, le=180)
+    scale: float = option(0.2, "Largest relative change of the crop's side", ge=0, lt=1)
+    shift: float = option(0.1, "Largest shift of the crop along x and y, part of its side", ge=0, lt=1)
+    colour: float = option(1.0, "Strength of the colour changes, 0 = none, 1 = as published for DetNet", ge=0, le=2)
+    blur_px: float = option(1.0, "Largest Gaussian blur of the 128 px crop, pixels", ge=0)
+
+
+class TargetOptions(Section):
+    """What the maps are trained to show."""
+
+    sigma: float = option(1.0, "Width of the heatmap's Gaussian, cells of the 32 x 32 map", gt=0)
+    rounding: Literal["none", "truncate"] = option(
+        "none", "Joint position on the map: exact, or cut to a whole cell as in the released code"
+    )
+    root_joint: Literal[0, 9] = option(0, "Joint that 3D positions are relative to: 0 wrist, 9 middle knuckle")
+
+
+class LossOptions(Section):
+    """Weights and form of the three losses."""
+
+    heat: float = option(100.0, "Weight of the heatmap loss", ge=0)
+    location: float = option(1.0, "Weight of the location map loss", ge=0)
+    delta: float = option(1.0, "Weight of the bone direction map loss", ge=0)
+    form: LossForm = option(
+        "mean", "3D map losses: mean squared error, or the released code's norm over the batch (depends on batch size)"
+    )
