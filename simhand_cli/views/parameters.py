@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +52,16 @@ class ViewParameters:
         """The same with ``change`` applied to every tensor, e.g. a slice of the batch or a copy to a device."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: change(t) for name, t in tensors.items() if t is not None})
+
+    @staticmethod
+    def joined(first: "ViewParameters", second: "ViewParameters") -> "ViewParameters":
+        """The samples of two batches, one after the other."""
+
+        def join(name: str) -> Any:
+            a, b = getattr(first, name), getattr(second, name)
+            return None if a is None or b is None else torch.cat([a, b])
+
+        return ViewParameters(**{f.name: join(f.name) for f in fields(ViewParameters)})
 
 
 def draw_parameters(seed: int, sample_keys: Tensor, view: int, options: ViewOptions) -> ViewParameters:

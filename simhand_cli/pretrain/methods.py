@@ -1,0 +1,186 @@
+"""The methods of contrastive pre-training, each a choice among shared parts, and the loss they share."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+
+from simhand_cli.pretrain.feature_inverse import hand_spread, invert_view_in_features
+from simhand_cli.pretrain.gather import gather, gather_with_gradient, world
+from simhand_cli.pretrain.nt_xent import FalseNegatives, weighted_nt_xent
+from simhand_cli.pretrain.options import LossOptions, Recipe, WeightKind
+from simhand_cli.pretrain.weights import BatchJoints, PairWeights, linear_weights, nonlinear_weights
+from simhand_cli.views.geometry import undo_view
+from simhand_cli.views.options import ViewOptions
+from simhand_cli.views.parameters import ViewParameters
+
+MethodName = Literal["simclr", "peclr", "handclr", "simhand"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What distinguishes a method.
+
+    Attributes:
+        name: on the command line.
+        positive: the second view shows the same image, or one mined from another video.
+        geometric: T rotates and moves the hand, and this is undone in feature space.
+        weights: the adaptive weights used unless the options say otherwise.
+    """
+
+    name: MethodName
+    positive: Literal["same-image", "mined"]
+    geometric: bool
+    weights: WeightKind
+
+
+METHODS: Final[dict[MethodName, Method]] = {
+    "simclr": Method("simclr", "same-image", geometric=False, weights="none"),
+    "peclr": Method("peclr", "same-image", geometric=True, weights="none"),
+    "handclr": Method("handclr", "mined", geometric=True, weights="none"),
+    "simhand": Method("simhand", "mined", geometric=True, weights="linear"),
+}
+
+#: The released code's jitter goes one way, and its SimCLR moves the window but does not scale it.
+_OFFICIAL_TRANSLATION = (0.0, 15 / 224)
+_OFFICIAL_SIMCLR_MARGIN = (1.25, 1.25)
+
+
+def resolve_views(method: Method, recipe: Recipe, options: ViewOptions) -> ViewOptions:
+    """Fill the open view options as method and recipe say; what the user set stays.
+
+    SimCLR takes scale and colour only (SiMHand, Sec. 4.1), but translation and colour under ``recipe=official``.
+    """
+    still = (0.0, 0.0)
+    official = recipe == "official"
+    if official:
+        options = options.filled(
+            hue_order="bgr-swapped",
+            translation=_OFFICIAL_TRANSLATION,
+            margin=None if method.geometric else _OFFICIAL_SIMCLR_MARGIN,
+        )
+    if not method.geometric:
+        options = options.filled(rotation_deg=still, translation=still)
+    return options.resolved()
+
+
+def contrastive_loss(
+    method: Method,
+    options: LossOptions,
+    z1: Tensor,
+    z2: Tensor,
+    params1: ViewParameters,
+    params2: ViewParameters,
+    keypoints1_px: Tensor,
+    keypoints2_px: Tensor,
+    *,
+    images: Tensor | None = None,
+    output_px: int = 128,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Undo T in feature space, collect the ranks' samples, weigh the pairs, compare.
+
+    Args:
+        method: what to do.
+        options: how; open ones are filled by their recipe.
+        z1: (n, 2P) projections of this rank's first views, not normalised.
+        z2: (n, 2P) of their positives.
+        params1: parameters of the first views as ``apply_view`` returned them.
+        params2: of their positives.
+        keypoints1_px: (n, 21, 2) joints in the first views.
+        keypoints2_px: (n, 21, 2) in their positives.
+        images: (n, 2) int64 ids of the images the two views show; needed to leave out false negatives, which
+            otherwise are kept.
+        output_px: side of the views.
+
+    Returns:
+        this rank's mean loss (with DDP's averaging, loss and gradient of the joined batch) and detached scalars:
+        ``positive_similarity``, ``negative_similarity``, ``top1`` and, with weights, ``positive_weight`` and its
+        minimum and maximum.
+    """
+    options = options.filled(method.weights)
+    z = torch.cat([z1, z2]).to(torch.promote_types(z1.dtype, torch.float32))
+    params = ViewParameters.joined(params1, params2)
+    joints_px = torch.cat([keypoints1_px, keypoints2_px])
+    with torch.autocast(z.device.type, enabled=False):
+        z = _undone(method, options, z, params, joints_px, output_px)
+        share = options.negatives == "global"
+        joints = _batch_joints(options, joints_px, params, output_px, share)
+        weights = None if joints is None else _pair_weights(options, joints)
+        first, second = z.chunk(2)
+        everyone = gather_with_gradient(torch.stack([first, second], dim=1)) if share else None
+        all_first, all_second = (first, second) if everyone is None else everyone.unbind(1)
+        result = weighted_nt_xent(
+            first,
+            second,
+            all_z1=all_first,
+            all_z2=all_second,
+            offset=world()[0] * len(first) if share else 0,
+            temperature=options.temperature,
+            joints=joints,
+            weights=weights,
+            positive_denominator=options.positive_denominator or "w_neg",
+            false_negatives=_false_negatives(options, images, share),
+            block_rows=options.block_rows,
+        )
+    metrics = {"top1": result.top1, **_similarities(first.detach(), second.detach())}
+    if weights is not None:
+        low, high = weights.positive.aminmax()
+        metrics |= {"positive_weight": weights.positive.mean(), "positive_weight_min": low, "positive_weight_max": high}
+    return result.loss, metrics
+
+
+def _undone(
+    method: Method, options: LossOptions, z: Tensor, params: ViewParameters, joints_px: Tensor, output_px: int
+) -> Tensor:
+    return invert_view_in_features(
+        z,
+        params,
+        undo_rotation=method.geometric,
+        undo_translation=method.geometric,
+        shift_unit=options.shift_unit or "hand",
+        spread=hand_spread(joints_px, output_px),
+        output_px=output_px,
+    )
+
+
+def _batch_joints(
+    options: LossOptions, joints_px: Tensor, params: ViewParameters, output_px: int, share: bool
+) -> BatchJoints | None:
+    """The joints whose distances are needed, or None."""
+    if options.weights == "none" and options.false_negative_px == 0:
+        return None
+    if options.weight_joints == "undone":
+        joints_px = undo_view(joints_px, params, output_px)
+    if not share:
+        return BatchJoints(joints_px, joints_px, offset=0, reduce=False)
+    pairs = len(joints_px) // 2
+    everyone = gather(torch.stack(joints_px.chunk(2), dim=1))
+    return BatchJoints(joints_px, torch.cat(everyone.unbind(1)), offset=world()[0] * pairs, reduce=True)
+
+
+def _pair_weights(options: LossOptions, joints: BatchJoints) -> PairWeights | None:
+    weight_range = options.weight_range or "single"
+    if options.weights == "linear":
+        return linear_weights(joints, weight_range, options.block_rows)
+    if options.weights == "nonlinear":
+        return nonlinear_weights(
+            joints, weight_range, options.lambda_positive, options.lambda_negative, options.block_rows
+        )
+    return None
+
+
+def _false_negatives(options: LossOptions, images: Tensor | None, share: bool) -> FalseNegatives:
+    if images is not None and options.false_negatives == "mask":
+        return FalseNegatives(gather(images) if share else images, options.false_negative_px)
+    return FalseNegatives(None, options.false_negative_px)
+
+
+def _similarities(first: Tensor, second: Tensor) -> dict[str, Tensor]:
+    """Mean cosine of this rank's positive pairs and of its negative pairs."""
+    positive = (first * second).sum()
+    count = 2 * len(first)
+    # The sum over all ordered pairs is the squared length of the vectors' sum.
+    everything = (first + second).sum(dim=0).square().sum()
+    negative = (everything - count - 2 * positive) / max(1, count * (count - 2))
+    return {"positive_similarity": positive / len(first), "negative_similarity": negative}

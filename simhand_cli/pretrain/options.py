@@ -1,0 +1,84 @@
+"""The options of the contrastive loss (no heavy imports: the command line reads this file)."""
+
+from typing import Literal
+
+from simhand_cli.config.base import Section, option
+
+Recipe = Literal["simhand", "paper", "official"]
+WeightKind = Literal["none", "linear", "nonlinear"]
+WeightRange = Literal["single", "separate"]
+WeightJoints = Literal["view", "undone"]
+PositiveDenominator = Literal["w_neg", "w_pos", "one"]
+Negatives = Literal["global", "rank"]
+ShiftUnit = Literal["hand", "range", "pixels"]
+FalseNegatives = Literal["keep", "mask"]
+
+_RECIPE = "default: as the recipe says"
+
+
+class LossOptions(Section):
+    """How features are compared. An empty option is filled by the recipe; one that is set stays as set."""
+
+    recipe: Recipe = option("simhand", "Whose side to take where paper and released code differ")
+    temperature: float = option(0.5, "Temperature of NT-Xent", gt=0)
+    weights: WeightKind | None = option(None, "Adaptive weights of the pairs (default: as the method says)")
+    weight_range: WeightRange | None = option(
+        None,
+        "Smallest and largest distance taken over all pairs at once, or separately over the positives and over the "
+        f"whole matrix with its zero diagonal ({_RECIPE})",
+    )
+    weight_joints: WeightJoints | None = option(
+        None, f"Joints whose distances make the weights: as in the views, or with T undone ({_RECIPE})"
+    )
+    lambda_positive: float = option(1.0, "Steepness per pixel of the positives' nonlinear weights", gt=0)
+    lambda_negative: float = option(0.05, "Steepness per pixel of the negatives' nonlinear weights", gt=0)
+    positive_denominator: PositiveDenominator | None = option(
+        None, f"Weight of the positive pair's own term in the denominator ({_RECIPE})"
+    )
+    negatives: Negatives | None = option(None, f"Negatives of all ranks or of the own rank only ({_RECIPE})")
+    shift_unit: ShiftUnit | None = option(
+        None,
+        "How far features are moved back for a shift of the view: in units of the hand's spread, of the points' range "
+        f"per axis, or the released code's crop pixels over output pixels ({_RECIPE})",
+    )
+    false_negatives: FalseNegatives | None = option(
+        None, f"Keep or leave out negatives that share an image with the anchor's pair ({_RECIPE})"
+    )
+    false_negative_px: float = option(
+        0.0, "Leave out negatives whose joints are nearer than this on average, view pixels (0 = none)", ge=0
+    )
+    block_rows: int = option(1024, "Rows of the similarity matrix held at once", ge=1)
+
+    def filled(self, default_weights: WeightKind) -> "LossOptions":
+        """The same with every open option set by the recipe, and the weights by the method."""
+        values: dict[str, object] = {**RECIPES[self.recipe], "weights": default_weights}
+        return self.model_copy(update={name: v for name, v in values.items() if getattr(self, name) is None})
+
+
+#: What each recipe says where the paper and the released code differ; reasons in docs/decisions.md.
+RECIPES: dict[Recipe, dict[str, str]] = {
+    "simhand": {
+        "weight_range": "single",
+        "weight_joints": "view",
+        "positive_denominator": "w_neg",
+        "negatives": "global",
+        "shift_unit": "hand",
+        "false_negatives": "mask",
+    },
+    "paper": {
+        "weight_range": "single",
+        "weight_joints": "view",
+        "positive_denominator": "w_neg",
+        "negatives": "global",
+        "shift_unit": "range",
+        "false_negatives": "keep",
+    },
+    "official": {
+        "weight_range": "separate",
+        "weight_joints": "view",
+        "positive_denominator": "w_neg",
+        "negatives": "rank",
+        "shift_unit": "pixels",
+        "false_negatives": "keep",
+    },
+}
