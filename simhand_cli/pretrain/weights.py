@@ -14,8 +14,8 @@ from torch import Tensor
 from simhand_cli.pretrain.gather import reduce_over_ranks
 from simhand_cli.pretrain.options import WeightRange
 
-#: Pixels. Equal distances give (0 + eps) / (0 + eps) = 1 everywhere, hence the plain NT-Xent, instead of 0 / 0.
-EPSILON_PX = 1e-6
+#: Pixels. Where the extremes are no further apart than this, every weight is 1, hence the plain NT-Xent, not 0 / 0.
+SAME_DISTANCE_PX = 1e-6
 
 WeightOfDistance = Callable[[Tensor], Tensor]
 
@@ -55,7 +55,8 @@ class BatchJoints:
     def positive_distance(self) -> Tensor:
         """Distance (n,) between the two views of each local pair."""
         first, second = self.local.chunk(2)
-        return torch.linalg.vector_norm(first - second, dim=-1).mean(dim=-1)
+        distance: Tensor = torch.linalg.vector_norm(first - second, dim=-1).mean(dim=-1)
+        return distance
 
     def blocks(self, block_rows: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Blocks of at most ``block_rows`` local rows: (their distances (r, 2N), their indices (r,))."""
@@ -93,9 +94,13 @@ class PairWeights:
 
 
 def _linear(low: Tensor, high: Tensor) -> WeightOfDistance:
+    width = high - low
+    equal = width <= SAME_DISTANCE_PX
+
     def weight(distance: Tensor) -> Tensor:
         # The clamp only removes rounding beyond the extremes.
-        return ((high - distance + EPSILON_PX) / (high - low + EPSILON_PX)).clamp(0, 1)
+        scaled = ((high - distance) / torch.where(equal, 1, width)).clamp(0, 1)
+        return torch.where(equal, 1, scaled)
 
     return weight
 
