@@ -134,6 +134,8 @@ def main() -> None:
         if message is None:
             sys.exit(_report(error, "", as_json=False, debug="--debug" in words))
         if text := message():
-            print(f"simhand: {' '.join(text.split())} (see 'simhand --help')", file=sys.stderr)
+            command = next((word for word in sys.argv[1:] if word in COMMANDS), "")
+            call = f"simhand {command}".strip()
+            print(f"{call}: {' '.join(text.split())} (see '{call} --help')", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", ExitCode.USAGE))
     sys.exit(result if isinstance(result, int) else ExitCode.OK)

@@ -85,14 +85,15 @@ def _parameter(parameter_name: str, prefix: str, name: str, field: FieldInfo) ->
         )
     else:
         flag = "--" + f"{prefix}{name}".replace("_", "-")
-        declarations = [f"{flag}/{_negated(flag)}" if kind is bool else flag]
+        two_ways = kind is bool and name not in CommandConfig.model_fields
+        declarations = [f"{flag}/{_negated(flag)}" if two_ways else flag]
         if short := extra.get("short"):
             declarations.append(str(short))
         info = typer.Option(
             *declarations,
-            help=field.description,
+            help=f"{field.description}{_shown_default(field)}",
             metavar=metavar,
-            show_default=_shown_default(field),
+            show_default=False,
             envvar=WORKSPACE_VARIABLE if name == "workspace" else None,
             rich_help_panel=f"Options: {prefix.rstrip('.')}" if prefix else None,
         )
@@ -107,17 +108,16 @@ def _negated(flag: str) -> str:
     return f"--{head}{dot}no-{last}"
 
 
-def _shown_default(field: FieldInfo) -> Any:
+def _shown_default(field: FieldInfo) -> str:
     if field.is_required():
-        return "required"
+        return " [red](required)[/]"
     default = field.get_default(call_default_factory=True)
-    if default is None or default in ([], ()):
-        return False
-    if isinstance(default, bool):
-        return "yes" if default else "no"
-    if isinstance(default, list | tuple):
-        return " ".join(str(item) for item in default)
-    return str(default)
+    if default is None or default in ([], (), False, ""):
+        return ""
+    if default is True:
+        return " [dim](default: yes)[/]"
+    shown = " ".join(str(item) for item in default) if isinstance(default, list | tuple) else str(default)
+    return f" [dim](default: {shown})[/]"
 
 
 def _value_type(annotation: Any) -> tuple[type, str | None, bool]:
