@@ -1,1 +1,1 @@
-"""Similar hands from other videos: pose embedding, index, search, pairs."""
+"""Similar hands of other videos: pose embedding, index, search, pairs and their report."""
