@@ -1,0 +1,158 @@
+"""From joint angles to bone rotations, and the capsule test that keeps fingers out of each other."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhand_cli.synth.grasps import CUP, THUMB, WRIST, clamp, random_pose
+from simhand_cli.synth.hand_model import BONE_PARENTS, HandModel, ShapedHand, bone_transforms
+from simhand_cli.synth.hand_model import JOINT_BONES as CARRIERS
+
+Array = NDArray[np.float64]
+
+#: In-plane tilt of each finger's flexion axis, index to little: without it the spread fingers would cross when bent.
+FLEXION_TILT_DEG: Final = (6.0, 0.0, -5.0, -10.0)
+#: Share of the palm's cupping taken by each metacarpal, index to little.
+CUP_SHARE: Final = (-0.3, 0.0, 0.6, 1.0)
+
+#: Capsules: (start joint, end joint, radius at start, radius at end) in mm for a hand of 96 mm wrist-to-knuckle length.
+_FINGER_RADII = ((9.0, 8.0, 7.2, 6.0), (9.0, 8.2, 7.2, 6.0), (8.6, 7.6, 6.8, 5.8), (7.8, 6.6, 6.0, 5.2))
+_THUMB_RADII = (12.0, 10.0, 9.0, 7.0)
+REFERENCE_MM: Final = 96.4
+#: Flesh is soft: capsules may overlap to this part of the sum of their radii before a pose counts as impossible.
+TOUCH: Final = 0.78
+
+
+def _rotation(axis: Array, degrees: float) -> Array:
+    """Rotation (3, 3) about a unit axis (Rodrigues)."""
+    angle = np.deg2rad(degrees)
+    x, y, z = axis
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+
+
+def _unit(vector: Array) -> Array:
+    length: Array = vector / np.linalg.norm(vector)
+    return length
+
+
+def bone_rotations(model: HandModel, hand: ShapedHand, pose: Array) -> Array:
+    """Rotation (21, 3, 3) of every bone relative to its parent for a pose (24,) in degrees."""
+    joints = hand.joints_mm
+    palm = np.array([0.0, 0.0, 1.0])
+    turns = np.repeat(np.eye(3)[None], len(BONE_PARENTS), axis=0)
+    turns[1] = _rotation(np.array([1.0, 0.0, 0.0]), pose[WRIST][0]) @ _rotation(-palm, pose[WRIST][1])
+    for finger in range(4):
+        flexion, abduction, middle, end = pose[4 * finger : 4 * finger + 4]
+        knuckle = joints[5 + 4 * finger]
+        along = _unit(joints[6 + 4 * finger] - knuckle)
+        axis = _unit(np.cross(along, palm))
+        axis = _rotation(palm, FLEXION_TILT_DEG[finger]) @ axis
+        first = 9 + 3 * finger
+        turns[2 + finger] = _rotation(np.array([1.0, 0.0, 0.0]), CUP_SHARE[finger] * pose[CUP])
+        turns[first] = _rotation(-palm, abduction) @ _rotation(axis, flexion)
+        turns[first + 1] = _rotation(axis, middle)
+        turns[first + 2] = _rotation(axis, end)
+    opposition, adduction, twist, mcp, ip = pose[THUMB]
+    along = _unit(joints[2] - joints[1])
+    bend = _unit(np.cross(_unit(joints[3] - joints[2]), -model.nail_normals[0]))
+    turns[6] = _rotation(np.array([0.0, -1.0, 0.0]), opposition) @ _rotation(palm, adduction) @ _rotation(along, twist)
+    turns[7], turns[8] = _rotation(bend, mcp), _rotation(bend, ip)
+    return turns
+
+
+def _capsules() -> tuple[NDArray[np.int64], Array, NDArray[np.int64]]:
+    """Segments (C, 2) of joints, radii (C, 2), and the owner (0 thumb .. 4 little, 5 + k palm beam k)."""
+    segments, radii, owner = [], [], []
+    chains = {0: (1, _THUMB_RADII), **{f + 1: (5 + 4 * f, _FINGER_RADII[f]) for f in range(4)}}
+    for who, (start, sizes) in chains.items():
+        for k in range(3):
+            segments.append((start + k, start + k + 1))
+            radii.append((sizes[k], sizes[k + 1]))
+            owner.append(who)
+    for finger in range(4):
+        segments.append((0, 5 + 4 * finger))
+        radii.append((13.0, 9.5))
+        owner.append(5 + finger)
+    return np.array(segments), np.array(radii), np.array(owner)
+
+
+_SEGMENTS, _RADII, _OWNER = _capsules()
+
+
+def _tested_pairs() -> NDArray[np.int64]:
+    """Pairs of capsules that must not meet: different fingers; outer two phalanges against the palm."""
+    pairs = []
+    for i in range(len(_OWNER)):
+        for j in range(i + 1, len(_OWNER)):
+            a, b = int(_OWNER[i]), int(_OWNER[j])
+            outer = i % 3 >= 1
+            fingers = a < 5 and b < 5 and a != b
+            # Neighbouring first phalanges share the web of skin between the knuckles and always nearly touch.
+            web = fingers and b - a == 1 and a > 0 and i % 3 == 0 and j % 3 == 0
+            finger_palm = a < 5 <= b and outer and not (a == 0 and i % 3 == 1)
+            if (fingers and not web and not (a == 0 and i % 3 == 0 and b == 1 and j % 3 == 0)) or finger_palm:
+                pairs.append((i, j))
+    return np.array(pairs)
+
+
+_PAIRS = _tested_pairs()
+
+
+def overlap(joints_mm: Array) -> float:
+    """Worst overlap of two hand capsules as a share of their radii: 0 touching or apart, 1 axes crossing.
+
+    Args:
+        joints_mm: (21, 3) posed joints, any frame.
+    """
+    size = float(np.linalg.norm(joints_mm[9] - joints_mm[0])) / REFERENCE_MM
+    start, end = joints_mm[_SEGMENTS[:, 0]], joints_mm[_SEGMENTS[:, 1]]
+    i, j = _PAIRS.T
+    distance, s, t = segment_distance(start[i], end[i], start[j], end[j])
+    reach = size * (
+        _RADII[i, 0] * (1 - s) + _RADII[i, 1] * s + _RADII[j, 0] * (1 - t) + _RADII[j, 1] * t
+    )  # radii at the two closest points
+    return float(np.max(1 - distance / reach, initial=0.0))
+
+
+def segment_distance(p0: Array, p1: Array, q0: Array, q1: Array) -> tuple[Array, Array, Array]:
+    """Smallest distance of segment pairs (N, 3) and where along each it is, in [0, 1] (Ericson 2005, §5.1.9)."""
+    d1, d2, r = p1 - p0, q1 - q0, p0 - q0
+    a, e, f = (d1 * d1).sum(1), (d2 * d2).sum(1), (d2 * r).sum(1)
+    b, c = (d1 * d2).sum(1), (d1 * r).sum(1)
+    denominator = a * e - b * b
+    s = np.where(denominator > 1e-9, np.clip((b * f - c * e) / np.maximum(denominator, 1e-9), 0, 1), 0.0)
+    t = np.clip((b * s + f) / e, 0, 1)
+    s = np.clip((b * t - c) / a, 0, 1)
+    t = np.clip((b * s + f) / e, 0, 1)
+    return np.linalg.norm(p0 + s[:, None] * d1 - q0 - t[:, None] * d2, axis=1), s, t
+
+
+def posed_joints(model: HandModel, hand: ShapedHand, pose: Array) -> Array:
+    """The 21 joints (21, 3) of a pose, mm, hand frame; cheaper than skinning the surface."""
+    turns, shifts = bone_transforms(hand.points_mm, bone_rotations(model, hand, pose))
+    carriers = np.array(CARRIERS)
+    joints: Array = np.einsum("jab,jb->ja", turns[carriers], hand.joints_mm) + shifts[carriers]
+    return joints
+
+
+def possible(model: HandModel, hand: ShapedHand, pose: Array) -> bool:
+    """Whether no two parts of the posed hand pass through each other."""
+    return overlap(posed_joints(model, hand, pose)) <= 1 - TOUCH
+
+
+def sample_pose(rng: np.random.Generator, model: HandModel, hand: ShapedHand) -> tuple[Array, str]:
+    """A random pose (24,) in degrees without interpenetration, and the name of its main grasp.
+
+    Poses that fail the capsule test are drawn again; after twenty failures the last one is eased towards the open
+    resting hand until it passes.
+    """
+    pose, name = random_pose(rng)
+    for _ in range(20):
+        if possible(model, hand, pose):
+            return pose, name
+        pose, name = random_pose(rng)
+    while not possible(model, hand, pose) and np.abs(pose).max() > 1.0:
+        pose = clamp(0.8 * pose)
+    return pose, "rest"

@@ -1,0 +1,190 @@
+"""Where the camera stands and how the hand is held before it.
+
+Camera frame: x right, y down, z forward, mm. World frame: y up. Pixel centres lie at whole numbers.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+View = Literal["moderate", "random", "ego"]
+VIEWS: Final[tuple[View, ...]] = ("moderate", "random", "ego")
+NEAR_MM: Final = 60.0
+ATTEMPTS: Final = 25
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera looking at a hand.
+
+    Attributes:
+        intrinsics: (3, 3) K. size_wh: picture size in pixels.
+        world_from_camera: (3, 3) rotation.
+        turn: (3, 3) hand frame -> camera frame. shift_mm: (3,) place of the wrist frame's origin in the camera frame.
+    """
+
+    intrinsics: Array
+    size_wh: tuple[int, int]
+    world_from_camera: Array
+    turn: Array
+    shift_mm: Array
+
+    def place(self, points_mm: Array) -> Array:
+        """Points (N, 3) of the hand frame in the camera frame."""
+        placed: Array = points_mm @ self.turn.T + self.shift_mm
+        return placed
+
+    def project(self, points_mm: Array) -> Array:
+        """Pixels (N, 2) of points (N, 3) in the camera frame."""
+        return project(self.intrinsics, points_mm)
+
+
+def project(intrinsics: Array, points_mm: Array) -> Array:
+    """Perspective projection K X / z of points (..., 3): pixels (..., 2)."""
+    homogeneous = points_mm @ intrinsics.T
+    return homogeneous[..., :2] / homogeneous[..., 2:]
+
+
+def axis_turn(axis: int, degrees: float) -> Array:
+    """Rotation (3, 3) about a coordinate axis."""
+    angle = np.deg2rad(degrees)
+    c, s = np.cos(angle), np.sin(angle)
+    i, j = (axis + 1) % 3, (axis + 2) % 3
+    turn = np.eye(3)
+    turn[i, i] = turn[j, j] = c
+    turn[i, j], turn[j, i] = -s, s
+    return turn
+
+
+def random_rotation(rng: np.random.Generator) -> Array:
+    """A rotation (3, 3) uniform over SO(3) (normalised Gaussian quaternion)."""
+    w, x, y, z = rng.standard_normal(4)
+    n = w * w + x * x + y * y + z * z
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z) / n, 2 * (x * y - w * z) / n, 2 * (x * z + w * y) / n],
+            [2 * (x * y + w * z) / n, 1 - 2 * (x * x + z * z) / n, 2 * (y * z - w * x) / n],
+            [2 * (x * z - w * y) / n, 2 * (y * z + w * x) / n, 1 - 2 * (x * x + y * y) / n],
+        ]
+    )
+
+
+def _level_camera(elevation_deg: float) -> Array:
+    """Camera-from-world rotation of a camera above (+) or below (-) the hand, looking at it along -z."""
+    e = np.deg2rad(elevation_deg)
+    forward = np.array([0.0, -np.sin(e), -np.cos(e)])
+    down = np.array([0.0, -np.cos(e), np.sin(e)])
+    return np.stack([np.array([1.0, 0.0, 0.0]), down, forward])
+
+
+def random_orientation(rng: np.random.Generator, view: View, left: bool) -> tuple[Array, Array]:
+    """Hand-to-world and camera-from-world rotations for a kind of view."""
+    if view == "random":
+        return random_rotation(rng), _level_camera(float(rng.normal(0.0, 15.0)))
+    if view == "ego":
+        # The own hand: the forearm comes in from below on its side, the fingers point away and up.
+        inwards = float(rng.normal(25.0, 22.0)) * (-1 if left else 1)
+        roll = float(rng.normal(0.0, 55.0))
+        reach = axis_turn(0, float(rng.uniform(-90.0, -15.0)))  # fingers from straight ahead to nearly upright
+        palm_down = axis_turn(1, 180.0 + roll)
+        return axis_turn(1, inwards) @ reach @ palm_down, _level_camera(float(rng.uniform(15.0, 50.0)))
+    tilt, roll = axis_turn(0, float(rng.normal(0.0, 18.0))), axis_turn(2, float(rng.normal(0.0, 25.0)))
+    azimuth = axis_turn(1, float(rng.uniform(0.0, 360.0)))
+    return roll @ tilt @ azimuth, _level_camera(float(rng.uniform(-25.0, 45.0)))
+
+
+def aim(
+    rng: np.random.Generator,
+    view: View,
+    left: bool,
+    points_mm: Array,
+    arm_mm: Array,
+    size_wh: tuple[int, int],
+    fill: tuple[float, float] = (0.42, 0.62),
+) -> Camera:
+    """Choose a camera that shows the hand well.
+
+    Args:
+        rng: source of chance.
+        view: moderate (upright hand, all azimuths), random (any rotation), ego (own hand seen from the head).
+        left: whether the points belong to a left hand.
+        points_mm: (P, 3) joints in the hand frame; several frames of a sequence may be stacked.
+        arm_mm: (A, 3) points along the forearm behind the wrist to the arm's end, hand frame.
+        size_wh: picture size, pixels.
+        fill: range of the larger extent of the points relative to the shorter picture side.
+
+    Returns:
+        a camera; views in which the arm hides the hand or ends inside the picture are drawn again.
+    """
+    fallback: Camera | None = None
+    for _ in range(ATTEMPTS):
+        camera = _aim_once(rng, view, left, points_mm, size_wh, fill)
+        fallback = fallback or camera
+        if _shows_well(camera, points_mm, arm_mm):
+            return camera
+    assert fallback is not None
+    return fallback
+
+
+def _aim_once(
+    rng: np.random.Generator,
+    view: View,
+    left: bool,
+    points_mm: Array,
+    size_wh: tuple[int, int],
+    fill: tuple[float, float],
+) -> Camera:
+    hand_to_world, camera_from_world = random_orientation(rng, view, left)
+    turn = camera_from_world @ hand_to_world
+    width, height = size_wh
+    short = min(width, height)
+    fov = float(rng.uniform(45.0, 70.0) if view == "ego" else rng.uniform(18.0, 45.0))
+    focal = 0.5 * short / np.tan(np.deg2rad(fov / 2))
+    jitter = rng.normal(0.0, 0.03 * short, 2)
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    intrinsics = np.array([[focal, 0, centre[0] + jitter[0]], [0, focal, centre[1] + jitter[1]], [0, 0, 1.0]])
+    part = float(rng.uniform(*fill))
+    play = (np.array(size_wh) - part * short) * 0.5
+    target = centre + rng.uniform(-0.45, 0.45, 2) * play
+    turned = points_mm @ turn.T
+    middle = (turned.min(axis=0) + turned.max(axis=0)) / 2
+    shift = np.array([0.0, 0.0, float(np.ptp(turned[:, :2], axis=0).max()) * focal / (part * short)]) - middle
+    for _ in range(6):
+        pixels = project(intrinsics, turned + shift)
+        low, high = pixels.min(axis=0), pixels.max(axis=0)
+        depth = shift[2] + middle[2]
+        depth *= float(np.clip((high - low).max() / (part * short), 0.5, 2.0))
+        depth = max(depth, 150.0 + float(np.ptp(turned[:, 2])) / 2)
+        off = target - (low + high) / 2
+        shift = np.array([*(shift[:2] + off * depth / focal), depth - middle[2]])
+    return Camera(intrinsics, size_wh, camera_from_world.T, turn, shift)
+
+
+def _shows_well(camera: Camera, points_mm: Array, arm_mm: Array) -> bool:
+    hand, arm = camera.place(points_mm), camera.place(arm_mm)
+    if hand[:, 2].min() < NEAR_MM * 1.5:
+        return False
+    pixels = camera.project(hand)
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    size = np.array(camera.size_wh)
+    if (low < 2).any() or (high > size - 3).any():
+        return False
+    ahead = arm[:, 2] > NEAR_MM
+    where = np.full((len(arm), 2), -1e6)
+    where[ahead] = camera.project(arm[ahead])
+    # An arm twice as near looks twice as thick; its half width in pixels widens the region it may hide.
+    thick = 40.0 * camera.intrinsics[0, 0] / np.maximum(arm[:, 2:], NEAR_MM)
+    hides = (where > low - 0.4 * thick) & (where < high + 0.4 * thick)
+    nearer = arm[:, 2] < np.median(hand[:, 2]) - 25
+    if (hides.all(axis=1) & nearer).any():
+        return False
+    crosses_near = (arm[:, 2] <= NEAR_MM).any()
+    if crosses_near:
+        first = int(np.argmax(arm[:, 2] <= NEAR_MM))
+        edge = where[max(first - 1, 0)]
+        return bool((edge < -size * 0.1).any() or (edge > size * 1.1).any())
+    end, margin = where[-1], thick[-1, 0]
+    return bool((end < -margin).any() or (end > size + margin).any())
