@@ -1,4 +1,7 @@
-"""What ``simhand doctor`` looks at. Nothing heavy is imported in this process: a broken library must not stop the rest."""
+"""What ``simhand doctor`` looks at.
+
+Nothing heavy is imported in this process: a broken library must not stop the rest.
+"""
 
 import importlib.metadata
 import os
@@ -7,12 +10,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from simhand_cli import __version__
 from simhand_cli.errors import SimhandError
-from simhand_cli.health.display import display_problem
 
 _PACKAGES = {
     "torch": "torch",
@@ -47,7 +50,8 @@ def all_checks(workspace: Path) -> list[Check]:
         Check("python", True, f"{platform.python_version()} on {platform.platform()}"),
         Check("processors", True, f"{os.cpu_count()} ({platform.machine()})"),
     ]
-    checks += [_import_check(name, module) for name, module in _PACKAGES.items()]
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        checks += pool.map(_import_check, _PACKAGES.keys(), _PACKAGES.values())
     rest: list[tuple[str, Callable[[], Check]]] = [
         ("cv2 builds", _cv2_builds),
         ("gpu", _gpu),
@@ -133,6 +137,8 @@ def _codecs() -> Check:
 
 
 def _display() -> Check:
+    from simhand_cli.demo.display import display_problem
+
     problem = display_problem()
     # Not having one is normal on a server: the demo then writes a file.
     return Check("display", True, problem or "available")
