@@ -1,0 +1,133 @@
+import loop_reference
+import numpy as np
+import pytest
+import rank_worker
+import torch
+from pydantic import ValidationError
+from rank_worker import Case
+
+from simhand_cli.pretrain.methods import METHODS, contrastive_loss, resolve_views
+from simhand_cli.pretrain.options import LossOptions
+from simhand_cli.views.geometry import undo_view
+from simhand_cli.views.options import ViewOptions
+
+
+def reference_loss(case: Case, z: tuple[torch.Tensor, torch.Tensor]) -> float:
+    """The whole loss of the test's batch by loops, from projections to the mean."""
+    batch = rank_worker.make_batch(case)
+    method, options = METHODS[case.method], case.options
+    official = options.recipe == "official"
+    unit = {"simhand": "hand", "paper": "range", "official": "pixels"}[options.recipe]
+    vectors = []
+    for view in (0, 1):
+        params, joints = batch.params[view], batch.joints[view]
+        for i, projection in enumerate(z[view].detach().numpy()):
+            if not method.geometric:
+                vectors.append(projection / np.sqrt((projection**2).sum()))
+                continue
+            vectors.append(
+                loop_reference.undo_in_features(
+                    projection,
+                    float(params.angle_deg[i]),
+                    params.shift[i].numpy(),
+                    unit,
+                    joints[i].numpy(),
+                    float(params.side_px[i]),
+                    128,
+                )
+            )
+    joints = torch.cat(batch.joints).numpy()
+    kind = options.weights or method.weights
+    weight_range = "separate" if official else "single"
+    if kind == "linear":
+        weights = loop_reference.linear(joints, weight_range)
+    elif kind == "nonlinear":
+        weights = loop_reference.nonlinear(joints, weight_range, 1.0, 0.05)
+    else:
+        weights = (None, None)
+    left_out = set()
+    if options.recipe == "simhand":
+        images = [set(pair) for pair in batch.images.tolist()]
+        count = len(images)
+        left_out = {(i, k) for i in range(2 * count) for k in range(2 * count) if images[i % count] & images[k % count]}
+    return loop_reference.nt_xent(np.array(vectors), options.temperature, *weights, left_out=left_out)
+
+
+@pytest.mark.parametrize("recipe", ["simhand", "paper", "official"])
+@pytest.mark.parametrize("weights", [None, "none", "linear", "nonlinear"])
+@pytest.mark.parametrize("method", list(METHODS))
+def test_the_whole_loss_against_loops(method, recipe, weights):
+    case = Case(method, LossOptions(recipe=recipe, weights=weights))
+    model = rank_worker.make_model()
+    loss, metrics = rank_worker.part_loss(case, model, 0, 1)
+    batch = rank_worker.make_batch(case)
+    z = (model(batch.features[0]), model(batch.features[1]))
+    np.testing.assert_allclose(float(loss.detach()), reference_loss(case, z), rtol=1e-11)
+    assert not any(value.requires_grad for value in metrics.values())
+    weighted = (weights or METHODS[method].weights) != "none"
+    assert ("positive_weight" in metrics) == weighted
+
+
+def test_metrics_are_what_they_say():
+    case = Case("simclr", LossOptions())
+    batch, model = rank_worker.make_batch(case), rank_worker.make_model()
+    _, metrics = rank_worker.part_loss(case, model, 0, 1)
+    z = [torch.nn.functional.normalize(model(f), dim=1) for f in batch.features]
+    everything = torch.cat(z) @ torch.cat(z).T
+    n = rank_worker.PAIRS
+    positive = everything.diagonal(n)
+    torch.testing.assert_close(metrics["positive_similarity"], positive.mean().detach())
+    mask = ~torch.eye(2 * n, dtype=torch.bool)
+    mask[range(n), range(n, 2 * n)] = False
+    mask[range(n, 2 * n), range(n)] = False
+    torch.testing.assert_close(metrics["negative_similarity"], everything[mask].mean().detach())
+
+
+def test_weights_by_undone_joints_ignore_the_views():
+    """One image twice, seen very differently: as far apart as the views, but no distance once they are undone."""
+    case = Case("peclr", LossOptions())
+    batch = rank_worker.make_batch(case)
+    undone = [undo_view(j, p, 128) for j, p in zip(batch.joints, batch.params, strict=True)]
+    same = (batch.joints[0], batch.joints[0])
+    params = (batch.params[0], batch.params[0])
+    z = torch.randn(8, 12, dtype=torch.float64)
+    _, metrics = contrastive_loss(
+        METHODS["peclr"], LossOptions(weights="linear", weight_joints="undone"), z, z, *params, *same
+    )
+    assert float(metrics["positive_weight_min"]) == 1
+    assert not torch.allclose(undone[0], batch.joints[0])
+
+
+def test_recipes_fill_only_what_is_open():
+    official = LossOptions(recipe="official", shift_unit="hand").filled("linear")
+    assert official.shift_unit == "hand"
+    assert official.weight_range == "separate"
+    assert official.negatives == "rank"
+    assert official.weights == "linear"
+    assert official.filled("none") == official
+    simhand = LossOptions().filled("none")
+    assert simhand.weights == "none"
+    assert all(value is not None for value in simhand.model_dump().values())
+    with pytest.raises(ValidationError):
+        LossOptions(recipe="theirs")
+
+
+def test_views_of_methods_and_recipes():
+    still = (0.0, 0.0)
+    simclr = resolve_views(METHODS["simclr"], "paper", ViewOptions())
+    assert simclr.rotation_deg == still
+    assert simclr.translation == still
+    assert simclr.margin == (0.9, 1.5)
+    simclr = resolve_views(METHODS["simclr"], "official", ViewOptions())
+    assert simclr.margin == (1.25, 1.25)
+    assert simclr.translation[1] > 0
+    assert simclr.rotation_deg == still
+    peclr = resolve_views(METHODS["peclr"], "official", ViewOptions())
+    assert peclr.hue_order == "bgr-swapped"
+    assert peclr.translation[0] == 0
+    assert peclr.rotation_deg == (-45, 45)
+    assert peclr.margin == (0.9, 1.5)
+    default = resolve_views(METHODS["simhand"], "simhand", ViewOptions(rotation_deg=(-90, 90)))
+    assert default.hue_order == "rgb"
+    assert default.rotation_deg == (-90, 90)
+    assert default.translation[0] < 0
