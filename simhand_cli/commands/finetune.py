@@ -1,0 +1,175 @@
+"""Train the 3D hand model on labelled hands, starting from a pre-trained encoder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from simhand_cli.config.base import CommandConfig, option
+from simhand_cli.console import Console, format_duration
+from simhand_cli.finetune.options import AugmentOptions, LossOptions, Readout, TargetOptions
+from simhand_cli.summary import Dropped, Summary
+
+if TYPE_CHECKING:
+    from simhand_cli.finetune.data import TrainingData
+    from simhand_cli.finetune.encoder_source import EncoderSource
+    from simhand_cli.workspace.paths import Workspace
+
+EXAMPLES = (
+    "simhand finetune",
+    "simhand finetune --data FreiHAND_pub_v2 --label-fraction 0.1 --name freihand-10",
+    "simhand finetune --encoder none --backbone resnet18 --epochs 20 --batch-size 64 --dry-run",
+)
+
+#: Trial steps for --dry-run's estimate of time.
+_TRIAL_SAMPLES = 16
+
+
+class FinetuneConfig(CommandConfig):
+    """Options of ``simhand finetune``."""
+
+    data: list[Path] = option(
+        [], "Folder of a labelled set; give the flag once per set (default: the workspace's synthetic set)"
+    )
+    encoder: str = option(
+        "latest", "latest (newest pre-training run), a run's name or folder, a weight file, none, or imagenet"
+    )
+    encoder_weights: Path | None = option(None, "File of ImageNet weights for --encoder imagenet")
+    backbone: str | None = option(
+        None, "timm name of the encoder (default: what the weights are for, else resnet50)", min_length=1
+    )
+    name: str = option("default", "Name of the run", short="-n")
+    epochs: int = option(120, "Passes over the training samples", ge=1)
+    batch_size: int = option(128, "Crops per step, over all GPUs", ge=1)
+    lr: float = option(1e-3, "Peak learning rate of the heads", gt=0)
+    encoder_lr: float | None = option(None, "Peak learning rate of the encoder (default: as --lr)", ge=0)
+    warmup_epochs: float = option(1.0, "Epochs of rising learning rate; then half a cosine", ge=0)
+    weight_decay: float = option(1e-4, "Decay of weights (not of biases and norms), AdamW", ge=0)
+    grad_clip: float = option(0.0, "Largest norm of a step's gradient, 0 = no limit", ge=0)
+    width: int = option(256, "Channels of the model's upsampling and heads", ge=8)
+    input_px: int = option(128, "Side of the crops the model sees, pixels", ge=64, le=512, multiple_of=32)
+    readout: Readout = option("average", "Joints from maps: mean around the peak, or the peak's cell as published")
+    val_fraction: float = option(0.1, "Part of the samples to validate on, by whole people", ge=0, lt=1)
+    label_fraction: float = option(1.0, "Part of the training samples to use, drawn by image", gt=0, le=1)
+    augment: AugmentOptions = AugmentOptions()
+    targets: TargetOptions = TargetOptions()
+    loss: LossOptions = LossOptions()
+    seed: int = option(0, "Seed of all random choices", ge=0)
+    precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = option("auto", "Number format")
+    gpus: int | None = option(None, "GPUs to use, 0 = CPU (default: all)", ge=0)
+    workers: int | None = option(None, "Loader processes per GPU (default: by the machine)", ge=0)
+    checkpoint_every_s: float = option(60.0, "Seconds between checkpoints, taken at the ends of epochs", ge=0)
+
+    @classmethod
+    def not_identity(cls) -> frozenset[str]:
+        """Where the encoder lies is replaced by what it holds; the rest is how to run."""
+        return frozenset({"gpus", "workers", "checkpoint_every_s", "name", "data", "encoder", "encoder_weights"})
+
+
+def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
+    """Train DetNet and keep the epoch that is best on people it has not seen.
+
+    Returns:
+        counts, errors of the kept epoch on the validation samples, and the run's files.
+
+    Raises:
+        EnvironmentProblem: an encoder file or GPU that is not there.
+        InputProblem: unusable labels or weights.
+        UsageProblem: the run's folder holds a run with other options.
+    """
+    from simhand_cli.finetune.data import choose_samples
+    from simhand_cli.finetune.encoder_source import find_encoder
+    from simhand_cli.finetune.loop import FinetuneJob, train
+    from simhand_cli.training.launch import launch, resolve_gpus
+    from simhand_cli.workspace.paths import Workspace
+
+    console = console or Console()
+    workspace = Workspace(config.workspace)
+    gpus = resolve_gpus(config.gpus)
+    source = find_encoder(config.encoder, workspace, config.backbone, config.encoder_weights)
+    paths = config.data or [_own_set(workspace)]
+    data = choose_samples(
+        paths, val_fraction=config.val_fraction, label_fraction=config.label_fraction, seed=config.seed
+    )
+    identity = {**config.identity(), "labels": data.digests, "backbone": source.backbone, "encoder": source.sha256}
+    path = workspace.run_dir("finetune", config.name)
+    if config.dry_run:
+        return _dry_run(config, data, source, path, identity, gpus)
+    console.say(f"encoder {source.described}; {len(data.train)} samples; validation on {'; '.join(data.validation)}")
+    job = FinetuneJob(config, path, identity, data, source, _workers(config.workers, gpus), console.quiet)
+    result = launch(train, job, gpus=gpus)
+    return _summary(data, source, path, result)
+
+
+def _own_set(workspace: "Workspace") -> Path:
+    from simhand_cli.errors import InputProblem
+
+    found = [p.parent for p in workspace.synth_dir.glob("**/dataset.json")]
+    if not found:
+        raise InputProblem(
+            f"no labelled set in {workspace.synth_dir}: give one with --data, or make one with 'simhand synth'"
+        )
+    return max(found, key=lambda p: ((p / "dataset.json").stat().st_mtime_ns, p.name))
+
+
+def _workers(asked: int | None, gpus: int) -> int:
+    """Loader processes per rank: on a CPU one is enough, since the model is far slower than the loader."""
+    import os
+
+    if asked is not None:
+        return asked
+    return min(8, max(1, (os.cpu_count() or 1) // gpus)) if gpus else 1
+
+
+def _dry_run(
+    config: FinetuneConfig,
+    data: "TrainingData",
+    source: "EncoderSource",
+    path: Path,
+    identity: dict[str, Any],
+    gpus: int,
+) -> Summary:
+    import time
+
+    from simhand_cli.finetune.step import TrialStep, build_net
+    from simhand_cli.training.precision import Precision
+    from simhand_cli.training.run_dir import peek_run
+
+    net, _ = build_net(source, config)
+    precision = Precision("fp32", "dry run")
+    trial = TrialStep(net, "cuda:0" if gpus else "cpu", _TRIAL_SAMPLES, config)
+    trial(precision)
+    start = time.perf_counter()
+    trial(precision)
+    per_crop = (time.perf_counter() - start) / _TRIAL_SAMPLES / max(gpus, 1)
+    # A validation crop has no backward pass: about a third of the work.
+    crops = config.epochs * (len(data.train) + len(data.val) / 3)
+    weights = sum(p.numel() for p in net.parameters()) * 4
+    summary = Summary("finetune", dropped=data.dropped, problems=sum(d.count for d in data.dropped))
+    summary.facts = {
+        "run": f"{path} ({peek_run(path, identity)})",
+        "encoder": source.described,
+        "training samples": len(data.train),
+        "validation": "; ".join(data.validation),
+        "epochs": config.epochs,
+        "time, roughly": format_duration(per_crop * crops),
+        # model.safetensors; two checkpoints of weights, best weights and two optimiser moments.
+        "disk space, bytes": weights * (1 + 2 * 4),
+    }
+    return summary
+
+
+def _summary(data: "TrainingData", source: "EncoderSource", path: Path, result: dict[str, Any]) -> Summary:
+    broken = [Dropped(message, 1, "cannot be read") for message in result["broken"]]
+    summary = Summary("finetune", dropped=[*data.dropped, *broken])
+    summary.problems = sum(dropped.count for dropped in summary.dropped)
+    summary.facts = {
+        "encoder": source.described,
+        "training samples": len(data.train),
+        "validation": "; ".join(data.validation),
+        "best epoch": f"{result['best_epoch']} of {result['epochs']}",
+    }
+    if result["val_root_bone_mpjpe_mm"] is not None:
+        summary.facts["validation MPJPE, wrist + bone length aligned, mm"] = round(result["val_root_bone_mpjpe_mm"], 2)
+    summary.outputs = {"model": path / "model.safetensors", "report": path / "report.html"}
+    summary.data = dict(result)
+    summary.hint = "simhand evaluate measures it on test people; simhand demo shows it on a video"
+    return summary

@@ -1,0 +1,95 @@
+"""Which encoder a fine-tuning run starts from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from simhand_cli.errors import EnvironmentProblem, InputProblem
+from simhand_cli.models.encoder import BACKBONE_FILE, Encoder, LoadReport, build_encoder, load_encoder_weights
+from simhand_cli.models.encoder_weights import read_weights
+from simhand_cli.workspace.atomic import sha256_file
+from simhand_cli.workspace.paths import Workspace
+
+#: The paper's encoder, where neither the user nor the weight file names one.
+DEFAULT_BACKBONE = "resnet50"
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """Where the encoder comes from.
+
+    Attributes:
+        backbone: timm name.
+        weights: file of weights, None for random ones.
+        sha256: of that file, empty without one.
+        described: for people.
+    """
+
+    backbone: str
+    weights: Path | None
+    sha256: str
+    described: str
+
+    def build(self) -> tuple[Encoder, LoadReport | None]:
+        """The encoder with its weights, and what of the file was used."""
+        encoder = build_encoder(self.backbone)
+        return encoder, None if self.weights is None else load_encoder_weights(encoder, self.weights)
+
+
+def find_encoder(
+    choice: str, workspace: Workspace, backbone: str | None = None, weights: Path | None = None
+) -> EncoderSource:
+    """Resolve ``--encoder``.
+
+    Args:
+        choice: ``latest`` (newest finished pre-training run), ``none`` (random), ``imagenet`` (``weights`` must be
+            given), the name or folder of a pre-training run, or a weight file.
+        workspace: where runs are.
+        backbone: timm name; None reads it from the weights, else :data:`DEFAULT_BACKBONE`.
+        weights: ImageNet weights on disk; nothing is downloaded.
+
+    Raises:
+        EnvironmentProblem: a file or run that is not there.
+        InputProblem: no finished pre-training run, or unreadable weights.
+    """
+    if choice == "none":
+        name = backbone or DEFAULT_BACKBONE
+        return EncoderSource(name, None, "", f"{name}, random weights")
+    if choice == "imagenet":
+        file = _imagenet_file(weights)
+    elif choice == "latest":
+        run = workspace.latest_run("pretrain", BACKBONE_FILE)
+        if run is None:
+            raise InputProblem(
+                f"no finished pre-training run in {workspace.runs_dir}: run 'simhand pretrain' first, or use "
+                "--encoder none to train from random weights"
+            )
+        file = run / BACKBONE_FILE
+    else:
+        file = _named_file(choice, workspace)
+    stored = read_weights(file)[1]
+    name = backbone or stored or DEFAULT_BACKBONE
+    return EncoderSource(name, file, sha256_file(file), f"{name} from {file}")
+
+
+def _imagenet_file(weights: Path | None) -> Path:
+    if weights is None:
+        raise EnvironmentProblem(
+            "--encoder imagenet needs --encoder-weights FILE: ImageNet weights in torchvision's or timm's format "
+            "(nothing is downloaded)"
+        )
+    if not weights.is_file():
+        raise EnvironmentProblem(f"--encoder-weights {weights}: no such file")
+    return weights
+
+
+def _named_file(choice: str, workspace: Workspace) -> Path:
+    path = Path(choice)
+    if not path.exists() and "/" not in choice:
+        path = workspace.run_dir("pretrain", choice.removeprefix("pretrain-"))
+    file = path / BACKBONE_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise EnvironmentProblem(
+            f"--encoder {choice}: no such weight file or finished pre-training run (looked for {file}); other choices "
+            "are latest, none and imagenet"
+        )
+    return file

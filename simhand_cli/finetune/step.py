@@ -1,0 +1,84 @@
+"""One forward pass with its losses, and what is needed around it."""
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from simhand_cli.finetune.crop_dataset import CropBatch
+from simhand_cli.finetune.encoder_source import EncoderSource
+from simhand_cli.finetune.losses import Losses, detnet_losses
+from simhand_cli.finetune.targets import make_targets
+from simhand_cli.models.detnet import DetNet
+from simhand_cli.models.encoder import LoadReport, normalise
+from simhand_cli.training.precision import Precision
+
+if TYPE_CHECKING:
+    from simhand_cli.commands.finetune import FinetuneConfig
+
+
+def build_net(source: EncoderSource, config: "FinetuneConfig") -> tuple[DetNet, LoadReport | None]:
+    """The model at the start of a run, on the CPU; parameters that no output depends on are frozen.
+
+    Some timm models keep a final norm or pooling that a feature map does not pass through. Left trainable, they would
+    stop distributed training.
+    """
+    encoder, report = source.build()
+    net = DetNet(encoder, config.width, config.input_px)
+    probe = copy.deepcopy(net).eval()
+    maps = probe(torch.zeros(1, 3, config.input_px, config.input_px))
+    torch.stack([maps.heat.sum(), maps.delta.sum(), maps.location.sum()]).sum().backward()  # type: ignore[no-untyped-call]
+    for own, probed in zip(net.parameters(), probe.parameters(), strict=True):
+        own.requires_grad_(probed.grad is not None)
+    return net, report
+
+
+def batch_losses(
+    model: nn.Module, batch: CropBatch, map_px: int, precision: Precision, config: "FinetuneConfig"
+) -> Losses:
+    """Losses of a batch that is on the model's device.
+
+    Args:
+        model: DetNet, possibly wrapped for distributed training.
+        batch: the crops and labels.
+        map_px: side of the model's maps.
+        precision: number format of the forward pass.
+        config: targets and loss options.
+    """
+    images = normalise(batch.images.permute(0, 3, 1, 2)).to(precision.dtype)
+    with precision.autocast(images.device.type):
+        maps = model(images.contiguous(memory_format=torch.channels_last))
+    targets = make_targets(
+        batch.joints_px.to(precision.dtype),
+        batch.joints_mm.to(precision.dtype),
+        batch.valid,
+        config.input_px,
+        map_px,
+        config.targets,
+    )
+    return detnet_losses(maps, targets, config.loss)
+
+
+class TrialStep:
+    """Forward and backward of a made-up batch on a copy of a model, to time it; leaves the model as it is."""
+
+    def __init__(self, net: DetNet, device: str, samples: int, config: "FinetuneConfig") -> None:
+        copied = copy.deepcopy(net).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._net: DetNet = copied.train()
+        self._config = config
+        size = config.input_px
+        self._batch = CropBatch(
+            images=torch.full((samples, size, size, 3), 127, dtype=torch.uint8, device=device),
+            joints_px=torch.full((samples, 21, 2), size / 2, device=device),
+            joints_mm=torch.eye(21, 3, device=device).repeat(samples, 1, 1),
+            valid=torch.ones(samples, 21, dtype=torch.bool, device=device),
+            broken=[],
+        )
+
+    def __call__(self, precision: Precision) -> None:
+        """One step in a precision."""
+        losses = batch_losses(self._net, self._batch, self._net.map_px, precision, self._config)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        if self._batch.images.is_cuda:
+            torch.cuda.synchronize()
