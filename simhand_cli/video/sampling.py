@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 
 def sample_by_time(timestamps_s: NDArray[np.float64], fps: float) -> NDArray[np.int64]:
-    """Indices of the frames nearest to 0, 1/fps, 2/fps, ... seconds.
+    """Indices of the frames nearest to 0, 1/fps, 2/fps, ... seconds, as far as the video goes.
 
     Args:
         timestamps_s: (F,) strictly increasing seconds from the first frame; rates may vary.
@@ -18,10 +18,11 @@ def sample_by_time(timestamps_s: NDArray[np.float64], fps: float) -> NDArray[np.
     if len(timestamps_s) == 0:
         return np.zeros(0, np.int64)
     step_s = 1.0 / fps
-    targets_s = np.arange(int(np.floor(timestamps_s[-1] / step_s + 0.5)) + 1) * step_s
+    targets_s = np.arange(int(np.floor(timestamps_s[-1] / step_s + 1e-9)) + 1) * step_s
     right = np.clip(np.searchsorted(timestamps_s, targets_s), 1, max(len(timestamps_s) - 1, 1))
     right = np.minimum(right, len(timestamps_s) - 1)
     left = np.maximum(right - 1, 0)
-    nearest = np.where(targets_s - timestamps_s[left] <= timestamps_s[right] - targets_s, left, right)
+    # The earlier of two equally near frames, whatever the rounding of the timestamps.
+    nearest = np.where(targets_s - timestamps_s[left] <= timestamps_s[right] - targets_s + 1e-9, left, right)
     close = np.abs(timestamps_s[nearest] - targets_s) <= step_s / 2 + 1e-9
     return np.unique(nearest[close]).astype(np.int64)

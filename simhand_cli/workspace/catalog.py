@@ -164,6 +164,7 @@ class Catalog:
     def add_video(self, path: str, fingerprint: str, video: VideoRecord) -> bool:
         """Record a video; returns False if its content is known under another path (then a duplicate is noted)."""
         with self._transaction():
+            self._forget_old_content(path, video.video_id)
             row = self._db.execute("SELECT path FROM videos WHERE video_id = ?", (video.video_id,)).fetchone()
             if row is not None and row[0] != path:
                 self._put_source(path, fingerprint, "duplicate", video.video_id, f"same content as {row[0]}")
@@ -177,6 +178,13 @@ class Catalog:
             self._db.execute(f"INSERT OR REPLACE INTO videos VALUES ({marks})", values)  # noqa: S608 (only "?")
             self._put_source(path, fingerprint, "ok", video.video_id, video.note)
             return True
+
+    def _forget_old_content(self, path: str, video_id: str) -> None:
+        """A file whose content changed is another video; the one it used to hold is gone."""
+        old = self._db.execute("SELECT video_id FROM videos WHERE path = ? AND video_id <> ?", (path, video_id))
+        for (old_id,) in old.fetchall():
+            self._db.execute("DELETE FROM videos WHERE video_id = ?", (old_id,))
+            self._db.execute("DELETE FROM stages WHERE video_id = ?", (old_id,))
 
     def _put_source(self, path: str, fingerprint: str, status: str, video_id: str | None, reason: str) -> None:
         self._db.execute(

@@ -1,0 +1,86 @@
+"""The command line itself: help without heavy imports, exit codes, one-line errors, JSON."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simhand_cli.cli import COMMANDS
+
+HEAVY = ("torch", "mediapipe", "cv2", "timm", "h5py", "numpy", "av", "hnswlib", "scipy", "numba", "matplotlib")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['simhand', '--help']\n"
+        "from simhand_cli.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in done.stdout
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_help_works_with_broken_libraries(name: str, tmp_path: Path, run_cli) -> None:
+    for module in HEAVY:
+        (tmp_path / f"{module}.py").write_text("raise ImportError('broken on purpose')")
+    done = run_cli(name, "--help", PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[2]}")
+    assert done.returncode == 0, done.stderr
+    assert "Examples" in done.stdout
+
+
+def test_broken_library_is_one_line_and_exit_4(tmp_path: Path, run_cli) -> None:
+    (tmp_path / "av.py").write_text("raise ImportError('broken on purpose')")
+    video = tmp_path / "x.mp4"
+    video.write_bytes(b"x")
+    done = run_cli("ingest", video, "-w", tmp_path / "w", PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[2]}")
+    assert done.returncode == 4
+    assert "broken on purpose" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_reports_a_broken_library(tmp_path: Path, run_cli) -> None:
+    (tmp_path / "timm.py").write_text("raise ImportError('broken on purpose')")
+    done = run_cli("doctor", "--json", "-w", tmp_path, PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[2]}")
+    assert done.returncode == 5
+    facts = json.loads(done.stdout)["facts"]
+    assert "broken on purpose" in facts["timm"]
+    assert "PROBLEM" not in facts["h5py"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["detct"], 2, "Did you mean 'detect'"),
+        (["detect", "--max-hand", "1"], 2, "--max-hands"),
+        (["detect", "--set", "max_hand=1"], 2, "did you mean 'max_hands' (default 2)"),
+        (["detect", "--max-hands", "many"], 2, "valid integer"),
+        (["detect"], 3, "simhand ingest"),
+        (["ingest", "nowhere.mp4"], 3, "no such file"),
+        (["ingest"], 2, "'paths' must be given"),
+    ],
+)
+def test_mistakes_end_in_one_line(words: list[str], code: int, expected: str, tmp_path: Path, run_cli) -> None:
+    done = run_cli(*words, cwd=tmp_path, PYTHONPATH=str(Path(__file__).parents[2]))
+    assert done.returncode == code, done.stderr
+    assert expected in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_error_is_a_document(tmp_path: Path, run_cli) -> None:
+    done = run_cli("detect", "--json", "-w", tmp_path / "none")
+    document = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"] == 3
+    assert "simhand ingest" in document["error"]
+
+
+def test_version(run_cli) -> None:
+    from simhand_cli import __version__
+
+    assert run_cli("--version").stdout.strip() == f"simhand {__version__}"

@@ -1,0 +1,67 @@
+"""Fixtures shared by all tests: where the real data lies, small videos, and running the command line."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real hand videos, images and labels; tests that need it skip without it."""
+    if not (SHARED_DATA / "manifest.csv").is_file():
+        pytest.skip(f"the real hand data is not at {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in a process of its own, as a user would."""
+
+    def run(*words: object, cwd: Path | None = None, timeout: float = 300, **environment: str):
+        import os
+
+        return subprocess.run(
+            [sys.executable, "-m", "simhand_cli", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=cwd,
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+            check=False,
+        )
+
+    return run
+
+
+def write_video(
+    path: Path,
+    frames: int = 20,
+    fps: float = 10,
+    size: tuple[int, int] = (64, 48),
+    codec: str = "mpeg4",
+    seed: int = 0,
+) -> Path:
+    """A small video whose frame k is grey level 10 k (mod 250) with a noisy corner, width x height ``size``."""
+    from fractions import Fraction
+
+    import av
+
+    noise = np.random.default_rng(seed).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        for index in range(frames):
+            image = np.full((size[1], size[0], 3), index * 10 % 250, np.uint8)
+            image[:16, :16] = noise
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path

@@ -1,0 +1,184 @@
+"""Crop geometry, the adapter's conventions on real pictures, and the detect and keypoints stages."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simhand_cli.commands.detect import DetectConfig, detect
+from simhand_cli.commands.ingest import IngestConfig, ingest
+from simhand_cli.commands.keypoints import KeypointsConfig, keypoints
+from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
+from simhand_cli.hands.crop_geometry import (
+    apply_affine,
+    compose_affine,
+    inside_frame,
+    invert_affine,
+    square_around,
+    square_crop,
+    warp_crop,
+)
+from simhand_cli.hands.estimate_keypoints import closest_hand, usable
+from simhand_cli.hands.mediapipe_hands import DetectedHand, HandLandmarkerAdapter
+from simhand_cli.hands.model_file import find_hand_model
+from simhand_cli.video.decode import iterate_frames
+from simhand_cli.workspace.crop_set import load_crop_set, read_crops
+from simhand_cli.workspace.paths import Workspace
+from simhand_cli.workspace.shards import open_h5
+from tests.conftest import write_video
+
+numbers = st.floats(-500, 500)
+
+
+@given(st.tuples(numbers, numbers), st.floats(1, 900), st.integers(2, 300), st.booleans())
+def test_affine_inverse_and_composition(centre, side, size, mirrored) -> None:
+    affine = square_crop(np.array(centre), side, size, mirrored)
+    np.testing.assert_allclose(
+        compose_affine(affine, invert_affine(affine)), [[1, 0, 0], [0, 1, 0]], atol=1e-9 * max(1, size)
+    )
+    corners = apply_affine(affine, np.array([[-0.5, -0.5], [size - 0.5, size - 0.5]]))
+    half = np.array([-side / 2, side / 2])
+    expected = np.stack([centre[0] + (half[::-1] if mirrored else half), centre[1] + half], axis=1)
+    np.testing.assert_allclose(corners, expected, atol=1e-6)
+
+
+def test_crop_shows_what_its_affine_says() -> None:
+    rng = np.random.default_rng(0)
+    for mirrored in (False, True):
+        for side in (40.0, 90.0, 300.0):
+            frame = np.zeros((240, 320, 3), np.uint8)
+            centre = rng.uniform([80, 80], [240, 160])
+            spot = np.round(centre + rng.uniform(-side / 4, side / 4, 2)).astype(int)
+            radius = max(2, int(side / 30))
+            frame[spot[1] - radius : spot[1] + radius + 1, spot[0] - radius : spot[0] + radius + 1] = 255
+            affine = square_crop(centre, side, 96, mirrored)
+            crop = warp_crop(frame, affine, 96)[..., 0].astype(float)
+            grid = np.stack(np.meshgrid(np.arange(96), np.arange(96)), axis=-1).reshape(-1, 2)
+            found = (grid * crop.reshape(-1, 1)).sum(axis=0) / crop.sum()
+            np.testing.assert_allclose(found, apply_affine(invert_affine(affine), spot[None])[0], atol=0.15)
+
+
+def test_border_is_marked() -> None:
+    affine = square_crop(np.array([10.0, 50.0]), 40.0, 80)
+    assert inside_frame(affine, 80, (200, 100)).tolist() == pytest.approx([20.5 - 0.5 - 1, -0.5, 79.5, 79.5], abs=1.01)
+    crop = warp_crop(np.full((100, 200, 3), 255, np.uint8), affine, 80)
+    x0, _, x1, _ = inside_frame(affine, 80, (200, 100))
+    assert (crop[:, : int(np.floor(x0))] == 0).all()
+    assert (crop[:, int(np.ceil(x0)) + 1 : int(x1)] == 255).all()
+
+
+def test_square_around() -> None:
+    centre, side = square_around(np.array([[0.0, 0.0], [10.0, 4.0]]), 2.0)
+    assert centre.tolist() == [5.0, 2.0]
+    assert side == 20.0
+
+
+def test_model_file_is_checked(tmp_path: Path, monkeypatch) -> None:
+    assert find_hand_model().name == "hand_landmarker.task"
+    with pytest.raises(EnvironmentProblem, match="no such file"):
+        find_hand_model(tmp_path / "x.task")
+    wrong = tmp_path / "hand_landmarker.task"
+    wrong.write_bytes(b"x")
+    with pytest.raises(EnvironmentProblem, match="has sha256"):
+        find_hand_model(wrong)
+    monkeypatch.setenv("SIMHAND_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr("simhand_cli.hands.model_file.MODEL_PACKAGE", "no-such-package")
+    with pytest.raises(EnvironmentProblem, match="sha256 fbc2a300"):
+        find_hand_model()
+
+
+def test_handedness_and_landmarks_on_a_real_right_hand(real_data: Path) -> None:
+    """A recorded frame: an unmirrored right hand, palm to the camera, fingers up; thumb to the right of the picture."""
+    frame = next(iterate_frames(real_data / "videos" / "dex_human_hand_video.mp4", np.array([100])))
+    with HandLandmarkerAdapter() as adapter:
+        (hand,) = adapter.detect(frame.image_rgb)
+        (mirrored,) = adapter.detect(np.ascontiguousarray(frame.image_rgb[:, ::-1]))
+        (cut,) = adapter.detect(np.ascontiguousarray(frame.image_rgb[:, 400:]))
+    assert hand.handedness == "right"
+    assert mirrored.handedness == "left"
+    width = frame.image_rgb.shape[1]
+    flipped = mirrored.landmarks_px * [-1, 1] + [width - 1, 0]
+    assert np.linalg.norm(flipped - hand.landmarks_px, axis=1).mean() < 10
+    assert np.linalg.norm(cut.landmarks_px + [400, 0] - hand.landmarks_px, axis=1).mean() < 10
+    # Recorded landmarks (pixels) of this frame: a change of the estimator shows here.
+    recorded = {0: (780, 402), 4: (898, 223), 8: (773, 149), 12: (706, 169), 20: (615, 254)}
+    for joint, xy in recorded.items():
+        assert np.linalg.norm(hand.landmarks_px[joint] - xy) < 15, (joint, hand.landmarks_px[joint])
+    span_mm = np.linalg.norm(hand.world_mm[12] - hand.world_mm[0])
+    assert 120 < span_mm < 220
+
+
+def _hand(offset: float, side: str = "right") -> DetectedHand:
+    joints = np.stack([np.linspace(50, 150, 21), np.linspace(60, 140, 21)], axis=1) + offset
+    return DetectedHand(joints, np.zeros((21, 3)), side, 0.9)
+
+
+def test_the_crop_s_own_hand_is_chosen() -> None:
+    expected = _hand(0).landmarks_px.astype(np.float32)
+    near, far = _hand(3), _hand(80)
+    assert closest_hand([far, near], expected) is near
+    assert closest_hand([far], expected) is None
+    assert closest_hand([_hand(1, "left")], expected) is None
+    assert closest_hand([], expected) is None
+
+
+def test_unusable_keypoints() -> None:
+    good = _hand(0).landmarks_px.astype(np.float32)
+    nan = good.copy()
+    nan[3, 0] = np.nan
+    assert usable(np.stack([good, nan, good * 0 + 50, good + 500]), 224).tolist() == [True, False, False, False]
+
+
+@pytest.fixture(scope="module")
+def real_workspace(real_data: Path, tmp_path_factory) -> Workspace:
+    root = tmp_path_factory.mktemp("real") / "ws"
+    names = ["subhi/session_46.mp4", "subhi/session_25.mp4", "intel_asl/S1_help.mkv", "sam2_04_coffee.mp4"]
+    ingest(IngestConfig(paths=[real_data / "videos" / n for n in names], fps=3, workspace=root))
+    detect(DetectConfig(workspace=root))
+    keypoints(KeypointsConfig(workspace=root))
+    return Workspace(root)
+
+
+def test_crops_and_keypoints_of_real_clips(real_workspace: Workspace) -> None:
+    crops = load_crop_set(real_workspace)
+    assert (crops.handedness == 0).sum() == (crops.handedness == 1).sum() > 10
+    assert len(crops.video_ids) >= 3
+    assert crops.keypoints_px[crops.valid].min() > -112
+    for video_id in crops.video_ids:
+        with open_h5(real_workspace.crops_shard(video_id), "simhand.crops", 1) as file:
+            boxes, affines = file["box_xyxy_px"][:], file["frame_from_crop"][:]
+            mirrored, inside = file["mirrored"][:], file["inside_xyxy_px"][:]
+            in_crop = file["landmarks_px"][:]
+        with open_h5(real_workspace.keypoints_shard(video_id), "simhand.keypoints", 1) as file:
+            joints = file["keypoints_px"][:]
+        back = np.stack([apply_affine(a, k) for a, k in zip(affines, in_crop, strict=True)])
+        np.testing.assert_allclose(np.concatenate([back.min(1), back.max(1)], axis=1), boxes, atol=0.05)
+        size = np.ptp(in_crop, axis=1).max(axis=1)
+        np.testing.assert_allclose(size, 112, atol=0.5)  # the margin: the hand's box fills half of the 224 px
+        distance = np.linalg.norm(joints - in_crop, axis=2).mean(axis=1)
+        assert (distance < 0.31 * size).all()
+        assert (np.sign(affines[:, 0, 0]) == np.where(mirrored, -1, 1)).all()
+        assert (inside[:, 2] > inside[:, 0]).all()
+        pictures = read_crops(real_workspace, video_id, range(len(boxes)))
+        for picture, box in zip(pictures, inside, strict=True):
+            outside = np.ones((224, 224), bool)
+            x0, y0, x1, y1 = np.round(box).astype(int)
+            outside[max(0, y0 - 8) : y1 + 9, max(0, x0 - 8) : x1 + 9] = False
+            assert not outside.any() or picture[outside].max() < 40  # JPEG ringing aside
+
+
+def test_stages_do_not_repeat_and_refuse_changes(real_workspace: Workspace, monkeypatch) -> None:
+    monkeypatch.setattr("simhand_cli.workspace.stage_runner.run_pool", lambda *a, **k: pytest.fail("done again"))
+    detect(DetectConfig(workspace=real_workspace.root))
+    keypoints(KeypointsConfig(workspace=real_workspace.root))
+    with pytest.raises(UsageProblem, match="margin"):
+        detect(DetectConfig(workspace=real_workspace.root, margin=1.5))
+
+
+def test_videos_without_hands(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4")
+    ingest(IngestConfig(paths=[tmp_path / "v.mp4"], workspace=tmp_path / "ws", workers=1))
+    with pytest.raises(InputProblem, match="no hand was found in any of 1 videos"):
+        detect(DetectConfig(workspace=tmp_path / "ws", workers=1))
