@@ -58,7 +58,7 @@ def run_stage(
 ) -> None:
     """Do every video's work in a pool and record each result as it comes; broken videos are recorded as skipped."""
 
-    def record(job: StageJob[Job], result: StageRecord) -> None:
+    def record(_job: StageJob[Job], result: StageRecord) -> None:
         catalog.record_stage(stage, result)
 
     def skip(job: StageJob[Job], reason: str) -> None:
@@ -99,10 +99,12 @@ def run_pool(
         record: runs here with each result, as it comes.
         skip: runs here for a job that raised InputProblem, with the reason. A worker that dies (a crash in native
             code, the out-of-memory killer) costs only the jobs it was on: each is tried once more alone, then skipped.
-        label, unit: for the progress bar, which counts the jobs' sizes.
+        label: what the progress bar says; it counts the jobs' sizes.
+        unit: what the sizes are, plural.
         workers: number of processes.
         console: where progress goes.
-        initializer, initargs: run once in every worker.
+        initializer: run once in every worker, if given.
+        initargs: its arguments.
     """
     # spawn: the workers are direct children, which end with this process, and nothing heavy is inherited by fork.
     context = multiprocessing.get_context("spawn")
