@@ -106,6 +106,20 @@ def build_encoder(name: str) -> Encoder:
     return Encoder(name, backbone)
 
 
+def weight_file(path: Path) -> Path:
+    """The file of weights that a path stands for: itself, or that of a finished pretrain or finetune run's folder.
+
+    Raises:
+        InputProblem: a folder without one.
+    """
+    if not path.is_dir():
+        return path
+    for name in (BACKBONE_FILE, "model.safetensors"):
+        if (path / name).is_file():
+            return path / name
+    raise InputProblem(f"{path} holds no {BACKBONE_FILE}: is it a finished 'simhand pretrain' run?")
+
+
 def load_encoder_weights(encoder: Encoder, path: Path) -> LoadReport:
     """Fill an encoder from a file.
 
@@ -121,7 +135,7 @@ def load_encoder_weights(encoder: Encoder, path: Path) -> LoadReport:
     Raises:
         InputProblem: unreadable, of another architecture, or with too little in common with the encoder.
     """
-    file = _file_of_run(path) if path.is_dir() else path
+    file = weight_file(path)
     weights, architecture = read_weights(file)
     own = encoder.backbone.state_dict()
     found, unexpected = match_names(weights, own)
@@ -179,13 +193,6 @@ def normalise(images: Tensor) -> Tensor:
     mean = torch.tensor(IMAGENET_MEAN, dtype=scaled.dtype, device=scaled.device).view(3, 1, 1)
     std = torch.tensor(IMAGENET_STD, dtype=scaled.dtype, device=scaled.device).view(3, 1, 1)
     return (scaled - mean) / std
-
-
-def _file_of_run(folder: Path) -> Path:
-    for name in (BACKBONE_FILE, "model.safetensors"):
-        if (folder / name).is_file():
-            return folder / name
-    raise InputProblem(f"{folder} holds no {BACKBONE_FILE}: is it a finished 'simhand pretrain' run?")
 
 
 def _fixed_input(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Stopping together: signals are remembered until the step ends, bad losses stop every rank before the update."""
+"""Stopping together: signals wait for the step's end, a loss that is not finite stops every rank before the update."""
 
 import ctypes
 import math
@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 
 from simhand_cli.errors import InputProblem
@@ -67,14 +68,24 @@ def die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def agree(ranks: Ranks, *, stop: bool, finite: bool) -> tuple[bool, bool]:
-    """One small exchange before the update: does any rank want to stop, and are all losses finite?
+@dataclass(frozen=True)
+class Verdict:
+    """What all ranks do after a step: each is true if it is on any rank.
 
-    Returns:
-        (stop, finite), the same on every rank.
+    Attributes:
+        stop: save and leave.
+        save: write a checkpoint.
+        bad: a loss or gradient is not finite: leave without the update.
     """
-    wants, bad = ranks.maximum([float(stop), float(not finite)])
-    return wants > 0, bad == 0
+
+    stop: bool = False
+    save: bool = False
+    bad: bool = False
+
+    def agreed(self, ranks: Ranks) -> "Verdict":
+        """The same verdict on every rank, by one small exchange."""
+        stop, save, bad = ranks.maximum([float(self.stop), float(self.save), float(self.bad)])
+        return Verdict(stop > 0, save > 0, bad > 0)
 
 
 def refuse_non_finite(step: int, loss: float, grad_norm: float) -> InputProblem:

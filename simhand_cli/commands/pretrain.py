@@ -1,0 +1,185 @@
+"""Learn an encoder by contrasting similar hands."""
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+from simhand_cli.config.base import CommandConfig, option
+from simhand_cli.console import Console, format_bytes, format_duration
+from simhand_cli.pretrain.options import LossOptions
+from simhand_cli.summary import Dropped, Summary
+from simhand_cli.views.options import ViewOptions
+
+if TYPE_CHECKING:
+    from simhand_cli.pretrain.data import PairTable
+    from simhand_cli.training.ranks import Ranks
+    from simhand_cli.workspace.paths import Workspace
+
+EXAMPLES = (
+    "simhand pretrain --epochs 100 --gpus 8 --batch-size 1024",
+    "simhand pretrain --encoder resnet18 --epochs 2 --gpus 0",
+    "simhand pretrain --method peclr --name peclr-seed1 --seed 1 --dry-run",
+    "simhand pretrain --init resnet50-imagenet.pth --max-steps 1000",
+)
+#: Decoding a crop and waiting for a worker cost little beside a GPU's step up to about this many workers a GPU.
+_WORKERS_PER_GPU = 8
+
+
+class PretrainConfig(CommandConfig):
+    """Options of ``simhand pretrain``."""
+
+    method: Literal["simclr", "peclr", "handclr", "simhand"] = option(
+        "simhand",
+        "simclr: same crop, colour and scale; peclr: same crop, T undone in features; handclr: mined positive; "
+        "simhand: mined positive and adaptive weights",
+    )
+    encoder: str = option("resnet50", "Any model of timm, e.g. resnet18, resnet50, vit_small_patch16_224")
+    init: str = option("random", "Initial weights: 'random', a run's folder, a .safetensors or .pth file")
+    name: str | None = option(None, "Name of the run: runs/pretrain-NAME (default: METHOD-ENCODER)")
+    epochs: int = option(100, "Passes over all pairs", ge=1)
+    max_steps: int | None = option(None, "End after so many steps, however many epochs were asked for", ge=1)
+    batch_size: int = option(256, "Pairs per step over all GPUs together; more pairs are more negatives", ge=2)
+    lr: float = option(1e-4, "Learning rate that --lr-rule starts from", gt=0)
+    lr_rule: Literal["constant", "sqrt", "linear"] = option(
+        "sqrt", "Peak rate: lr itself, lr x sqrt(batch size), or lr x batch size / 256"
+    )
+    warmup_epochs: float | None = option(None, "Epochs of linear warm-up (default: a tenth of the run)", ge=0)
+    optimiser: Literal["adam", "adamw", "lars"] = option("adam", "lars: layer-wise rates on SGD; give it lr 0.3 linear")
+    weight_decay: float = option(1e-6, "Weight decay of linear and convolution weights", ge=0)
+    grad_clip: float | None = option(None, "Largest norm of the gradient; longer ones are shortened", gt=0)
+    positive_rank: int = option(1, "Which mined neighbour is the positive, 1 = the nearest", ge=1)
+    limit_crops: int | None = option(None, "Use only so many anchors, drawn at random with --seed", ge=2)
+    seed: int = option(0, "Of weights, order and views", ge=0)
+    precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = option(
+        "auto", "auto: bf16 where the GPU has it, or where it is measured to be faster on the CPU; else fp32"
+    )
+    sync_bn: bool = option(True, "Batch-norm statistics over all GPUs, so that their number does not change the result")
+    gpus: int | None = option(None, "GPUs of this machine to use, 0 = CPU (default: all)", ge=0)
+    cpu_ranks: int = option(1, "CPU processes when no GPU is used; for tests of the distributed run", ge=1)
+    workers: int | None = option(None, "Processes per GPU that decode crops (default: by the machine's cores)", ge=0)
+    checkpoint_every: int = option(500, "Steps between checkpoints; one is written every ten minutes in any case", ge=1)
+    log_every: int | None = option(None, "Steps between lines of metrics (default: about 5,000 lines a run)", ge=1)
+    views: ViewOptions = ViewOptions()
+    loss: LossOptions = LossOptions()
+
+    @classmethod
+    def not_identity(cls) -> frozenset[str]:
+        """Where it runs and how often it writes do not change what is learned."""
+        return frozenset({"name", "gpus", "cpu_ranks", "workers", "checkpoint_every", "log_every"})
+
+    def run_name(self) -> str:
+        """The run's name, given or made up."""
+        return self.name or f"{self.method}-{self.encoder}"
+
+    def loader_workers(self, ranks: "Ranks") -> int:
+        """Decoding processes for each training process."""
+        if self.workers is not None:
+            return self.workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if ranks.device == "cpu":  # the cores are needed for the step; one worker decodes far more than it uses
+            return min(1, cores - 1)
+        return max(1, min(_WORKERS_PER_GPU, cores // ranks.world_size))
+
+
+def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
+    """Train an encoder on the mined pairs and write it as ``backbone.safetensors``.
+
+    Called again, it goes on where it was stopped or killed, and does nothing if the run is finished.
+
+    Raises:
+        InputProblem: nothing mined yet, damaged crops, or a loss that is not finite.
+        UsageProblem: unknown encoder, or the run's folder holds a run with other options.
+        EnvironmentProblem: more GPUs asked for than there are, or the run is in use by another process.
+    """
+    from simhand_cli.pretrain.loop import load_table, train
+    from simhand_cli.training.launch import launch, resolve_gpus
+    from simhand_cli.workspace.paths import Workspace
+
+    console = console or Console()
+    workspace = Workspace.open(config.workspace)
+    run_dir = workspace.run_dir("pretrain", config.run_name())
+    gpus = resolve_gpus(config.gpus)
+    table = load_table(workspace, config)
+    if config.dry_run:
+        return _dry_run(config, workspace, table, gpus)
+    result = launch(train, config, gpus=gpus, cpu_ranks=config.cpu_ranks)
+    if result.get("skipped"):
+        console.say(f"{run_dir} is finished already; --redo does it over, --name starts another")
+    facts: dict[str, int | float | str] = {
+        "method": config.method,
+        "encoder": config.encoder,
+        "pairs": int(result["pairs"]),
+        "steps": int(result["steps"]),
+        "batch_size_pairs": int(result["batch_size"]),
+    }
+    figures = {
+        "final_loss": result["loss"],
+        "positive_nearest": result["top1"],
+        "positive_similarity": result["positive_similarity"],
+        "negative_similarity": result["negative_similarity"],
+        "views_per_s": result["views_per_s"],
+    }
+    outputs = {
+        "encoder": run_dir / "backbone.safetensors",
+        "report": run_dir / "report.html",
+        "pairs": run_dir / "pairs.png",
+        "metrics": run_dir / "metrics.jsonl",
+    }
+    return Summary(
+        "pretrain",
+        facts={**facts, **{name: value for name, value in figures.items() if value is not None}},
+        dropped=_dropped(table),
+        outputs=outputs,
+        data={"result": result},
+        hint=f"simhand finetune --encoder {run_dir}",
+    )
+
+
+def _dropped(table: "PairTable") -> list[Dropped]:
+    dropped = []
+    if table.without_positive:
+        dropped.append(
+            Dropped(
+                "crops",
+                table.without_positive,
+                "no positive in another video",
+                "more videos, or a smaller --positive-rank",
+            )
+        )
+    if table.beyond_limit:
+        dropped.append(Dropped("crops", table.beyond_limit, "beyond the limit", "--limit-crops"))
+    return dropped
+
+
+def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable", gpus: int) -> Summary:
+    from simhand_cli.pretrain.estimate import estimate_step
+    from simhand_cli.pretrain.identity import run_identity
+    from simhand_cli.pretrain.plan import make_plan
+    from simhand_cli.training.run_dir import peek_run
+
+    processes = gpus or config.cpu_ranks
+    plan = make_plan(config, len(table), processes)
+    run_dir = workspace.run_dir("pretrain", config.run_name())
+    found = peek_run(run_dir, run_identity(config, workspace, plan, processes))
+    views = 2 * plan.batch_size
+    costs = estimate_step(config.encoder, config.views.output_px, views // processes, "cuda:0" if gpus else "cpu")
+    seconds = costs.seconds_per_view * views * plan.total_steps / max(gpus, 1)
+    return Summary(
+        "pretrain",
+        facts={
+            "run": str(run_dir),
+            "found_there": found,
+            "device": f"{gpus} GPUs" if gpus else "CPU",
+            "pairs": plan.pairs,
+            "batch_size_pairs": plan.batch_size,
+            "epochs": config.epochs,
+            "steps": plan.total_steps,
+            "warmup_steps": plan.warmup_steps,
+            "peak_lr": plan.peak_lr,
+            "time_measured_on_8_images": format_duration(seconds),
+            "memory_per_process_by_formula": format_bytes(costs.bytes_per_process),
+            "one_checkpoint": format_bytes(costs.checkpoint_bytes),
+        },
+        dropped=_dropped(table),
+        data={"seconds": seconds, "bytes_per_process": costs.bytes_per_process, "warning": plan.warning},
+        hint=plan.warning,
+    )

@@ -1,0 +1,288 @@
+"""Pairs of crops for contrastive training: which pair comes when, and fetching their pixels and joints."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from simhand_cli.errors import InputProblem, SimhandError
+from simhand_cli.mining.pairs import EMBEDDINGS_SCHEMA, PAIRS_SCHEMA, VERSION
+from simhand_cli.pretrain.crop_reader import CropReader
+from simhand_cli.training.ranks import Ranks
+from simhand_cli.training.stop import prepare_loader_worker
+from simhand_cli.workspace.paths import Workspace
+from simhand_cli.workspace.shards import open_h5_file
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """All pairs of a workspace as flat arrays, most of them mapped from the files, not read.
+
+    Attributes:
+        anchor, positive: (P,) int64 rows of the embeddings file; equal for methods that contrast an image with itself.
+        video_index, crop_index: (N,) int32; where each row's crop lies.
+        keypoints_px: (N, 21, 2) float32 in the stored crop.
+        video_ids: V ids.
+        crop_size_px: side of the stored crops.
+        without_positive: rows left out since no positive of the wanted rank was found.
+        beyond_limit: usable rows left out by ``limit_crops``.
+    """
+
+    anchor: NDArray[np.int64]
+    positive: NDArray[np.int64]
+    video_index: NDArray[np.int32]
+    crop_index: NDArray[np.int32]
+    keypoints_px: NDArray[np.float32]
+    video_ids: list[str]
+    crop_size_px: int
+    without_positive: int
+    beyond_limit: int
+
+    def __len__(self) -> int:
+        return len(self.anchor)
+
+
+def load_pair_table(
+    workspace: Workspace, *, same_image: bool, positive_rank: int = 1, limit_crops: int | None = None, seed: int = 0
+) -> PairTable:
+    """The pairs to train on.
+
+    Args:
+        workspace: where ``simhand mine`` has been run.
+        same_image: pair every crop with itself instead of a mined positive.
+        positive_rank: which of the mined neighbours is the positive, 1 = the nearest.
+        limit_crops: use only so many anchors, drawn at random with ``seed``.
+        seed: of that draw.
+
+    Raises:
+        InputProblem: not mined yet, mined with fewer neighbours, or nothing left.
+    """
+    embeddings, pairs = workspace.mining_dir / "embeddings.h5", workspace.mining_dir / "pairs.h5"
+    if not embeddings.is_file() or not pairs.is_file():
+        raise InputProblem(f"no mined pairs in {workspace.root}: run 'simhand mine' first")
+    rows = _Columns(embeddings, EMBEDDINGS_SCHEMA, VERSION)
+    with_pairs = _Columns(pairs, PAIRS_SCHEMA, VERSION)
+    anchor, positives = with_pairs.mapped("anchor"), with_pairs.mapped("positive")
+    if same_image:
+        chosen = anchor = positive = np.arange(rows.length("crop_index"), dtype=np.int64)
+        without = 0
+    else:
+        if positive_rank > positives.shape[1]:
+            raise InputProblem(
+                f"--positive-rank {positive_rank}, but {positives.shape[1]} neighbours were mined; "
+                f"run 'simhand mine --topk {positive_rank} --redo' first"
+            )
+        positive = positives[:, positive_rank - 1]
+        chosen = np.flatnonzero(positive >= 0)
+        without = len(positive) - len(chosen)
+    usable = len(chosen)
+    if limit_crops is not None and limit_crops < usable:
+        draw = np.random.default_rng([seed, 1]).permutation(usable)[:limit_crops]
+        chosen = chosen[np.sort(draw)]
+    if len(chosen) < 2:
+        raise InputProblem(
+            f"only {len(chosen)} of {len(anchor)} crops can be used: at least 2 pairs are needed; "
+            "ingest more videos, or mine with a larger --topk"
+        )
+    return PairTable(
+        anchor=np.ascontiguousarray(anchor[chosen], dtype=np.int64),
+        positive=np.ascontiguousarray(positive[chosen], dtype=np.int64),
+        video_index=rows.mapped("video_index"),
+        crop_index=rows.mapped("crop_index"),
+        keypoints_px=rows.mapped("keypoints_px"),
+        video_ids=rows.strings("video_ids"),
+        crop_size_px=int(rows.attribute("crop_size_px")),
+        without_positive=without,
+        beyond_limit=usable - len(chosen),
+    )
+
+
+class _Columns:
+    """Datasets of one HDF5 file as memory maps: loaded by page and shared by the forked workers."""
+
+    def __init__(self, path: Path, schema: str, version: int) -> None:
+        self._path = path
+        self._file = open_h5_file(path, schema, version)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+    def _dataset(self, name: str) -> Any:
+        if name not in self._file:
+            raise InputProblem(f"{self._path} lacks '{name}': run 'simhand mine --redo'")
+        return self._file[name]
+
+    def mapped(self, name: str) -> NDArray[Any]:
+        dataset = self._dataset(name)
+        place = dataset.id.get_offset()
+        if place is None or dataset.size == 0:  # compressed by someone else, or empty
+            return np.asarray(dataset[...])
+        return np.memmap(self._path, dtype=dataset.dtype, mode="r", offset=place, shape=dataset.shape)
+
+    def length(self, name: str) -> int:
+        return len(self._dataset(name))
+
+    def strings(self, name: str) -> list[str]:
+        return [str(text) for text in self._dataset(name).asstr()[...]]
+
+    def attribute(self, name: str) -> Any:
+        if name not in self._file.attrs:
+            raise InputProblem(f"{self._path} lacks '{name}': run 'simhand mine --redo'")
+        return self._file.attrs[name]
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """One rank's part of a batch, B pairs.
+
+    Attributes:
+        crops1, crops2: (B, S, S, 3) uint8 RGB; the same tensor for methods that contrast an image with itself.
+        keypoints1_px, keypoints2_px: (B, 21, 2) float32 in the stored crops.
+        rows1, rows2: (B,) int64 rows of the embeddings file; rows1 are the keys of the views' random numbers.
+        epoch: 0-based epoch the batch belongs to.
+    """
+
+    crops1: Tensor
+    crops2: Tensor
+    keypoints1_px: Tensor
+    keypoints2_px: Tensor
+    rows1: Tensor
+    rows2: Tensor
+    epoch: int
+
+    def pin_memory(self) -> "PairBatch":
+        """Page-locked copies, so that the copy to a GPU runs beside its work (called by the data loader)."""
+        crops1 = self.crops1.pin_memory()
+        crops2 = crops1 if self.crops2 is self.crops1 else self.crops2.pin_memory()
+        return PairBatch(
+            crops1,
+            crops2,
+            self.keypoints1_px.pin_memory(),
+            self.keypoints2_px.pin_memory(),
+            self.rows1.pin_memory(),
+            self.rows2.pin_memory(),
+            self.epoch,
+        )
+
+    def to(self, device: str) -> "PairBatch":
+        """The batch on a device; asynchronous where it is pinned."""
+        crops1 = self.crops1.to(device, non_blocking=True)
+        crops2 = crops1 if self.crops2 is self.crops1 else self.crops2.to(device, non_blocking=True)
+        return PairBatch(
+            crops1,
+            crops2,
+            self.keypoints1_px.to(device, non_blocking=True),
+            self.keypoints2_px.to(device, non_blocking=True),
+            self.rows1.to(device, non_blocking=True),
+            self.rows2.to(device, non_blocking=True),
+            self.epoch,
+        )
+
+
+class PairDataset(Dataset[PairBatch]):
+    """Fetches whole batches: ``dataset.__getitems__((epoch, pairs))`` with ``pairs`` (B,) indices into the table."""
+
+    def __init__(self, table: PairTable, crops_dir: Path) -> None:
+        self._table = table
+        self._reader = CropReader(crops_dir, table.video_ids, table.crop_size_px)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitems__(self, request: tuple[int, NDArray[np.int64]]) -> PairBatch | SimhandError:
+        """The batch, or what is wrong with it: an exception raised in a worker would arrive as a traceback."""
+        epoch, pairs = request
+        rows1, rows2 = self._table.anchor[pairs], self._table.positive[pairs]
+        try:
+            crops1 = self._crops(rows1)
+            crops2 = crops1 if np.array_equal(rows1, rows2) else self._crops(rows2)
+        except SimhandError as problem:
+            return problem
+        return PairBatch(
+            crops1,
+            crops2,
+            torch.from_numpy(np.asarray(self._table.keypoints_px[rows1])),
+            torch.from_numpy(np.asarray(self._table.keypoints_px[rows2])),
+            torch.from_numpy(rows1),
+            torch.from_numpy(rows2),
+            epoch,
+        )
+
+    def _crops(self, rows: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(self._reader.read(self._table.video_index[rows], self._table.crop_index[rows]))
+
+
+@dataclass(frozen=True)
+class StepBatches:
+    """Which pairs every optimiser step sees, on one rank; a batch sampler over all epochs of a run.
+
+    Each epoch is a permutation of all pairs drawn from (seed, epoch) and cut into global batches; what does not fill
+    a batch is left out of that epoch. Rank r takes the r-th equal slice of each global batch, so that the ranks'
+    parts joined in rank order are what a single rank would see.
+
+    Attributes:
+        pairs: number of pairs.
+        batch_size: global batch; at most ``pairs`` and a multiple of ``world_size``.
+        total_steps: steps of the whole run.
+        start_step: steps already done.
+    """
+
+    pairs: int
+    batch_size: int
+    total_steps: int
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+    start_step: int = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full global batches in an epoch."""
+        return self.pairs // self.batch_size
+
+    def __len__(self) -> int:
+        return max(self.total_steps - self.start_step, 0)
+
+    def __iter__(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        order, drawn_epoch = np.empty(0, np.int64), -1
+        part = self.batch_size // self.world_size
+        for step in range(self.start_step, self.total_steps):
+            epoch, position = divmod(step, self.steps_per_epoch)
+            if epoch != drawn_epoch:
+                order, drawn_epoch = np.random.default_rng([self.seed, 0, epoch]).permutation(self.pairs), epoch
+            first = position * self.batch_size + self.rank * part
+            yield epoch, order[first : first + part]
+
+
+def pair_batches(dataset: PairDataset, steps: StepBatches, ranks: Ranks, workers: int) -> Iterator[PairBatch]:
+    """The batches of the remaining steps, fetched ahead by worker processes.
+
+    Raises:
+        InputProblem: a crop cannot be read.
+    """
+    loader = DataLoader(
+        dataset,
+        batch_sampler=steps,  # type: ignore[arg-type]
+        collate_fn=_as_fetched,
+        num_workers=workers,
+        worker_init_fn=prepare_loader_worker,
+        pin_memory=ranks.device.startswith("cuda"),
+        persistent_workers=False,
+        # Loader seeds are drawn from a generator of its own: the run's random state is for the model alone.
+        generator=torch.Generator().manual_seed(steps.seed),
+    )
+    for batch in loader:
+        if isinstance(batch, SimhandError):
+            raise batch
+        yield batch
+
+
+def _as_fetched(batch: Any) -> Any:
+    return batch

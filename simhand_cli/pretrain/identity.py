@@ -1,0 +1,35 @@
+"""What makes two pre-training runs the same run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simhand_cli.errors import InputProblem
+from simhand_cli.models.encoder import weight_file
+from simhand_cli.pretrain.plan import Plan
+from simhand_cli.workspace.atomic import sha256_file
+from simhand_cli.workspace.paths import Workspace
+
+if TYPE_CHECKING:
+    from simhand_cli.commands.pretrain import PretrainConfig
+
+
+def run_identity(config: "PretrainConfig", workspace: Workspace, plan: Plan, processes: int) -> dict[str, Any]:
+    """All that determines the weights: options, the mined pairs, the initial weights.
+
+    The number of processes is part of it only where they do not act as one: with negatives of the own rank only or
+    batch statistics that are not synchronised.
+
+    Raises:
+        InputProblem: ``--init`` names a file that is not there.
+    """
+    identity: dict[str, Any] = {**config.identity(), "batch_size": plan.batch_size}
+    identity["mined"] = {name: sha256_file(workspace.mining_dir / name) for name in ("embeddings.h5", "pairs.h5")}
+    if config.init != "random":
+        file = weight_file(Path(config.init))
+        if not file.is_file():
+            raise InputProblem(f"--init {config.init} is not there; give a run's folder, a weight file or 'random'")
+        identity["init"] = sha256_file(file)
+    negatives = config.loss.filled("none").negatives
+    if negatives == "rank" or not config.sync_bn:
+        identity["processes"] = processes
+    return identity

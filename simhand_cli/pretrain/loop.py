@@ -1,0 +1,266 @@
+"""The pre-training loop of one process, from the first step or from a checkpoint to the finished run."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from simhand_cli.config.resolve import save_config
+from simhand_cli.console import Console, Ticker
+from simhand_cli.models.encoder import load_encoder_weights
+from simhand_cli.pretrain.data import PairBatch, PairDataset, PairTable, StepBatches, load_pair_table, pair_batches
+from simhand_cli.pretrain.identity import run_identity
+from simhand_cli.pretrain.methods import METHODS
+from simhand_cli.pretrain.model import ContrastiveModel, PairLoss, build_model
+from simhand_cli.pretrain.outcome import finish_run, picture_pairs
+from simhand_cli.pretrain.plan import Plan, make_plan
+from simhand_cli.training.environment import record_start, recorded_precision
+from simhand_cli.training.metrics_log import MetricsLog
+from simhand_cli.training.optimisers import build_optimiser, parameter_groups, set_lr
+from simhand_cli.training.precision import Precision, choose_precision
+from simhand_cli.training.ranks import Ranks
+from simhand_cli.training.run_dir import RunDir, open_run
+from simhand_cli.training.schedule import warmup_cosine
+from simhand_cli.training.snapshot import TrainingState
+from simhand_cli.training.stop import StopSignals, Verdict, refuse_non_finite
+from simhand_cli.training.sync_batch_norm import synchronise_batch_norm
+from simhand_cli.views.counter_rng import combine
+from simhand_cli.workspace.lock import workspace_lock
+from simhand_cli.workspace.paths import Workspace
+
+if TYPE_CHECKING:
+    from simhand_cli.commands.pretrain import PretrainConfig
+
+#: A slow run saves at least this often, whatever --checkpoint-every says.
+SAVE_EVERY_S = 600.0
+#: Images of the trial step that decides on bf16 on a CPU.
+_TRIAL_IMAGES = 8
+
+
+def train(ranks: Ranks, config: "PretrainConfig") -> dict[str, Any]:
+    """Train, or go on with, one run; the worker of :func:`simhand_cli.training.launch.launch`.
+
+    Every process calls it with its own ``ranks``; rank 0 alone writes files, which all must be able to read.
+
+    Returns:
+        the content of result.json, and ``skipped`` True if the run was finished before.
+
+    Raises:
+        SimhandError: unusable input, another process in this run, a loss that is not finite.
+        KeyboardInterrupt: stopped by a signal, after saving.
+    """
+    with ExitStack() as held:
+        held.enter_context(_single_threaded_opencv())
+        console = Console(quiet=not ranks.is_main)
+        workspace = Workspace.open(config.workspace)
+        table = load_table(workspace, config)
+        plan = make_plan(config, len(table), ranks.world_size)
+        run = _open_on_main(ranks, config, workspace, plan, held)
+        if run.result is not None:
+            return {**run.result, "skipped": True}
+        trainer = _prepare(ranks, config, plan, run, console)
+        dataset = PairDataset(table, workspace.crops_dir)
+        if ranks.is_main and trainer.step == 0:
+            picture_pairs(run.path, dataset, trainer.loss)
+        trainer.run(dataset, config, console)
+        result = finish_run(run, config, plan, trainer.model.encoder, table) if ranks.is_main else {}
+        ranks.barrier()
+        return result
+
+
+def load_table(workspace: Workspace, config: "PretrainConfig") -> PairTable:
+    """The pairs that a config trains on."""
+    return load_pair_table(
+        workspace,
+        same_image=METHODS[config.method].positive == "same-image",
+        positive_rank=config.positive_rank,
+        limit_crops=config.limit_crops,
+        seed=config.seed,
+    )
+
+
+@dataclass
+class Trainer:
+    """A run in progress on one process.
+
+    Attributes:
+        ranks: this process's place.
+        plan: the run's numbers.
+        path: the run's folder.
+        model: the weights, unwrapped.
+        wrapped: the model, in DistributedDataParallel where there are several ranks.
+        loss: from a batch to a loss.
+        optimiser: over the model's parameters.
+        state: what checkpoints hold.
+        precision: number format.
+        step: optimiser steps done.
+    """
+
+    ranks: Ranks
+    plan: Plan
+    path: Path
+    model: ContrastiveModel
+    wrapped: nn.Module
+    loss: PairLoss
+    optimiser: Optimizer
+    state: TrainingState
+    precision: Precision
+    step: int = 0
+
+    def run(self, dataset: PairDataset, config: "PretrainConfig", console: Console) -> None:
+        """All remaining steps, with metrics, checkpoints and orderly ends."""
+        plan, ranks = self.plan, self.ranks
+        steps = StepBatches(
+            plan.pairs, plan.batch_size, plan.total_steps, config.seed, ranks.rank, ranks.world_size, self.step
+        )
+        views = 2 * plan.batch_size
+        self.wrapped.train()
+        with ExitStack() as held:
+            signals = held.enter_context(StopSignals())
+            log = held.enter_context(MetricsLog(self.path / "metrics.jsonl", self.step)) if ranks.is_main else None
+            ticker = held.enter_context(console.progress("pretrain", len(steps) * views, "views"))
+            saved = ended = time.monotonic()
+            for batch in pair_batches(dataset, steps, ranks, config.loader_workers(ranks)):
+                due = (self.step + 1) % config.checkpoint_every == 0 or self.step + 1 == plan.total_steps
+                late = ranks.is_main and time.monotonic() - saved > SAVE_EVERY_S
+                metrics, verdict = self._learn(batch.to(ranks.device), config.grad_clip, signals, save=due or late)
+                # From one step's end to the next, so that waiting for the loader counts.
+                before, ended = ended, time.monotonic()
+                self._report(metrics, views / max(ended - before, 1e-9), log, ticker)
+                if verdict.save or verdict.stop:
+                    if log is not None:
+                        log.sync()
+                    self.state.save(self.path, self.step, ranks, {"epoch": self.step / plan.steps_per_epoch})
+                    saved = time.monotonic()
+                if verdict.stop:
+                    raise KeyboardInterrupt(f"stopped after step {self.step}")
+
+    def _learn(
+        self, batch: PairBatch, grad_clip: float | None, signals: StopSignals, *, save: bool
+    ) -> tuple[dict[str, Tensor], Verdict]:
+        """One optimiser step; nothing is updated if any rank's loss or gradient is not finite."""
+        lr = warmup_cosine(self.step, self.plan.total_steps, self.plan.warmup_steps, self.plan.peak_lr)
+        set_lr(self.optimiser, lr)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss, metrics = self.loss(self.wrapped, batch)
+        scaler = self.state.scaler
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        scaler.unscale_(self.optimiser)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), grad_clip or math.inf)
+        # With fp16 an overflowing gradient is the scaler's business: it skips the step and lowers the scale.
+        good = torch.isfinite(loss) & (torch.isfinite(norm) | scaler.is_enabled())
+        verdict = Verdict(stop=signals.requested, save=save, bad=not bool(good)).agreed(self.ranks)
+        if verdict.bad:
+            raise refuse_non_finite(self.step + 1, float(loss), float(norm))
+        scaler.step(self.optimiser)
+        scaler.update()
+        self.step += 1
+        return {"loss": loss.detach(), "grad_norm": norm, "lr": loss.new_tensor(lr), **metrics}, verdict
+
+    def _report(self, metrics: dict[str, Tensor], views_per_s: float, log: MetricsLog | None, ticker: Ticker) -> None:
+        note = f"loss {float(metrics['loss']):.3f}"
+        if self.step % self.plan.log_every == 0 or self.step in (1, self.plan.total_steps):
+            values = self.ranks.mean(torch.stack([v.double() for v in metrics.values()])).tolist()
+            shared = dict(zip(metrics, values, strict=True))
+            note = f"loss {shared['loss']:.3f}"
+            if log is not None:
+                epoch = self.step / self.plan.steps_per_epoch
+                log.write(self.step, {"epoch": epoch, **shared, "views_per_s": round(views_per_s, 2)})
+        ticker.advance(2 * self.plan.batch_size, note)
+
+
+def _open_on_main(ranks: Ranks, config: "PretrainConfig", workspace: Workspace, plan: Plan, held: ExitStack) -> RunDir:
+    """Lock and open the run's folder on rank 0 and tell the others what was found."""
+    path = workspace.run_dir("pretrain", config.run_name())
+    found = ""
+    if ranks.is_main:
+        held.enter_context(workspace_lock(path, "pretrain"))
+        run = open_run(path, run_identity(config, workspace, plan, ranks.world_size), redo=config.redo)
+        found = json.dumps({"checkpoint": run.checkpoint and str(run.checkpoint), "result": run.result})
+    told = json.loads(ranks.from_main(found))
+    return RunDir(path, told["checkpoint"] and Path(told["checkpoint"]), told["result"])
+
+
+def _prepare(ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, console: Console) -> Trainer:
+    """Model, optimiser and everything a checkpoint brings back."""
+    if plan.warning:
+        console.warn(plan.warning)
+    model = build_model(config.encoder, config.seed)
+    if config.init != "random" and run.checkpoint is None:
+        report = load_encoder_weights(model.encoder, Path(config.init))
+        console.say(f"initial weights from {config.init}" + _described(report.missing, report.unexpected))
+    if config.sync_bn:
+        synchronise_batch_norm(model, ranks)
+    model.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    environment = run.path / "environment.json"
+    earlier = recorded_precision(environment) if run.checkpoint else None
+    precision = choose_precision(config.precision, ranks, TrialStep(model, config.views.output_px), earlier)
+    model.to(precision.dtype)
+    wrapped = DistributedDataParallel(model, broadcast_buffers=False) if ranks.grouped else model
+    optimiser = build_optimiser(config.optimiser, parameter_groups([model], config.weight_decay), plan.peak_lr)
+    state = TrainingState({"model": model}, optimiser, precision.scaler(ranks.device))
+    loss = PairLoss.of(config, precision, ranks.device)
+    trainer = Trainer(ranks, plan, run.path, model, wrapped, loss, optimiser, state, precision)
+    torch.manual_seed(combine(config.seed, ranks.rank, 1))
+    if run.checkpoint is not None:
+        trainer.step = int(state.load(run.checkpoint, ranks)["step"])
+        console.say(f"going on after step {trainer.step} of {plan.total_steps} ({run.path})")
+    if ranks.is_main:
+        save_config(config, run.path / "config.yaml")
+        record_start(environment, ranks, precision, trainer.step)
+    return trainer
+
+
+class TrialStep:
+    """Forward and backward of a few images on a copy of a model, to time it; leaves no trace."""
+
+    def __init__(self, model: nn.Module, image_px: int, images: int = _TRIAL_IMAGES) -> None:
+        self._model, self._image_px, self._images = model, image_px, images
+        self._copy: nn.Module | None = None
+
+    def __call__(self, precision: Precision) -> None:
+        """One step in a precision."""
+        import copy
+
+        if self._copy is None:
+            self._copy = copy.deepcopy(self._model).train()
+        device = next(self._copy.parameters()).device
+        generator = torch.Generator().manual_seed(0)
+        images = torch.rand(self._images, 3, self._image_px, self._image_px, generator=generator).to(device)
+        with torch.random.fork_rng(devices=[]):
+            with precision.autocast(device.type):
+                projections = self._copy(images.contiguous(memory_format=torch.channels_last))
+            projections.float().square().mean().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+
+def _described(missing: list[str], unexpected: list[str]) -> str:
+    parts = [
+        f"{len(names)} {what} ({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})"
+        for what, names in (("tensors missing in it", missing), ("of its tensors not used", unexpected))
+        if names
+    ]
+    return "; " + "; ".join(parts) if parts else ""
+
+
+@contextmanager
+def _single_threaded_opencv() -> Iterator[None]:
+    """OpenCV's own threads off: data loaders fork, and its thread pool does not survive a fork."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

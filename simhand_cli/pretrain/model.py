@@ -1,0 +1,125 @@
+"""What is trained: encoder and projection head, and one batch's loss."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from simhand_cli.models.encoder import Encoder, build_encoder, normalise
+from simhand_cli.models.projection import ProjectionHead
+from simhand_cli.pretrain.data import PairBatch
+from simhand_cli.pretrain.methods import METHODS, Method, contrastive_loss, resolve_views
+from simhand_cli.pretrain.options import LossOptions
+from simhand_cli.training.precision import Precision
+from simhand_cli.views.counter_rng import combine
+from simhand_cli.views.options import ViewOptions
+from simhand_cli.views.transform import View, apply_view, draw_parameters
+
+if TYPE_CHECKING:
+    from simhand_cli.commands.pretrain import PretrainConfig
+
+#: Vectors compared with each other for the uniformity; enough for a stable mean, cheap at any batch size.
+_UNIFORMITY_SAMPLES = 512
+
+
+class ContrastiveModel(nn.Module):
+    """Encoder and projection head in one module, as DistributedDataParallel wants it."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.projection = ProjectionHead(encoder.num_features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images to (B, 128) projections, not of unit length."""
+        projections: Tensor = self.projection(self.encoder(images))
+        return projections
+
+
+def build_model(encoder_name: str, seed: int) -> ContrastiveModel:
+    """A model with random weights that follow from the seed alone."""
+    torch.manual_seed(seed)
+    return ContrastiveModel(build_encoder(encoder_name))
+
+
+@dataclass(frozen=True)
+class PairLoss:
+    """From a batch of stored crops to the loss.
+
+    Attributes:
+        method: which second view, whether T is undone.
+        views: how views are drawn, all options filled.
+        options: how features are compared.
+        seed: of the run.
+        precision: number format.
+        device: where the views are drawn.
+    """
+
+    method: Method
+    views: ViewOptions
+    options: LossOptions
+    seed: int
+    precision: Precision
+    device: str
+
+    @classmethod
+    def of(cls, config: "PretrainConfig", precision: Precision, device: str) -> "PairLoss":
+        """The loss that a config describes."""
+        method = METHODS[config.method]
+        views = resolve_views(method, config.loss.recipe, config.views)
+        return cls(method, views, config.loss, config.seed, precision, device)
+
+    def draw_views(self, batch: PairBatch) -> tuple[View, View]:
+        """Both views of every pair; a function of (seed, epoch, row), whatever batch, rank or worker it is in."""
+        seed = combine(self.seed, batch.epoch)
+        first = draw_parameters(seed, batch.rows1, 0, self.views)
+        second = draw_parameters(seed, batch.rows1, 1, self.views)
+        keypoints1 = batch.keypoints1_px.to(self.precision.dtype)
+        keypoints2 = batch.keypoints2_px.to(self.precision.dtype)
+        return (
+            apply_view(batch.crops1.permute(0, 3, 1, 2), keypoints1, first, self.views),
+            apply_view(batch.crops2.permute(0, 3, 1, 2), keypoints2, second, self.views),
+        )
+
+    def __call__(self, model: nn.Module, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss (scalar, with gradient) and metrics (detached scalars) of this rank's part of a batch.
+
+        Args:
+            model: a :class:`ContrastiveModel`, wrapped or not.
+            batch: on this rank's device.
+        """
+        view1, view2 = self.draw_views(batch)
+        images = normalise(torch.cat([view1.images, view2.images]).to(self.precision.dtype))
+        images = images.contiguous(memory_format=torch.channels_last)
+        with self.precision.autocast(self.device):
+            projections = model(images)
+        z1, z2 = projections.chunk(2)
+        loss, metrics = contrastive_loss(
+            self.method,
+            self.options,
+            z1,
+            z2,
+            view1.params,
+            view2.params,
+            view1.keypoints_px,
+            view2.keypoints_px,
+            images=torch.stack([batch.rows1, batch.rows2], dim=1),
+            output_px=self.views.output_px,
+        )
+        alignment = 2 - 2 * metrics["positive_similarity"]
+        return loss, {**metrics, "alignment": alignment, "uniformity": uniformity(z1.detach())}
+
+
+def uniformity(projections: Tensor) -> Tensor:
+    """How evenly unit vectors cover the sphere: log E exp(-2 |a - b|^2) (Wang & Isola 2020), smaller is more even.
+
+    Args:
+        projections: (B, D) of any length and at least two rows, of which the first 512 are used.
+    """
+    unit = functional.normalize(projections[:_UNIFORMITY_SAMPLES].float(), dim=1)
+    count = len(unit)
+    squared = (2 - 2 * unit @ unit.T).clamp_min(0)
+    apart = ~torch.eye(count, dtype=torch.bool, device=unit.device)
+    return torch.log(torch.exp(-2 * squared)[apart].mean())

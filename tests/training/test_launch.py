@@ -1,0 +1,80 @@
+"""Launching: one process in place, several through torch's elastic launcher, their errors as one line."""
+
+import os
+import signal
+
+import pytest
+import torch
+
+from simhand_cli.errors import EnvironmentProblem, InputProblem
+from simhand_cli.training.launch import launch, resolve_gpus
+from simhand_cli.training.ranks import Ranks
+
+
+def exchange(ranks: Ranks, text: str) -> dict:
+    told = ranks.from_main(text if ranks.is_main else "something else")
+    everyone = ranks.gather_bytes(torch.tensor([ranks.rank, 7], dtype=torch.uint8))
+    return {
+        "told": told,
+        "world": ranks.world_size,
+        "maximum": ranks.maximum([float(ranks.rank), -float(ranks.rank)]),
+        "mean": ranks.mean(torch.tensor([float(ranks.rank)])).tolist(),
+        "gathered": [part.tolist() for part in everyone],
+    }
+
+
+def fail_on_rank_one(ranks: Ranks, what: str) -> dict:
+    if ranks.rank == 1:
+        if what == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise InputProblem("crop 7 is damaged")
+    ranks.barrier()  # would wait for ever if rank 1's end did not end the run
+    return {}
+
+
+def test_one_process_runs_in_place():
+    result = launch(exchange, "hello", gpus=0)
+    assert result == {"told": "hello", "world": 1, "maximum": [0.0, -0.0], "mean": [0.0], "gathered": [[0, 7]]}
+    assert not torch.distributed.is_initialized()
+
+
+def test_two_ranks_exchange_and_rank_zero_returns():
+    before = signal.getsignal(signal.SIGTERM)
+    result = launch(exchange, "grüße", gpus=0, cpu_ranks=2)
+    assert result == {
+        "told": "grüße",
+        "world": 2,
+        "maximum": [1.0, 0.0],
+        "mean": [0.5],
+        "gathered": [[0, 7], [1, 7]],
+    }
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("what", "problem", "message"),
+    [("raises", InputProblem, "^crop 7 is damaged$"), ("killed", EnvironmentProblem, "process 1 was killed .SIGKILL")],
+)
+def test_a_failing_rank_ends_the_run_with_its_own_problem(what, problem, message):
+    with pytest.raises(problem, match=message):
+        launch(fail_on_rank_one, what, gpus=0, cpu_ranks=2)
+
+
+def test_joins_a_running_job(monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    result = launch(exchange, "joined", gpus=0, cpu_ranks=5)
+    assert (result["told"], result["world"]) == ("joined", 1)
+
+
+def test_too_many_gpus_is_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_gpus(None) == 0
+    with pytest.raises(EnvironmentProblem, match=r"^--gpus 8, but this machine has no usable GPU; use --gpus 0$"):
+        resolve_gpus(8)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_gpus(None) == 2
+    assert resolve_gpus(1) == 1
+    with pytest.raises(EnvironmentProblem, match="only 2"):
+        resolve_gpus(3)

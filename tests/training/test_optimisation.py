@@ -1,0 +1,201 @@
+"""Schedule, optimisers, precision, stopping, synchronised batch norm: against closed forms and plain torch."""
+
+import math
+import os
+import signal
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from simhand_cli.errors import EnvironmentProblem
+from simhand_cli.training.launch import launch
+from simhand_cli.training.optimisers import Lars, build_optimiser, parameter_groups, set_lr
+from simhand_cli.training.precision import Precision, choose_precision
+from simhand_cli.training.ranks import Ranks
+from simhand_cli.training.schedule import scaled_lr, warmup_cosine
+from simhand_cli.training.stop import StopSignals, Verdict, refuse_non_finite
+from simhand_cli.training.sync_batch_norm import synchronise_batch_norm
+
+
+def test_schedule_matches_its_closed_form():
+    rates = [warmup_cosine(step, 12, 4, 0.8, 0.2) for step in range(12)]
+    assert rates[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert rates[4] == pytest.approx(0.8)  # the cosine starts at the peak
+    assert rates[8] == pytest.approx(0.5)  # half way: the mean of both ends
+    assert rates[11] == pytest.approx(0.2 + 0.6 * math.cos(math.pi * 7 / 16) ** 2)
+    assert warmup_cosine(0, 5, 0, 1.0) == 1.0
+
+
+@given(st.integers(1, 500), st.integers(0, 600), st.floats(1e-6, 10))
+def test_schedule_rises_then_falls_and_stays_positive(total, warmup, peak):
+    rates = [warmup_cosine(step, total, warmup, peak) for step in range(total)]
+    turn = min(warmup, total)
+    assert all(0 < rate <= peak * (1 + 1e-12) for rate in rates)
+    assert all(a < b for a, b in pairwise(rates[:turn]))
+    assert all(a >= b for a, b in pairwise(rates[turn:]))
+
+
+def test_learning_rate_rules():
+    assert scaled_lr(1e-4, "constant", 1024) == 1e-4
+    assert scaled_lr(1e-4, "sqrt", 1024) == pytest.approx(3.2e-3)
+    assert scaled_lr(0.3, "linear", 4096) == pytest.approx(4.8)
+
+
+def test_decay_goes_by_module_type_not_by_name():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bn_like_name = nn.Linear(3, 4)
+            self.features = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.LayerNorm(4))
+            self.weight = nn.Parameter(torch.zeros(3))
+            self.tied = self.bn_like_name
+            self.frozen = nn.Linear(2, 2).requires_grad_(False)
+
+    module = Odd()
+    decayed, others = parameter_groups([module], 0.1)
+    assert {id(p) for p in decayed["params"]} == {id(module.bn_like_name.weight), id(module.features[0].weight)}
+    assert decayed["weight_decay"] == 0.1
+    assert len(others["params"]) == 7  # two biases, two norms' scale and shift, the free parameter
+    assert others["weight_decay"] == 0.0
+
+
+@pytest.mark.parametrize("name", ["resnet18", "test_vit", "test_convnext"])
+def test_groups_hold_every_parameter_once(name):
+    import timm  # here, since the launched ranks below import this file too
+
+    model = timm.create_model(name, num_classes=0)
+    groups = parameter_groups([model], 0.1)
+    found = [id(p) for group in groups for p in group["params"]]
+    assert sorted(found) == sorted(id(p) for p in model.parameters())
+    if name == "resnet18":
+        assert len(groups[0]["params"]) == 20  # 17 convolutions and 3 shortcuts
+        assert all(p.ndim == 4 for p in groups[0]["params"])
+
+
+def test_lr_factor_scales_a_groups_rate():
+    head, body = nn.Linear(2, 2), nn.Linear(2, 2)
+    groups = parameter_groups([head], 0) + parameter_groups([body], 0, lr_factor=0.1)
+    optimiser = build_optimiser("adamw", groups, lr=1.0)
+    set_lr(optimiser, 0.5)
+    assert [group["lr"] for group in optimiser.param_groups] == [0.5, 0.5, 0.05, 0.05]
+
+
+def test_lars_matches_the_papers_recursion():
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(3, 2, dtype=torch.float64))
+    bias = nn.Parameter(torch.randn(3, dtype=torch.float64))
+    zero = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+    groups = [
+        {"params": [weight, zero], "weight_decay": 0.05, "adapt": True},
+        {"params": [bias], "weight_decay": 0.0, "adapt": False},
+    ]
+    optimiser = Lars(groups, lr=0.3, momentum=0.9, trust=0.01)
+    expected = {p: p.detach().clone() for p in (weight, bias, zero)}
+    velocity = {p: torch.zeros_like(p) for p in expected}
+    for step in range(5):
+        for p in expected:
+            p.grad = torch.sin(p.detach() + step) + 0.1
+        optimiser.step()
+        for p, value in expected.items():
+            gradient = torch.sin(value + step) + 0.1
+            decay = 0.0 if p is bias else 0.05
+            ratio = 1.0
+            if p is not bias and value.norm() > 0:
+                ratio = 0.01 * value.norm() / (gradient.norm() + decay * value.norm())
+            velocity[p] = 0.9 * velocity[p] + 0.3 * ratio * (gradient + decay * value)
+            expected[p] = value - velocity[p]
+    for p, value in expected.items():
+        torch.testing.assert_close(p.detach(), value, rtol=1e-12, atol=1e-12)
+
+
+def test_precision_on_a_cpu_follows_the_measurement(monkeypatch):
+    clock = iter(range(10_000))
+    monkeypatch.setattr("simhand_cli.training.precision.time.perf_counter", lambda: next(clock) * cost["now"])
+    cost = {"now": 1.0, "fp32": 1.0, "bf16": 0.5}
+
+    def trial(precision):
+        cost["now"] = cost[precision.name]
+
+    def chosen(**options):
+        return choose_precision("auto", Ranks(), trial, **options)
+
+    # perf_counter is read before and after; the last trial sets the price of a tick
+    assert chosen().name == "bf16"
+    cost.update(fp32=1.0, bf16=0.95)
+    assert chosen().name == "fp32"
+    assert "measured" in chosen().reason
+    assert chosen(earlier="bf16").name == "bf16"
+    assert choose_precision("fp64", Ranks(), trial).dtype == torch.float64
+    with pytest.raises(EnvironmentProblem, match="fp16 needs a GPU"):
+        choose_precision("fp16", Ranks(), trial)
+
+
+def test_autocast_and_scaler_follow_the_precision():
+    matrix = torch.randn(4, 4)
+    with Precision("bf16", "").autocast("cpu"):
+        assert (matrix @ matrix).dtype == torch.bfloat16
+    with Precision("fp32", "").autocast("cpu"):
+        assert (matrix @ matrix).dtype == torch.float32
+    assert not Precision("bf16", "").scaler("cpu").is_enabled()
+    assert Precision("fp16", "").scaler("cpu").is_enabled()
+
+
+def test_signals_wait_for_the_step_and_a_second_interrupt_does_not():
+    before = signal.getsignal(signal.SIGTERM)
+    with StopSignals() as signals:
+        assert not signals.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.requested
+        os.kill(os.getpid(), signal.SIGINT)  # the terminal's first, after a launcher's SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_verdict_of_one_rank_is_its_own():
+    assert Verdict(stop=True).agreed(Ranks()) == Verdict(stop=True, save=False, bad=False)
+    assert Verdict(bad=True, save=True).agreed(Ranks()) == Verdict(save=True, bad=True)
+
+
+def test_non_finite_problem_says_which():
+    assert "the loss of step 3" in str(refuse_non_finite(3, math.nan, 1.0))
+    assert "the gradient of step 3" in str(refuse_non_finite(3, 1.0, math.inf))
+
+
+def small_network() -> nn.Module:
+    torch.manual_seed(5)
+    layers = [nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4), nn.BatchNorm1d(4)]
+    return nn.Sequential(*layers).double()
+
+
+def batch_of_eight() -> torch.Tensor:
+    return torch.randn(8, 2, 4, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def synchronised_step(ranks: Ranks, _args: None) -> dict:
+    """Each rank's own mean of a nonlinear loss over its part; gradients averaged as DDP does."""
+    model = synchronise_batch_norm(small_network(), ranks)
+    part = batch_of_eight().chunk(ranks.world_size)[ranks.rank]
+    model(part).pow(3).exp().mean().backward()
+    verdict = Verdict(stop=ranks.rank == 1, bad=False).agreed(ranks)
+    return {
+        "gradients": [ranks.mean(p.grad).tolist() for p in model.parameters()],
+        "buffers": [b.tolist() for b in model.buffers()],
+        "stop": verdict.stop,
+        "bad": verdict.bad,
+    }
+
+
+def test_synchronised_batch_norm_equals_one_rank_on_the_joined_batch():
+    model = small_network()
+    model(batch_of_eight()).pow(3).exp().mean().backward()
+    result = launch(synchronised_step, None, gpus=0, cpu_ranks=2)
+    for ours, parameter in zip(result["gradients"], model.parameters(), strict=True):
+        torch.testing.assert_close(torch.tensor(ours, dtype=torch.float64), parameter.grad, rtol=1e-11, atol=1e-12)
+    for ours, buffer in zip(result["buffers"], model.buffers(), strict=True):
+        torch.testing.assert_close(torch.tensor(ours, dtype=buffer.dtype), buffer, rtol=1e-12, atol=1e-12)
+    assert (result["stop"], result["bad"]) == (True, False)
