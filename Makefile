@@ -1,0 +1,45 @@
+# Two commands: `make quickstart` installs and runs the whole pipeline on synthetic hands; `make test` installs what the
+# tests need and runs them all. Needed on the machine: Python 3.11 or newer and a C++ compiler.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+QUICKSTART_DIR ?= quickstart
+# All cores but never so many that a small machine swaps.
+TEST_PROCESSES ?= auto
+
+.PHONY: quickstart test install install-dev lint format clean
+
+quickstart: install
+	$(BIN)/simhand quickstart --workspace $(QUICKSTART_DIR)
+
+test: install-dev lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(VENV)/.installed
+
+install-dev: $(VENV)/.installed-dev
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("simhand needs Python 3.11 or newer, not " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+format:
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) $(QUICKSTART_DIR) build *.egg-info
