@@ -1,6 +1,7 @@
 """Find, for every hand, similar hands in other videos."""
 
 import os
+from collections import Counter
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -48,7 +49,7 @@ class MineConfig(CommandConfig):
     hnsw_ef: int = option(64, "Candidates looked at in a search, at least", ge=1, le=10_000)
     recall_rows: int = option(1000, "Hands on which the approximate search is checked against exact search", ge=1)
     sheet_queries: int = option(10, "Hands shown with their similar hands on the contact sheet", ge=1, le=200)
-    seed: int = option(0, "Seed of the index, the recall sample and the contact sheet", ge=0)
+    seed: int = option(0, "Seed of the index, the recall sample and the contact sheet", ge=0, le=10**9)
     threads: int = option(0, "Threads of the approximate search; 0 means one per core", ge=0)
 
     @classmethod
@@ -163,13 +164,14 @@ def _mine(
     """Compute everything, then replace the files; the manifest comes last."""
     import numpy as np
 
+    from simhand_cli.config.resolve import save_config
     from simhand_cli.mining.contact import pair_sheet
     from simhand_cli.mining.manifest import remove_manifest, write_manifest
     from simhand_cli.mining.report import build_report
     from simhand_cli.mining.run import find_pairs, mined_rows, write_arrays
     from simhand_cli.mining.statistics import pair_statistics
     from simhand_cli.report.sheet import save_image
-    from simhand_cli.workspace.atomic import sha256_file
+    from simhand_cli.workspace.atomic import remove_leftovers, sha256_file
     from simhand_cli.workspace.crop_set import read_crops
 
     settings = _settings(config, len(selection.rows))
@@ -185,6 +187,8 @@ def _mine(
 
     directory = workspace.mining_dir
     remove_manifest(directory)
+    remove_leftovers(directory)
+    save_config(config, directory / "config.yaml")
     outputs = write_arrays(directory, rows, mined, settings, crops.crop_size_px, selection)
     save_image(directory / "pairs.png", sheet)
     page.write(directory / "report.html")
@@ -196,14 +200,16 @@ def _mine(
 
 
 def _video_names(workspace: "Workspace") -> dict[str, str]:
-    """Video id -> the name of its file or folder, for captions."""
+    """Video id -> the name of its file or folder, for captions; with the id's beginning where names repeat."""
     from simhand_cli.workspace.catalog import Catalog
 
     with Catalog(workspace.catalog_path) as catalog:
-        return {
+        names = {
             video.video_id: Path(video.path).stem if video.kind == "video" else Path(video.path).name
             for video in catalog.videos()
         }
+    often = Counter(names.values())
+    return {v: name if often[name] == 1 else f"{name} ({v[:4]})" for v, name in names.items()}
 
 
 def _facts(settings: "MiningSettings", mined: "Mined", figures: "PairStatistics", videos: int) -> Facts:

@@ -62,7 +62,7 @@ def build_index(embedding: NDArray[np.float32], settings: IndexSettings, ticker:
         max_elements=len(embedding),
         M=settings.m,
         ef_construction=settings.ef_construction,
-        random_seed=settings.seed,
+        random_seed=settings.seed + 1,  # its generator takes 0 and 1 for the same seed
     )
     for start in range(0, len(embedding), _ADD_ROWS):
         block = embedding[start : start + _ADD_ROWS]

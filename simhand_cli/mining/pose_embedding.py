@@ -102,7 +102,9 @@ class PosePca:
 
     def project(self, normalised: NDArray[np.float64]) -> NDArray[np.float32]:
         """(N, 42) normalised keypoints -> (N, D) float32 embedding."""
-        return ((normalised - self.mean) @ self.components.T).astype(np.float32)
+        # Not a BLAS product: its rounding depends on where in the block a row stands, and equal hands must stay equal.
+        projected: NDArray[np.float64] = np.einsum("nk,dk->nd", normalised - self.mean, self.components)
+        return projected.astype(np.float32)
 
 
 def fit_pca(blocks: Iterable[NDArray[np.float64]], dimensions: int) -> PosePca:

@@ -62,14 +62,10 @@ def build_report(
 
 def _distances(page: Page, figures: PairStatistics, topk: int) -> None:
     page.heading("Distances")
-    marks = {"median of Top-1": figures.top1_quantiles[1], "median of random pairs": figures.random_median}
-    if topk > 1:
-        marks[f"median of Top-{topk}"] = figures.last_median
-    counts, edges = figures.histogram
-    inside = {name: x for name, x in marks.items() if np.isfinite(x)}
+    marks = {f"median of Top-{topk}": figures.last_median} if topk > 1 and np.isfinite(figures.last_median) else {}
     page.picture(
-        histogram_plot(counts, edges, title="Distance to Top-1", x_label="distance", y_label="hands", marks=inside),
-        "Distance of every hand to its most similar hand of another video. "
+        histogram_plot(figures.histograms, title="How near similar hands are", x_label="distance", marks=marks),
+        "Distance of every hand to its most similar hand of another video, and of random pairs for comparison. "
         f"A distance of 1 is a root-mean-square offset of {1 / _JOINTS**0.5:.0%} of the hand's radius per joint.",
     )
 
@@ -88,7 +84,7 @@ def _variety(page: Page, rows: MinedRows, found: Neighbours, figures: PairStatis
     share = 100 * figures.by_hand / max(anchors, 1)
     expected = 100 * np.outer(share.sum(axis=1), share.sum(axis=0)) / 1e4
     table: list[list[Cell]] = [
-        [sides[a], sides[b], int(figures.by_hand[a, b]), float(share[a, b]), float(expected[a, b])]
+        [sides[a], sides[b], int(figures.by_hand[a, b]), _percent(share[a, b]), _percent(expected[a, b])]
         for a in range(2)
         for b in range(2)
     ]
@@ -128,8 +124,12 @@ def _videos(page: Page, rows: MinedRows) -> None:
         here = rows.handedness[rows.video_index == video]
         left = 100 * float((here == 0).mean()) if len(here) else 0.0
         name = rows.video_names.get(rows.video_ids[video], rows.video_ids[video])
-        table.append([name, int(counts[video]), 100 * float(counts[video]) / len(rows.video_index), round(left, 1)])
+        table.append([name, int(counts[video]), _percent(100 * counts[video] / len(rows.video_index)), _percent(left)])
     caption = "Hands per video"
     if len(counts) > _VIDEOS_SHOWN:
         caption += f": the largest {_VIDEOS_SHOWN} of {len(counts)} (median {np.median(counts):.0f})"
     page.table(["video", "hands", "share (%)", "left hands (%)"], table, caption=caption + ".")
+
+
+def _percent(share: float) -> float:
+    return round(float(share), 1)

@@ -22,7 +22,7 @@ class PairStatistics:
         distinct_positives: rows that are some row's Top-1.
         most_used: how often the most used row is a Top-1.
         mutual_share: share of Top-1 pairs whose positive's Top-1 is the anchor.
-        histogram: counts and edges of the Top-1 distance.
+        histograms: name -> counts and edges of distances, over common bins.
     """
 
     pairs: int
@@ -34,7 +34,7 @@ class PairStatistics:
     distinct_positives: int
     most_used: int
     mutual_share: float
-    histogram: tuple[NDArray[np.int64], NDArray[np.float64]]
+    histograms: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
 
 
 def pair_statistics(
@@ -51,27 +51,36 @@ def pair_statistics(
     last = found.squared[:, -1][found.rows[:, -1] >= 0]
     by_hand = np.bincount(2 * handedness[anchor].astype(np.int64) + handedness[positive], minlength=4).reshape(2, 2)
     used = np.bincount(positive)
-    counts, edges = np.histogram(top1, bins=60, range=(0.0, max(float(np.quantile(top1, 0.995)), 1e-6)))
+    random = _random_distances(embedding, video_index, seed)
     low, middle, high = (float(q) for q in np.quantile(top1, [0.05, 0.5, 0.95]))
     return PairStatistics(
         pairs=int((found.rows >= 0).sum()),
         unfilled=int((found.rows < 0).sum()),
         top1_quantiles=(low, middle, high),
         last_median=float(np.sqrt(np.median(last))) if len(last) else float("nan"),
-        random_median=_random_median(embedding, video_index, seed),
+        random_median=float(np.median(random)) if len(random) else float("nan"),
         by_hand=by_hand,
         distinct_positives=int((used > 0).sum()),
         most_used=int(used.max()),
         mutual_share=float((found.rows[positive, 0] == anchor).mean()),
-        histogram=(counts, edges),
+        histograms=_histograms({"Top-1": top1, "random pairs of other videos": random}),
     )
 
 
-def _random_median(embedding: NDArray[np.float32], video_index: NDArray[np.int32], seed: int) -> float:
+def _histograms(
+    distances: dict[str, NDArray[np.float64]],
+) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Count every set of distances over the same bins, from 0 to nearly the largest."""
+    present = {name: values for name, values in distances.items() if len(values)}
+    end = max(max(float(np.quantile(values, 0.995)) for values in present.values()), 1e-6)
+    return {name: np.histogram(values, bins=80, range=(0.0, end)) for name, values in present.items()}
+
+
+def _random_distances(embedding: NDArray[np.float32], video_index: NDArray[np.int32], seed: int) -> NDArray[np.float64]:
+    """Distances of up to 20,000 random pairs of rows from different videos."""
     left, right = np.random.default_rng(seed).integers(0, len(embedding), (2, 20000))
     other = video_index[left] != video_index[right]
-    squared = squared_distance(embedding, left[other], right[other])
-    return float(np.sqrt(np.median(squared))) if len(squared) else float("nan")
+    return np.asarray(np.sqrt(squared_distance(embedding, left[other], right[other])), dtype=np.float64)
 
 
 def frequent_video_pairs(

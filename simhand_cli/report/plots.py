@@ -56,35 +56,35 @@ def line_plot(
 
 
 def histogram_plot(
-    counts: NDArray[np.integer],
-    edges: NDArray[np.floating],
+    histograms: Mapping[str, tuple[NDArray[np.integer], NDArray[np.floating]]],
     *,
     title: str,
     x_label: str,
-    y_label: str,
+    y_label: str = "share of each (%)",
     marks: Mapping[str, float] | None = None,
 ) -> bytes:
-    """A histogram already counted, so that N values need not be in memory.
+    """Histograms already counted, so that N values need not be in memory, each as shares of its own total.
 
     Args:
-        counts: (B,) items per bin.
-        edges: (B + 1,) borders of the bins.
+        histograms: name -> (B,) items per bin and (B + 1,) borders of the bins; equal bin widths compare best.
         title: what the plot shows.
         x_label: quantity and unit of x.
-        y_label: what is counted.
+        y_label: what the height says.
         marks: name -> x of vertical lines (a median, a threshold).
 
     Returns:
         A PNG file's bytes; the same input gives the same bytes.
     """
     figure, axes = _figure(title, x_label, y_label)
-    axes.stairs(counts, edges, fill=True, color=LINE_COLOURS[0], alpha=0.85)
-    for number, (name, x) in enumerate((marks or {}).items()):
-        colour = LINE_COLOURS[1 + number % (len(LINE_COLOURS) - 1)]
-        axes.axvline(x, color=colour, linewidth=1.6, linestyle="--", label=f"{name} {x:.3g}")
-    if marks:
+    colours = iter(LINE_COLOURS * 4)
+    for name, (counts, edges) in histograms.items():
+        share = 100 * counts / max(int(counts.sum()), 1)
+        axes.stairs(share, edges, fill=True, color=next(colours), alpha=0.7, label=name)
+    for name, x in (marks or {}).items():
+        axes.axvline(x, color=next(colours), linewidth=1.6, linestyle="--", label=f"{name} {x:.3g}")
+    if len(histograms) + len(marks or {}) > 1:
         axes.legend(frameon=False, labelcolor=_INK)
-    axes.set_xlim(float(edges[0]), float(edges[-1]))
+    axes.set_xlim(min(float(e[0]) for _, e in histograms.values()), max(float(e[-1]) for _, e in histograms.values()))
     axes.set_ylim(bottom=0)
     return _png(figure)
 

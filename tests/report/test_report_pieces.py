@@ -113,9 +113,8 @@ def test_plots_are_reproducible_pngs() -> None:
     series = {"loss": ([0, 1, 2], [3.0, float("nan"), 1.0]), "other": ([0, 2], [1.0, 2.0])}
     first = line_plot(series, title="Loss", x_label="step", y_label="loss", log_y=True)
     assert first == line_plot(series, title="Loss", x_label="step", y_label="loss", log_y=True)
-    histogram = histogram_plot(
-        np.array([1, 5, 2]), np.arange(4.0), title="d", x_label="d", y_label="pairs", marks={"median": 1.5}
-    )
+    bins = (np.array([1, 5, 2]), np.arange(4.0))
+    histogram = histogram_plot({"a": bins, "b": bins}, title="d", x_label="d", marks={"median": 1.5})
     for png in (first, histogram):
         assert cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR).std() > 5
 
