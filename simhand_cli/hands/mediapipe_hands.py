@@ -92,8 +92,6 @@ class HandLandmarkerAdapter:
     def detect(self, image_rgb: NDArray[np.uint8], timestamp_s: float | None = None) -> list[DetectedHand]:
         """Find hands in an upright RGB picture (H, W, 3) uint8.
 
-        The picture is padded to a square first: the landmark model's regions are only approximated in others.
-
         Args:
             image_rgb: the picture.
             timestamp_s: its time, only used (and then needed to increase) in video mode.
@@ -103,9 +101,8 @@ class HandLandmarkerAdapter:
         """
         import mediapipe
 
-        square, offset_xy = _pad_to_square(image_rgb)
-        side = square.shape[0]
-        picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=square)
+        size_wh = np.array([image_rgb.shape[1], image_rgb.shape[0]])
+        picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image_rgb))
         with _silenced():
             if self._video_mode:
                 self._last_ms = max(self._last_ms + 1, round((timestamp_s or 0.0) * 1000))
@@ -118,7 +115,7 @@ class HandLandmarkerAdapter:
         ):
             normalised = np.array([(p.x, p.y) for p in landmarks], np.float64)
             # Normalised coordinates run from edge to edge; ours count from the first pixel's centre.
-            landmarks_px = normalised * side - 0.5 - offset_xy
+            landmarks_px = normalised * size_wh - 0.5
             world_mm = np.array([(p.x, p.y, p.z) for p in world], np.float64) * 1000.0
             hands.append(DetectedHand(landmarks_px, world_mm, sides[0].category_name.lower(), float(sides[0].score)))
         return hands
@@ -133,18 +130,6 @@ def estimator_identity() -> dict[str, str]:
         "estimator_version": importlib.metadata.version("mediapipe"),
         "model_sha256": MODEL_SHA256,
     }
-
-
-def _pad_to_square(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The picture in the middle of a black square, and where its corner lies (x, y) in pixels."""
-    height, width = image.shape[:2]
-    if height == width:
-        return np.ascontiguousarray(image), np.zeros(2)
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    square = np.zeros((side, side, 3), np.uint8)
-    square[top : top + height, left : left + width] = image
-    return square, np.array([left, top], np.float64)
 
 
 @contextlib.contextmanager
