@@ -17,7 +17,8 @@ from simhand_cli.mining.exact import Neighbours, exact_neighbours, squared_dista
 
 _FETCHED_AT_ONCE = 1 << 20  # neighbours held per call, rows x k
 _SPARE = 32
-_SMALLEST_LIMIT = 1024
+_SMALLEST_LIMIT = 256
+_LIMIT_SHARE = 256
 _TIE = 1e-9
 
 
@@ -67,8 +68,8 @@ def indexed_neighbours(
     found = Neighbours.empty(total, topk)
     needed = np.minimum(available_neighbours(video_index), topk)
     todo = np.flatnonzero(needed)
-    # Past this many, looking at everything is cheaper than walking the graph.
-    limit = min(total, max(_SMALLEST_LIMIT, total // 64))
+    # Measured: past this share of all rows, looking at everything is cheaper than walking the graph.
+    limit = min(total, max(_SMALLEST_LIMIT, total // _LIMIT_SHARE, 2 * topk + _SPARE))
     fetch = min(limit, 2 * topk + _SPARE)
     rounds: list[tuple[int, int]] = []
     while len(todo):
