@@ -24,9 +24,7 @@ class Placed:
     determined: NDArray[np.bool_]
 
 
-def place_in_camera(
-    relative_mm: Floats, joints_px: Floats, intrinsics: Floats, weight: Floats | None = None
-) -> Placed:
+def place_in_camera(relative_mm: Floats, joints_px: Floats, intrinsics: Floats, weight: Floats | None = None) -> Placed:
     """Find the translation that makes each hand project onto its 2D joints.
 
     A joint ``X_j + t`` lies on the ray through pixel ``p_j``, ``K^-1 [p_j, 1] = (a, b, 1)``, when

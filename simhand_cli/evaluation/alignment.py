@@ -57,7 +57,8 @@ class Aligned:
 def absolute(pred_mm: Floats, valid: Mask) -> Aligned:
     """No alignment at all: the prediction is taken as metric positions in the camera frame."""
     never = np.zeros(len(pred_mm), dtype=bool)
-    return Aligned(pred_mm.copy(), valid.any(axis=1), never)
+    labelled: Mask = np.asarray(valid.any(axis=1))
+    return Aligned(pred_mm.copy(), labelled, never)
 
 
 def root_relative(pred_mm: Floats, gt_mm: Floats, valid: Mask, *, root: int = WRIST) -> Aligned:
@@ -100,7 +101,7 @@ def procrustes(
     Returns:
         The aligned predictions; samples with fewer than three valid joints are not scored.
     """
-    finite = np.isfinite(pred_mm).all(axis=(1, 2))
+    finite: Mask = np.asarray(np.isfinite(pred_mm).all(axis=(1, 2)))
     weight = valid.astype(np.float64)[..., None]
     pred = np.where(finite[:, None, None], pred_mm, 0.0)
     gt = np.where(valid[..., None], gt_mm, 0.0)

@@ -85,9 +85,7 @@ def _joint_averages(sums: Floats, counts: Floats, joints: int) -> Floats:
     """(B, M) mean over joints of sums / counts (B, M * J); joints a draw has no sample of are left out."""
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0).reshape(len(sums), -1, joints)
     known = (counts > 0).reshape(means.shape).sum(axis=2)
-    averages: Floats = np.divide(
-        means.sum(axis=2), known, out=np.full(known.shape, np.nan), where=known > 0
-    )
+    averages: Floats = np.divide(means.sum(axis=2), known, out=np.full(known.shape, np.nan), where=known > 0)
     return averages
 
 

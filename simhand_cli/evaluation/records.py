@@ -1,7 +1,6 @@
 """Scores as self-describing JSON records and as the rows of tables."""
 
 import math
-from collections.abc import Sequence
 from typing import Any, Final
 
 from simhand_cli.evaluation.bootstrap import Resampling
@@ -83,25 +82,30 @@ def _thresholds(name: str) -> dict[str, Any]:
     }
 
 
-def table_rows(score: SetScore) -> list[list[str]]:
-    """Rows for :data:`TABLE_HEADER`, one an alignment."""
-    rows = []
+def table_rows(score: SetScore) -> list[list[str | float | None]]:
+    """Rows for :data:`TABLE_HEADER`, one an alignment; figures that could not be taken are None."""
+    rows: list[list[str | float | None]] = []
     for one in score.by_alignment.values():
         low, high = one.intervals["mpjpe"]
-        interval = f"{low:.2f} to {high:.2f}" if math.isfinite(low) else "–"
-        areas = [_cell(one.areas[t.name], 3) for t in (AUC_20_50, AUC_0_50)]
-        rows.append([ROW_TITLES[one.alignment], _cell(one.mean, 2), interval, _cell(one.median, 2), *areas])
+        interval = f"{low:.2f} to {high:.2f}" if math.isfinite(low) else None
+        figures = [_number(value) for value in (one.median, *(one.areas[t.name] for t in (AUC_20_50, AUC_0_50)))]
+        rows.append([ROW_TITLES[one.alignment], _number(one.mean), interval, *figures])
     return rows
 
 
-def screen_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, str]:
-    """Rows as summary facts: the first column is the name, the others are padded to stand below each other."""
-    widths = [max(len(row[c]) for row in (header, *rows)) for c in range(1, len(header))]
-    return {row[0]: "  ".join(f"{cell:>{w}}" for cell, w in zip(row[1:], widths, strict=True)) for row in (header, *rows)}
+def screen_table(score: SetScore) -> dict[str, str]:
+    """The table as summary facts: the first column is the name, the others stand below each other."""
+    rows = [list(TABLE_HEADER), *([_screen_cell(cell) for cell in row] for row in table_rows(score))]
+    widths = [max(len(row[c]) for row in rows) for c in range(1, len(TABLE_HEADER))]
+    return {row[0]: "  ".join(f"{cell:>{w}}" for cell, w in zip(row[1:], widths, strict=True)) for row in rows}
 
 
-def _cell(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+def _screen_cell(cell: str | float | None) -> str:
+    if cell is None:
+        return "–"
+    if isinstance(cell, str):
+        return cell
+    return f"{cell:.3f}" if cell < 1 else f"{cell:.2f}"
 
 
 def _number(value: float) -> float | None:

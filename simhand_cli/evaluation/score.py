@@ -116,9 +116,7 @@ def score_set(predictions: SetPredictions, scale: Scale, how: Resampling) -> Set
     Returns:
         The figures.
     """
-    score = SetScore(
-        predictions.set_name, predictions.split, len(predictions), int(predictions.found.sum())
-    )
+    score = SetScore(predictions.set_name, predictions.split, len(predictions), int(predictions.found.sum()))
     by_alignment = {name: _score_3d(name, predictions, scale, how) for name in ALIGNMENT_NAMES}
     errors_px = joint_errors(predictions.joints_px, predictions.truth_px)
     extent = _box_extent(predictions.truth_px, predictions.valid)

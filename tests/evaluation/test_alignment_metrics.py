@@ -121,7 +121,9 @@ def test_invalid_joints_do_not_take_part_in_procrustes():
     before = procrustes(pred, gt, valid).joints_mm
     pred[:, 5] += 500.0
     gt[:, 5] = np.nan
-    np.testing.assert_allclose(np.delete(procrustes(pred, gt, valid).joints_mm, 5, axis=1), np.delete(before, 5, axis=1))
+    np.testing.assert_allclose(
+        np.delete(procrustes(pred, gt, valid).joints_mm, 5, axis=1), np.delete(before, 5, axis=1)
+    )
 
 
 def test_degenerate_predictions_stay_finite_and_are_flagged():
@@ -189,7 +191,9 @@ def test_what_an_alignment_does_not_forgive(seed, rotation, scale):
 
 def test_less_forgiving_alignments_do_not_beat_procrustes():
     pred, gt, valid = hands(50)
-    squared = {n: (error_after(n, pred, gt, valid) ** 2).sum(axis=1) for n in ("root", "procrustes", "procrustes_scale")}
+    squared = {
+        n: (error_after(n, pred, gt, valid) ** 2).sum(axis=1) for n in ("root", "procrustes", "procrustes_scale")
+    }
     assert (squared["procrustes"] <= squared["root"] + 1e-9).all()
     assert (squared["procrustes_scale"] <= squared["procrustes"] + 1e-9).all()
 

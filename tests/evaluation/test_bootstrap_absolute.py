@@ -84,7 +84,9 @@ def test_exact_data_gives_the_exact_place(seed, root):
     assert placed.determined.all()
     np.testing.assert_allclose(placed.joints_mm, joints, atol=1e-6)
     weight = np.random.default_rng(seed).uniform(0.1, 1, joints.shape[:2])
-    np.testing.assert_allclose(place_in_camera(joints - joints.mean(1, keepdims=True), pixels, k, weight).joints_mm, joints, atol=1e-6)
+    np.testing.assert_allclose(
+        place_in_camera(joints - joints.mean(1, keepdims=True), pixels, k, weight).joints_mm, joints, atol=1e-6
+    )
 
 
 def test_a_joint_of_weight_zero_has_no_say():

@@ -1,0 +1,92 @@
+"""A window, and the checks without which opening one would abort the whole process."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+_TITLE = "simhand demo"
+_PROBE = "import cv2; cv2.namedWindow('simhand'); cv2.waitKey(1); cv2.destroyAllWindows()"
+_PROBE_TIMEOUT_S = 20.0
+_ESCAPE = 27
+
+
+def display_problem() -> str | None:
+    """Why no window can be shown, or None if one can.
+
+    OpenCV's windows end the process with SIGABRT when the display is missing or does not answer; there is no
+    exception to catch. So a child process opens a window first.
+    """
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "no display (DISPLAY and WAYLAND_DISPLAY are not set)"
+    if not _built_with_windows():
+        return "this OpenCV is built without windows (opencv-python-headless?)"
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", _PROBE], capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "the display does not answer"
+    if probe.returncode != 0:
+        return "the display cannot be opened"
+    return None
+
+
+def _built_with_windows() -> bool:
+    import cv2
+
+    lines = (line.strip() for line in cv2.getBuildInformation().splitlines())
+    gui = next((line.partition(":")[2].strip() for line in lines if line.startswith("GUI:")), "NONE")
+    return gui.upper() not in ("", "NONE", "NO")
+
+
+class Window:
+    """A resizable window; only to be made where :func:`display_problem` is None."""
+
+    def __init__(self) -> None:
+        import cv2
+
+        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        self._sized = False
+        self._start = time.monotonic()
+
+    def show(self, image_rgb: NDArray[np.uint8], due_s: float | None) -> bool:
+        """Show a frame.
+
+        Args:
+            image_rgb: (H, W, 3).
+            due_s: when, seconds from the first frame, so that a file plays at its own pace; None for at once.
+
+        Returns:
+            False once the user closed the window or pressed q or Escape.
+        """
+        import cv2
+
+        if not self._sized:
+            cv2.resizeWindow(_TITLE, image_rgb.shape[1], image_rgb.shape[0])
+            self._sized = True
+            self._start = time.monotonic() - (due_s or 0.0)
+        cv2.imshow(_TITLE, image_rgb[..., ::-1])
+        early_ms = 0.0 if due_s is None else 1000 * (due_s - (time.monotonic() - self._start))
+        return self._goes_on(cv2.waitKey(max(1, round(early_ms))))
+
+    def wait(self) -> None:
+        """Keep a still picture until the user closes it."""
+        import cv2
+
+        while self._goes_on(cv2.waitKey(50)):
+            pass
+
+    def _goes_on(self, key: int) -> bool:
+        import cv2
+
+        return key & 0xFF not in (ord("q"), _ESCAPE) and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
+
+    def close(self) -> None:
+        """Close the window."""
+        import cv2
+
+        cv2.destroyAllWindows()

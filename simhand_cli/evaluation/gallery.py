@@ -1,0 +1,115 @@
+"""Best, median and worst samples of a set, truth and prediction side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhand_cli.evaluation.alignment import root_bone_scale
+from simhand_cli.evaluation.predict_set import evaluation_crop
+from simhand_cli.evaluation.predictions import SetPredictions
+from simhand_cli.evaluation.score import Scale, SetScore
+from simhand_cli.hands.crop_geometry import apply_affine, invert_affine, warp_crop
+from simhand_cli.labelled.sample import LabelledSet
+from simhand_cli.report.draw import draw_skeleton
+from simhand_cli.report.plots import hand_3d_plot
+from simhand_cli.report.sheet import Tile, contact_sheet
+
+_TILE_PX: Final = 192
+_CROP_SCALE: Final = 1.5
+_TRUTH_FRAME: Final = (60, 160, 80)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Rows of the predictions that are shown, by rank of the mean joint error after root + bone scale alignment.
+
+    Attributes:
+        best: rows with the smallest errors, best first.
+        median: rows around the median.
+        worst: rows with the largest errors, worst first; samples without any prediction come before all others.
+        errors_mm: (N,) the errors they were ranked by; NaN where nothing was found.
+    """
+
+    best: list[int]
+    median: list[int]
+    worst: list[int]
+    errors_mm: NDArray[np.float64]
+
+    def groups(self) -> list[tuple[str, list[int]]]:
+        """(name, rows) of the groups."""
+        return [("best", self.best), ("median", self.median), ("worst", self.worst)]
+
+
+def choose(predictions: SetPredictions, score: SetScore, each: int) -> Chosen:
+    """Pick ``each`` samples a group; with few samples the groups are smaller and never overlap."""
+    errors = score.by_alignment["root_bone_scale"].per_sample
+    ranked = np.argsort(np.where(np.isfinite(errors), errors, np.inf), kind="stable")
+    scored = [int(i) for i in ranked if np.isfinite(errors[i])]
+    # Without a prediction is worse than any; without a label to compare with is not shown at all.
+    missed = [int(i) for i in ranked if not np.isfinite(errors[i]) and not predictions.found[i]]
+    each = min(each, max(1, len(scored) // 3))
+    worst = [*missed, *scored[::-1]][:each]
+    rest = [i for i in scored if i not in set(worst)]
+    best = rest[:each]
+    rest = rest[len(best) :]
+    middle = max(0, min(len(scored) // 2 - len(best) - each // 2, len(rest) - each))
+    return Chosen(best, rest[middle : middle + each], worst, errors)
+
+
+def gallery_sheet(labelled: LabelledSet, predictions: SetPredictions, chosen: Chosen) -> NDArray[np.uint8]:
+    """One row a group: for each sample the truth (framed green) and then the prediction, error below."""
+    rows = [[t for i in group for t in _pair(labelled, predictions, i, chosen)] for _, group in chosen.groups()]
+    names = [f"{name}" for name, _ in chosen.groups()]
+    columns = ["truth", "prediction"] * max(len(row) // 2 for row in rows)
+    title = f"{predictions.set_name} / {predictions.split}: mean joint error, root + bone scale aligned"
+    kept = [(row, name) for row, name in zip(rows, names, strict=True) if row]
+    return contact_sheet(
+        [row for row, _ in kept],
+        tile_px=_TILE_PX,
+        row_labels=[name for _, name in kept],
+        column_labels=columns,
+        title=title,
+    )
+
+
+def gallery_3d(predictions: SetPredictions, chosen: Chosen, scale: Scale) -> list[tuple[str, NDArray[np.uint8]]]:
+    """(caption, picture) of truth and prediction in 3D for the best, median and worst sample that was found."""
+    pictures = []
+    for name, group in chosen.groups():
+        row = next((i for i in group if predictions.found[i]), None)
+        if row is None:
+            continue
+        truth = predictions.truth_mm[row : row + 1]
+        moved = root_bone_scale(
+            predictions.relative_mm[row : row + 1],
+            truth,
+            predictions.valid[row : row + 1],
+            root=scale.root,
+            bone=scale.bone,
+        ).joints_mm
+        origin = truth[0, scale.root]
+        if not predictions.valid[row].all():
+            continue
+        picture = hand_3d_plot({"truth": truth[0] - origin, "prediction": moved[0] - origin})
+        caption = f"{name}: {predictions.sample_ids[row]}, {chosen.errors_mm[row]:.1f} mm"
+        pictures.append((caption, picture))
+    return pictures
+
+
+def _pair(labelled: LabelledSet, predictions: SetPredictions, row: int, chosen: Chosen) -> Sequence[Tile]:
+    sample = labelled[int(predictions.index[row])].as_right()
+    image_from_crop = evaluation_crop(sample, _CROP_SCALE, _TILE_PX)
+    crop = warp_crop(sample.image_rgb, image_from_crop, _TILE_PX)
+    crop_from_image = invert_affine(image_from_crop)
+    truth = draw_skeleton(
+        crop, apply_affine(crop_from_image, sample.joints_px), joint_valid=sample.joint_valid, thickness=2
+    )
+    side = " (mirrored)" if predictions.mirrored[row] else ""
+    label = f"{sample.sample_id}{side}"
+    if not predictions.found[row]:
+        return Tile(truth, label, _TRUTH_FRAME), Tile(crop, "no hand found")
+    shown = draw_skeleton(crop, apply_affine(crop_from_image, predictions.joints_px[row]), thickness=2)
+    return Tile(truth, label, _TRUTH_FRAME), Tile(shown, f"{chosen.errors_mm[row]:.1f} mm")

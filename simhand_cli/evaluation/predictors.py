@@ -1,0 +1,194 @@
+"""What can be evaluated: a fine-tuned model, and two baselines that need no training here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhand_cli.errors import InputProblem
+from simhand_cli.hands.skeleton import MIDDLE_MCP, NUM_JOINTS, WRIST
+from simhand_cli.labelled.sample import LabelledSet
+
+if TYPE_CHECKING:
+    from simhand_cli.finetune.predictor import HandPredictor
+    from simhand_cli.hands.mediapipe_hands import DetectedHand
+
+#: Side of the crop MediaPipe gets, in larger extents of the true 2D joints: its palm detector misses tight crops.
+MEDIAPIPE_CROP_SCALE = 2.5
+_MEDIAPIPE_INPUT_PX = 320
+#: The mean pose is settled long before all training samples are read.
+_MEAN_POSE_SAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class CropPoses:
+    """Predictions for a batch of crops of right hands.
+
+    Attributes:
+        joints_px: (B, 21, 2) in the crop; NaN where nothing was found.
+        relative_mm: (B, 21, 3) relative to the wrist, metric, camera axes; NaN where nothing was found.
+        confidence: (B, 21) in [0, 1].
+        found: (B,).
+    """
+
+    joints_px: NDArray[np.float64]
+    relative_mm: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    found: NDArray[np.bool_]
+
+
+class PosePredictor(Protocol):
+    """Anything that turns crops of right hands into poses."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it is, for the report: kind, file, metric scale."""
+
+    @property
+    def input_px(self) -> int:
+        """Side of the square crop it takes."""
+
+    @property
+    def crop_scale(self) -> float:
+        """Side of the crop in larger extents of the true 2D joints."""
+
+    def predict(self, crops_rgb: NDArray[np.uint8]) -> CropPoses:
+        """Poses of crops (B, S, S, 3) uint8."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+class FinetunedPose:
+    """A model of ``simhand finetune``; its metric scale is the mean bone length of its training hands.
+
+    Args:
+        path: run folder or model file.
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(self, path: Path, device: str) -> None:
+        from simhand_cli.finetune.predictor import load_predictor
+        from simhand_cli.finetune.sample_crop import EVAL_CROP_SCALE
+
+        self._predictor: HandPredictor = load_predictor(path, device)
+        self.input_px: int = self._predictor.input_px
+        self.crop_scale: float = EVAL_CROP_SCALE
+        self.facts: dict[str, Any] = {
+            "kind": "fine-tuned",
+            "path": str(path),
+            "metric_scale": "mean wrist to middle-MCP length of the training hands",
+            "bone_length_mm": float(self._predictor.bone_length_mm),
+        }
+
+    def predict(self, crops_rgb: NDArray[np.uint8]) -> CropPoses:
+        """Poses of crops (B, S, S, 3)."""
+        given = self._predictor.predict(crops_rgb)
+        relative = np.asarray(given.joints_rel, dtype=np.float64) * self._predictor.bone_length_mm
+        joints_px = np.asarray(given.joints_px, dtype=np.float64)
+        finite = np.isfinite(relative).all(axis=(1, 2)) & np.isfinite(joints_px).all(axis=(1, 2))
+        found = np.asarray(finite, dtype=bool)
+        return CropPoses(joints_px, relative, np.asarray(given.confidence, dtype=np.float64), found)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class MediaPipePose:
+    """MediaPipe's hand landmarker as a baseline, with its world landmarks as metric pose.
+
+    Args:
+        model_path: ``hand_landmarker.task``; None for the installed one.
+    """
+
+    input_px: int = _MEDIAPIPE_INPUT_PX
+    crop_scale: float = MEDIAPIPE_CROP_SCALE
+
+    def __init__(self, model_path: Path | None = None) -> None:
+        from simhand_cli.hands.mediapipe_hands import HandLandmarkerAdapter
+
+        self._adapter: HandLandmarkerAdapter = HandLandmarkerAdapter(model_path, max_hands=2, min_confidence=0.3)
+        self._adapter.__enter__()
+        self.facts: dict[str, Any] = {"kind": "mediapipe", "metric_scale": "MediaPipe's world landmarks"}
+
+    def predict(self, crops_rgb: NDArray[np.uint8]) -> CropPoses:
+        """Poses of crops (B, S, S, 3); of several hands in a crop, the one nearest its centre."""
+        batch = len(crops_rgb)
+        joints_px = np.full((batch, NUM_JOINTS, 2), np.nan)
+        relative = np.full((batch, NUM_JOINTS, 3), np.nan)
+        confidence = np.zeros((batch, NUM_JOINTS))
+        found = np.zeros(batch, dtype=bool)
+        for i, crop in enumerate(crops_rgb):
+            hand = _most_central(self._adapter.detect(crop), (crop.shape[0] - 1) / 2)
+            if hand is not None:
+                joints_px[i] = hand.landmarks_px
+                relative[i] = hand.world_mm - hand.world_mm[WRIST]
+                confidence[i] = hand.score
+                found[i] = True
+        return CropPoses(joints_px, relative, confidence, found)
+
+    def close(self) -> None:
+        """Close the landmarker."""
+        self._adapter.__exit__(None, None, None)
+
+
+def _most_central(hands: "list[DetectedHand]", middle_px: float) -> "DetectedHand | None":
+    def distance(hand: "DetectedHand") -> float:
+        points = np.asarray(hand.landmarks_px)
+        return float(np.linalg.norm((points.min(axis=0) + points.max(axis=0)) / 2 - middle_px))
+
+    return min(hands, key=distance, default=None)
+
+
+class MeanPose:
+    """The same answer for every image: the mean right hand of a training split, as a floor to compare with.
+
+    Args:
+        training: the split whose mean pose is given.
+        seed: of the samples it is taken from.
+    """
+
+    input_px: int = 16
+    crop_scale: float = 1.6
+
+    def __init__(self, training: LabelledSet, seed: int) -> None:
+        relative = _training_poses(training, seed)
+        self._pose = relative.mean(axis=0)
+        # Averaging shrinks a hand; the mean bone length is restored.
+        length = np.linalg.norm(relative[:, MIDDLE_MCP], axis=-1).mean()
+        self._pose *= length / max(float(np.linalg.norm(self._pose[MIDDLE_MCP])), 1e-9)
+        self.facts: dict[str, Any] = {
+            "kind": "mean-pose",
+            "of": f"{training.name}/{training.split}, {len(relative)} samples",
+            "metric_scale": "mean wrist to middle-MCP length of these samples",
+            "bone_length_mm": float(length),
+        }
+
+    def predict(self, crops_rgb: NDArray[np.uint8]) -> CropPoses:
+        """The mean pose for every crop, its shadow filling the part of the crop a hand fills."""
+        batch, side = crops_rgb.shape[:2]
+        flat = self._pose[:, :2]
+        low, high = flat.min(axis=0), flat.max(axis=0)
+        scale = side / self.crop_scale / max(float((high - low).max()), 1e-9)
+        shadow = (flat - (low + high) / 2) * scale + (side - 1) / 2
+        return CropPoses(
+            np.repeat(shadow[None], batch, axis=0),
+            np.repeat(self._pose[None], batch, axis=0),
+            np.ones((batch, NUM_JOINTS)),
+            np.ones(batch, dtype=bool),
+        )
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def _training_poses(training: LabelledSet, seed: int) -> NDArray[np.float64]:
+    """(M, 21, 3) wrist-relative poses, mm, of at most :data:`_MEAN_POSE_SAMPLES` fully labelled samples."""
+    order = np.random.default_rng(seed).permutation(len(training))[:_MEAN_POSE_SAMPLES]
+    samples = (training[int(i)].as_right() for i in np.sort(order))
+    poses = [s.joints_mm - s.joints_mm[WRIST] for s in samples if s.joint_valid.all()]
+    if not poses:
+        raise InputProblem(f"--model mean-pose: {training.name}/{training.split} has no fully labelled sample")
+    return np.stack(poses)

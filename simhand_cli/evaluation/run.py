@@ -1,0 +1,254 @@
+"""One evaluation from config to finished folder."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhand_cli.config.resolve import save_config
+from simhand_cli.console import Console
+from simhand_cli.errors import InputProblem, UsageProblem
+from simhand_cli.evaluation.bootstrap import Resampling, resampling
+from simhand_cli.evaluation.gallery import choose, gallery_3d, gallery_sheet
+from simhand_cli.evaluation.model_choice import model_name, named_model, newest_model, resolve_device
+from simhand_cli.evaluation.predict_set import SetRun, choose_samples, predict_set
+from simhand_cli.evaluation.predictions import SetPredictions, write_predictions
+from simhand_cli.evaluation.predictors import FinetunedPose, MeanPose, MediaPipePose, PosePredictor
+from simhand_cli.evaluation.records import METRICS_SCHEMA, METRICS_VERSION, screen_table, set_record
+from simhand_cli.evaluation.report import SetPictures, build_report
+from simhand_cli.evaluation.score import Scale, SetScore, score_set
+from simhand_cli.hands.skeleton import JOINT_NAMES
+from simhand_cli.labelled.checks import check_labels
+from simhand_cli.labelled.open import open_labelled
+from simhand_cli.labelled.sample import LabelledSet
+from simhand_cli.report.sheet import save_image
+from simhand_cli.summary import Dropped
+from simhand_cli.training.run_dir import open_run, peek_run
+from simhand_cli.workspace.atomic import sha256_file, write_json
+from simhand_cli.workspace.lock import workspace_lock
+from simhand_cli.workspace.paths import Workspace
+
+if TYPE_CHECKING:
+    from simhand_cli.commands.evaluate import EvaluateConfig
+
+BASELINES = ("mediapipe", "mean-pose")
+_FILES = ("metrics.json", "predictions.h5", "sheet.png", "report.html")
+
+
+@dataclass
+class EvaluationRun:
+    """A prepared evaluation.
+
+    Attributes:
+        config: its options.
+        model_file: the fine-tuned model, None for a baseline.
+        paths: of the sets.
+        sets: the opened sets.
+        indices: for each set, the (N,) positions of usable samples to evaluate.
+        folder: ``runs/evaluate-<name>``.
+        identity: all that determines the result.
+        dropped: what was left out because of its labels; more may be added while running.
+    """
+
+    config: "EvaluateConfig"
+    model_file: Path | None
+    paths: list[Path]
+    sets: list[LabelledSet]
+    indices: list[NDArray[np.int64]]
+    folder: Path
+    identity: dict[str, Any]
+    dropped: list[Dropped] = field(default_factory=list)
+
+    @property
+    def model_title(self) -> str:
+        """The model in a few words."""
+        return str(self.model_file) if self.model_file else self.config.model
+
+    def state(self) -> str:
+        """What a run would find: "new", "finished", ... (see ``peek_run``)."""
+        return peek_run(self.folder, self.identity)
+
+
+def prepare(config: "EvaluateConfig") -> EvaluationRun:
+    """Find the model and open the sets; nothing is written.
+
+    Raises:
+        InputProblem: no model or data, or a set that cannot be opened.
+    """
+    workspace = Workspace(config.workspace)
+    model_file = find_model(config.model, workspace)
+    paths = config.data or _default_sets(model_file, workspace)
+    if config.model == "mean-pose" and len(paths) != 1:
+        raise UsageProblem("--model mean-pose takes the mean of one set's training split: give exactly one --data")
+    sets = [open_labelled(path, config.split) for path in paths]
+    required = (JOINT_NAMES.index(config.root_joint), *Scale().bone)
+    checks = [check_labels(one, path, required) for one, path in zip(sets, paths, strict=True)]
+    indices = [choose_samples(np.flatnonzero(c.usable), config.limit, config.seed) for c in checks]
+    name = config.name or (model_name(model_file) if model_file else config.model)
+    identity = {
+        **config.identity(),
+        "model_sha256": sha256_file(model_file) if model_file else config.model,
+        "labels_sha256": [_labels_sha256(one) for one in sets],
+    }
+    # Where data and model lie is not what they are: the digests say that.
+    del identity["data"], identity["model"]
+    dropped = [entry for one, check in zip(sets, checks, strict=True) for entry in (*one.problems(), *check.dropped)]
+    folder = workspace.run_dir("evaluate", name)
+    return EvaluationRun(config, model_file, paths, sets, indices, folder, identity, dropped)
+
+
+def find_model(model: str, workspace: Workspace) -> Path | None:
+    """The fine-tuned model file meant by ``--model``, None for a baseline.
+
+    Raises:
+        InputProblem: there is none.
+    """
+    if model in BASELINES:
+        return None
+    if model:
+        return named_model(model)
+    newest = newest_model(workspace)
+    if newest is None:
+        raise InputProblem(
+            f"no finished fine-tuning run in {workspace.root}: run 'simhand finetune' first, or give --model PATH, "
+            "--model mediapipe or --model mean-pose"
+        )
+    return newest
+
+
+def run_evaluation(job: EvaluationRun, console: Console) -> dict[str, Any]:
+    """Predict, measure and write the folder; a finished folder is read back instead.
+
+    Returns:
+        ``facts`` for the summary, ``files`` written, ``metrics`` (the content of metrics.json) and ``unreadable``.
+    """
+    with workspace_lock(job.folder, "evaluate"):
+        run = open_run(job.folder, job.identity, redo=job.config.redo)
+        if run.result is not None:
+            console.say(f"{job.folder} is already evaluated with these options (--redo does it over)")
+        result = run.result if run.result is not None else run.finish(_evaluate(job, console))
+    job.dropped.extend(Dropped(**entry) for entry in result["dropped"])
+    metrics = json.loads((job.folder / "metrics.json").read_text())
+    return {**result, "metrics": metrics}
+
+
+def _evaluate(job: EvaluationRun, console: Console) -> dict[str, Any]:
+    save_config(job.config, job.folder / "config.yaml")
+    predictor = _make_predictor(job)
+    try:
+        runs = [
+            _predict(job, labelled, indices, predictor, console)
+            for labelled, indices in zip(job.sets, job.indices, strict=True)
+        ]
+    finally:
+        predictor.close()
+    kept = [(s, r.predictions) for s, r in zip(job.sets, runs, strict=True) if r.predictions is not None]
+    if not kept:
+        raise InputProblem(f"no sample of {job.sets[0].name}/{job.config.split} could be used")
+    scale = Scale(root=JOINT_NAMES.index(job.config.root_joint), reflections=job.config.reflections)
+    resamplings = [_resampling(job.config, predictions) for _, predictions in kept]
+    scores = [score_set(p, scale, how) for (_, p), how in zip(kept, resamplings, strict=True)]
+    _write(job, predictor.facts, kept, scores, resamplings, scale)
+    dropped = [vars(d) for labelled, run in zip(job.sets, runs, strict=True) for d in _dropped(labelled, run)]
+    facts: dict[str, str] = {}
+    for score in scores:
+        prefix = f"{score.set_name}/{score.split} " if len(scores) > 1 else ""
+        facts[f"{prefix}samples"] = f"{score.samples:,} of {score.set_name}/{score.split}, {score.found:,} hands found"
+        facts |= {prefix + row: text for row, text in screen_table(score).items()}
+    return {
+        "facts": facts,
+        "files": list(_FILES),
+        "dropped": dropped,
+        "unreadable": sum(len(run.unreadable) for run in runs),
+    }
+
+
+def _write(
+    job: EvaluationRun,
+    model_facts: dict[str, Any],
+    kept: Sequence[tuple[LabelledSet, SetPredictions]],
+    scores: Sequence[SetScore],
+    resamplings: Sequence[Resampling],
+    scale: Scale,
+) -> None:
+    model = {**model_facts, "sha256": job.identity["model_sha256"]}
+    records = [set_record(score, how) for score, how in zip(scores, resamplings, strict=True)]
+    document = {"schema": METRICS_SCHEMA, "schema_version": METRICS_VERSION, "model": model, "sets": records}
+    write_json(job.folder / "metrics.json", document)
+    write_predictions(job.folder / "predictions.h5", [predictions for _, predictions in kept])
+    pictures = []
+    for (labelled, predictions), score in zip(kept, scores, strict=True):
+        chosen = choose(predictions, score, job.config.samples_shown)
+        sheet = gallery_sheet(labelled, predictions, chosen)
+        pictures.append(SetPictures(sheet, gallery_3d(predictions, chosen, scale)))
+    save_image(job.folder / "sheet.png", _stack([p.sheet for p in pictures]))
+    build_report(model, scores, resamplings, pictures).write(job.folder / "report.html")
+
+
+def _make_predictor(job: EvaluationRun) -> PosePredictor:
+    if job.model_file is not None:
+        return FinetunedPose(job.model_file, resolve_device(job.config.device))
+    if job.config.model == "mediapipe":
+        return MediaPipePose()
+    return MeanPose(open_labelled(job.paths[0], "train"), job.config.seed)
+
+
+def _predict(
+    job: EvaluationRun, labelled: LabelledSet, indices: NDArray[np.int64], predictor: PosePredictor, console: Console
+) -> SetRun:
+    label = f"evaluate {labelled.name}/{labelled.split}"
+    with console.progress(label, len(indices), "samples") as ticker:
+        return predict_set(labelled, indices, predictor, job.config.batch_size, ticker)
+
+
+def _resampling(config: "EvaluateConfig", predictions: SetPredictions) -> Resampling:
+    labels: dict[str, Sequence[str]] = {
+        "sequence": predictions.sequences,
+        "subject": predictions.subjects,
+        "sample": predictions.sample_ids,
+    }
+    return resampling(labels[config.bootstrap_over], config.bootstrap_over, config.bootstrap, config.seed)
+
+
+def _dropped(labelled: LabelledSet, run: SetRun) -> list[Dropped]:
+    what = f"samples of {labelled.name}/{labelled.split}"
+    dropped: list[Dropped] = []
+    if run.unreadable:
+        dropped.append(Dropped(what, len(run.unreadable), f"cannot be read, first: {run.unreadable[0]}"))
+    if run.too_few_joints:
+        dropped.append(Dropped(what, run.too_few_joints, "fewer than 3 labelled joints"))
+    return dropped
+
+
+def _default_sets(model_file: Path | None, workspace: Workspace) -> list[Path]:
+    """The sets a fine-tuning run was trained on, from its saved config, else the workspace's synthetic set."""
+    import yaml
+
+    saved = model_file.parent / "config.yaml" if model_file else None
+    if saved is not None and saved.is_file():
+        named = (yaml.safe_load(saved.read_text()) or {}).get("data") or []
+        if named:
+            return [Path(one) for one in named]
+    own = [p.parent for p in workspace.synth_dir.glob("**/dataset.json")]
+    if not own:
+        raise InputProblem("no labelled set to test on: give --data PATH, or make one with 'simhand synth'")
+    return [max(own, key=lambda p: ((p / "dataset.json").stat().st_mtime_ns, p.name))]
+
+
+def _labels_sha256(labelled: LabelledSet) -> str:
+    joints_mm, valid = labelled.joints()
+    digest = hashlib.sha256(np.ascontiguousarray(joints_mm).tobytes())
+    digest.update(np.ascontiguousarray(valid).tobytes())
+    return digest.hexdigest()
+
+
+def _stack(sheets: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Sheets below each other, on light paper."""
+    width = max(sheet.shape[1] for sheet in sheets)
+    padded = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=250) for s in sheets]
+    return np.concatenate(padded, axis=0)
