@@ -1,6 +1,7 @@
 """A command's flags, generated from its config model, so that CLI and config cannot drift apart."""
 
 import inspect
+import shlex
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from simhand_cli.config.base import CommandConfig
-from simhand_cli.config.resolve import is_section
+from simhand_cli.config.resolve import flat_fields, is_section
 
 WORKSPACE_VARIABLE = "SIMHAND_WORKSPACE"
 
@@ -54,6 +55,28 @@ def make_callback(model: type[CommandConfig], run: Callable[[Invocation], None],
     callback.__annotations__ = {p.name: p.annotation for p in everything}
     callback.__doc__ = help
     return callback
+
+
+def command_line(name: str, config: CommandConfig) -> str:
+    """What a user would type to get this config: only what differs from the defaults."""
+    words = ["simhand", name]
+    flags: list[str] = []
+    for dotted, default in flat_fields(type(config)).items():
+        value: Any = config
+        for part in dotted.split("."):
+            value = getattr(value, part)
+        field = type(config).model_fields.get(dotted)
+        extra = field.json_schema_extra if field is not None else None
+        items = [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
+        if isinstance(extra, dict) and extra.get("positional"):
+            words += items
+        elif value != default and value is not None:
+            flag = "--" + dotted.replace("_", "-")
+            if isinstance(value, bool):
+                flags.append(flag if value else _negated(flag))
+            else:
+                flags += [word for item in items for word in (flag, item)]
+    return shlex.join(words + flags)
 
 
 def _field_parameters(model: type[CommandConfig]) -> tuple[list[inspect.Parameter], dict[str, str]]:
@@ -153,7 +176,7 @@ def _common_parameters() -> list[inspect.Parameter]:
         parameter("config", Path | None, None, "--config", help="YAML file of options", show_default=False),
         parameter(
             "set_",
-            Optional[list[str]],
+            list[str] | None,
             None,
             "--set",
             help="Override one option, e.g. a.b=c; repeatable",

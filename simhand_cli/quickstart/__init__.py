@@ -1,0 +1,1 @@
+"""The guided tour: every command in turn on synthetic hands, and one report of it all."""
