@@ -90,7 +90,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
         UsageProblem: unknown encoder, or the run's folder holds a run with other options.
         EnvironmentProblem: more GPUs asked for than there are, or the run is in use by another process.
     """
-    from simhand_cli.pretrain.loop import load_table, train
+    from simhand_cli.pretrain.loop import Job, load_table, train
     from simhand_cli.training.launch import launch, resolve_gpus
     from simhand_cli.workspace.paths import Workspace
 
@@ -101,7 +101,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
     table = load_table(workspace, config)
     if config.dry_run:
         return _dry_run(config, workspace, table, gpus)
-    result = launch(train, config, gpus=gpus, cpu_ranks=config.cpu_ranks)
+    result = launch(train, Job(config, console.quiet), gpus=gpus, cpu_ranks=config.cpu_ranks)
     if result.get("skipped"):
         console.say(f"{run_dir} is finished already; --redo does it over, --name starts another")
     facts: dict[str, int | float | str] = {

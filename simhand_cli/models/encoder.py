@@ -163,9 +163,7 @@ def save_backbone(encoder: Encoder, path: Path, input_px: int, facts: Mapping[st
         input_px: side of the images it was trained on.
         facts: further metadata, e.g. the method.
     """
-    from safetensors.torch import save_file
-
-    from simhand_cli.workspace.atomic import atomic_path
+    from simhand_cli.training.weight_file import write_weights
 
     metadata = {
         "format": "pt",
@@ -175,9 +173,7 @@ def save_backbone(encoder: Encoder, path: Path, input_px: int, facts: Mapping[st
         "normalisation": "imagenet",
         **(facts or {}),
     }
-    tensors = {k: t.detach().to("cpu", copy=True).contiguous() for k, t in encoder.backbone.state_dict().items()}
-    with atomic_path(path) as part:
-        save_file(tensors, part, metadata=metadata)
+    write_weights(path, encoder.backbone.state_dict(), metadata)
 
 
 def normalise(images: Tensor) -> Tensor:

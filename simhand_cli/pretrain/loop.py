@@ -30,7 +30,7 @@ from simhand_cli.training.precision import Precision, choose_precision
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.run_dir import RunDir, open_run
 from simhand_cli.training.schedule import warmup_cosine
-from simhand_cli.training.snapshot import TrainingState
+from simhand_cli.training.snapshot import TrainingState, seed_generators
 from simhand_cli.training.stop import StopSignals, Verdict, refuse_non_finite
 from simhand_cli.training.sync_batch_norm import synchronise_batch_norm
 from simhand_cli.views.counter_rng import combine
@@ -46,7 +46,15 @@ SAVE_EVERY_S = 600.0
 _TRIAL_IMAGES = 8
 
 
-def train(ranks: Ranks, config: "PretrainConfig") -> dict[str, Any]:
+@dataclass(frozen=True)
+class Job:
+    """What the command hands to every process: the options, and whether to keep silent."""
+
+    config: "PretrainConfig"
+    quiet: bool = False
+
+
+def train(ranks: Ranks, job: Job) -> dict[str, Any]:
     """Train, or go on with, one run; the worker of :func:`simhand_cli.training.launch.launch`.
 
     Every process calls it with its own ``ranks``; rank 0 alone writes files, which all must be able to read.
@@ -58,9 +66,10 @@ def train(ranks: Ranks, config: "PretrainConfig") -> dict[str, Any]:
         SimhandError: unusable input, another process in this run, a loss that is not finite.
         KeyboardInterrupt: stopped by a signal, after saving.
     """
+    config = job.config
     with ExitStack() as held:
         held.enter_context(_single_threaded_opencv())
-        console = Console(quiet=not ranks.is_main)
+        console = Console(quiet=job.quiet or not ranks.is_main)
         workspace = Workspace.open(config.workspace)
         table = load_table(workspace, config)
         plan = make_plan(config, len(table), ranks.world_size)
@@ -160,7 +169,7 @@ class Trainer:
         good = torch.isfinite(loss) & (torch.isfinite(norm) | scaler.is_enabled())
         verdict = Verdict(stop=signals.requested, save=save, bad=not bool(good)).agreed(self.ranks)
         if verdict.bad:
-            raise refuse_non_finite(self.step + 1, float(loss), float(norm))
+            raise refuse_non_finite(self.step + 1, loss.item(), norm.item())
         scaler.step(self.optimiser)
         scaler.update()
         self.step += 1
@@ -210,7 +219,7 @@ def _prepare(ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, co
     state = TrainingState({"model": model}, optimiser, precision.scaler(ranks.device))
     loss = PairLoss.of(config, precision, ranks.device)
     trainer = Trainer(ranks, plan, run.path, model, wrapped, loss, optimiser, state, precision)
-    torch.manual_seed(combine(config.seed, ranks.rank, 1))
+    seed_generators(combine(config.seed, ranks.rank, 1))
     if run.checkpoint is not None:
         trainer.step = int(state.load(run.checkpoint, ranks)["step"])
         console.say(f"going on after step {trainer.step} of {plan.total_steps} ({run.path})")

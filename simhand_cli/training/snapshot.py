@@ -113,6 +113,13 @@ def _gathered_random_states(ranks: Ranks) -> dict[str, Tensor]:
     }
 
 
+def seed_generators(seed: int) -> None:
+    """Start torch's, numpy's and Python's global generators from a seed (any int64)."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+
+
 def restore_random_states(tensors: Mapping[str, Tensor], rank: int) -> None:
     """Set torch's, numpy's and Python's generators as they were on this rank.
 

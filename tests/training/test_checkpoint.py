@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from simhand_cli.errors import InputProblem
@@ -18,6 +19,7 @@ from simhand_cli.training.checkpoint import (
 from simhand_cli.training.optimisers import build_optimiser, parameter_groups
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.snapshot import TrainingState
+from simhand_cli.training.weight_file import write_weights
 
 
 def steps_of(run_dir):
@@ -151,3 +153,15 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     state_of(nn.Linear(2, 3)).save(tmp_path, 1, Ranks(), {})
     with pytest.raises(InputProblem, match="does not fit this model"):
         state_of(nn.Linear(2, 4)).load(latest_complete(tmp_path), Ranks())
+
+
+def test_weight_files_are_the_same_bytes_each_time(tmp_path):
+    tensors = {"b": torch.randn(3, 2).t(), "a": torch.arange(4)}
+    metadata = {f"key{n}": "wörth" if n else "first" for n in (3, 0, 2, 1, 4, 5)}
+    files = [tmp_path / f"{n}.safetensors" for n in range(4)]
+    for file in files:
+        write_weights(file, tensors, metadata)
+    assert len({file.read_bytes() for file in files}) == 1
+    with safe_open(files[0], framework="pt") as opened:
+        assert opened.metadata() == metadata
+        assert all(torch.equal(opened.get_tensor(name), tensor) for name, tensor in tensors.items())

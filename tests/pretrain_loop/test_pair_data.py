@@ -1,0 +1,142 @@
+"""Which pairs a step sees, and that the right pixels and joints are fetched."""
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_workspace import CROP_PX, make_workspace
+
+from simhand_cli.errors import InputProblem
+from simhand_cli.pretrain import crop_reader
+from simhand_cli.pretrain.data import PairBatch, PairDataset, StepBatches, load_pair_table, pair_batches
+from simhand_cli.training.ranks import Ranks
+from simhand_cli.workspace.paths import Workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    return Workspace(make_workspace(tmp_path_factory.mktemp("data") / "ws"))
+
+
+def true_crop(workspace, row):
+    """The crop of a row, read through h5py alone."""
+    video, crop = divmod(row, 10)
+    with h5py.File(workspace.crops_shard(f"{video:016x}")) as file:
+        start, end = file["jpeg_offsets"][crop : crop + 2]
+        return cv2.imdecode(file["jpeg"][start:end], cv2.IMREAD_COLOR)[:, :, ::-1]
+
+
+@given(
+    pairs=st.integers(4, 60),
+    per_rank=st.integers(1, 5),
+    world=st.integers(1, 4),
+    epochs=st.integers(1, 3),
+    seed=st.integers(0, 2**32),
+    data=st.data(),
+)
+def test_ranks_together_see_what_one_rank_sees(pairs, per_rank, world, epochs, seed, data):
+    batch = min(per_rank * world, pairs - pairs % world)
+    if batch < world:
+        return
+    total = (pairs // batch) * epochs
+    start = data.draw(st.integers(0, total))
+    alone = list(StepBatches(pairs, batch, total, seed))
+    parts = [list(StepBatches(pairs, batch, total, seed, rank, world, start)) for rank in range(world)]
+    assert len(StepBatches(pairs, batch, total, seed, 0, world, start)) == total - start == len(parts[0])
+    for step, together in enumerate(zip(*parts, strict=True), start):
+        assert {epoch for epoch, _ in together} == {alone[step][0]}
+        np.testing.assert_array_equal(np.concatenate([rows for _, rows in together]), alone[step][1])
+    for epoch in range(epochs):
+        rows = np.concatenate([rows for e, rows in alone if e == epoch])
+        assert len(np.unique(rows)) == len(rows) == (pairs // batch) * batch
+        assert rows.min() >= 0
+        assert rows.max() < pairs
+
+
+def test_epochs_and_seeds_differ():
+    def order(seed, epoch):
+        return np.concatenate([rows for e, rows in StepBatches(40, 8, 10, seed) if e == epoch]).tolist()
+
+    assert order(0, 0) != order(0, 1)
+    assert order(0, 0) != order(1, 0)
+    assert order(0, 0) == order(0, 0)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_hold_the_right_crops_and_joints(workspace, workers):
+    table = load_pair_table(workspace, same_image=False, positive_rank=2)
+    assert (len(table), table.without_positive, table.crop_size_px) == (28, 2, CROP_PX)
+    steps = StepBatches(len(table), 7, 5, seed=3)
+    batches = list(pair_batches(PairDataset(table, workspace.crops_dir), steps, Ranks(), workers))
+    assert [b.epoch for b in batches] == [0, 0, 0, 0, 1]
+    with h5py.File(workspace.mining_dir / "embeddings.h5") as file:
+        keypoints = file["keypoints_px"][:]
+    for batch, (_, pairs) in zip(batches, steps, strict=True):
+        rows1, rows2 = batch.rows1.numpy(), batch.rows2.numpy()
+        np.testing.assert_array_equal(rows1, pairs)  # rows without a positive are the last two
+        np.testing.assert_array_equal(rows2, (rows1 + 11) % 30)
+        np.testing.assert_array_equal(batch.keypoints1_px.numpy(), keypoints[rows1])
+        np.testing.assert_array_equal(batch.keypoints2_px.numpy(), keypoints[rows2])
+        for rows, crops in ((rows1, batch.crops1), (rows2, batch.crops2)):
+            for row, crop in zip(rows, crops.numpy(), strict=True):
+                np.testing.assert_array_equal(crop, true_crop(workspace, row))
+
+
+def test_same_image_methods_use_every_crop_with_itself(workspace):
+    table = load_pair_table(workspace, same_image=True)
+    assert (len(table), table.without_positive) == (30, 0)
+    steps = StepBatches(30, 6, 1, seed=0)
+    (batch,) = pair_batches(PairDataset(table, workspace.crops_dir), steps, Ranks(), workers=1)
+    assert batch.crops2 is batch.crops1
+    np.testing.assert_array_equal(batch.rows1, batch.rows2)
+
+
+def test_limit_is_a_seeded_draw(workspace):
+    def anchors(seed):
+        table = load_pair_table(workspace, same_image=False, limit_crops=9, seed=seed)
+        assert table.beyond_limit == 19
+        return table.anchor.tolist()
+
+    assert len(set(anchors(0))) == 9
+    assert anchors(0) == anchors(0) != anchors(1)
+
+
+def test_few_open_files_suffice(workspace, monkeypatch):
+    monkeypatch.setattr(crop_reader, "MAX_OPEN_FILES", 2)
+    table = load_pair_table(workspace, same_image=True)
+    dataset = PairDataset(table, workspace.crops_dir)
+    for rows in ([0, 10, 20, 1, 11, 21], [25, 5, 15]):
+        batch = dataset.__getitems__((0, np.array(rows)))
+        for row, crop in zip(rows, batch.crops1.numpy(), strict=True):
+            np.testing.assert_array_equal(crop, true_crop(workspace, row))
+    assert len(dataset._reader._open) == 2
+    dataset._reader.close()
+    assert not dataset._reader._open
+
+
+def test_problems_are_one_line_even_from_a_worker(workspace, tmp_path):
+    with pytest.raises(InputProblem, match="run 'simhand mine' first"):
+        load_pair_table(Workspace(tmp_path), same_image=False)
+    with pytest.raises(InputProblem, match="--positive-rank 3, but 2 neighbours"):
+        load_pair_table(workspace, same_image=False, positive_rank=3)
+    broken = Workspace(make_workspace(tmp_path / "ws"))
+    shard = broken.crops_shard(f"{1:016x}")
+    with h5py.File(shard, "r+") as file:
+        file["jpeg"][file["jpeg_offsets"][4] :] = 0
+    table = load_pair_table(broken, same_image=True)
+    steps = StepBatches(30, 30, 1, seed=0)
+    with pytest.raises(InputProblem, match=r"crop \d of .*0001\.h5 is damaged") as caught:
+        list(pair_batches(PairDataset(table, broken.crops_dir), steps, Ranks(), workers=1))
+    assert "\n" not in str(caught.value)
+    shard.unlink()
+    fetched = PairDataset(table, broken.crops_dir).__getitems__((0, np.arange(30)))
+    assert not isinstance(fetched, PairBatch)
+    assert "is missing" in str(fetched)
+
+
+def test_nothing_to_pair_is_said(tmp_path):
+    lonely = Workspace(make_workspace(tmp_path / "ws", videos=1, without_positive=10))
+    with pytest.raises(InputProblem, match="only 0 of 10 crops"):
+        load_pair_table(lonely, same_image=False)

@@ -1,0 +1,256 @@
+"""The real loop: exact resume, two ranks as one, orderly ends, and what a run leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_workspace import TINY, make_workspace
+
+from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+from simhand_cli.console import Console
+from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
+from simhand_cli.models.encoder import build_encoder, load_encoder_weights
+from simhand_cli.pretrain.methods import MethodName
+from simhand_cli.pretrain.model import PairLoss, uniformity
+from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
+from simhand_cli.training.metrics_log import MetricsLog, read_metrics
+from simhand_cli.training.optimisers import OptimiserName
+from simhand_cli.training.precision import PrecisionOption
+from simhand_cli.training.schedule import LrRule
+
+QUIET = Console(quiet=True)
+
+
+def run(workspace: Path, **options):
+    return pretrain(PretrainConfig(workspace=workspace, **{**TINY, **options}), QUIET)
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return make_workspace(tmp_path / "ws")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """An uninterrupted run."""
+    workspace = make_workspace(tmp_path_factory.mktemp("reference") / "ws")
+    run(workspace, name="a", checkpoint_every=2)
+    return workspace / "runs" / "pretrain-a"
+
+
+def learned(run_dir: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(latest_complete(run_dir))[0]
+
+
+def logged(run_dir: Path) -> list[dict]:
+    """The metrics, without the speed."""
+    return [{k: v for k, v in line.items() if k != "views_per_s"} for line in read_metrics(run_dir / "metrics.jsonl")]
+
+
+def assert_same_run(run_dir: Path, reference: Path) -> None:
+    ours, theirs = learned(run_dir), learned(reference)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert logged(run_dir) == logged(reference)
+    backbone = "backbone.safetensors"
+    assert (run_dir / backbone).read_bytes() == (reference / backbone).read_bytes()
+
+
+def test_a_run_leaves_what_was_promised(reference):
+    names = {p.name for p in reference.iterdir()}
+    assert names >= {
+        "config.yaml", "environment.json", "metrics.jsonl", "checkpoints", "report.html",
+        "backbone.safetensors", "loss.png", "pairs.png", "result.json",
+    }  # fmt: skip
+    assert [line["step"] for line in logged(reference)] == [1, 2, 3, 4, 5, 6]
+    wanted = {
+        "loss",
+        "lr",
+        "grad_norm",
+        "positive_similarity",
+        "negative_similarity",
+        "alignment",
+        "uniformity",
+        "epoch",
+    }
+    assert logged(reference)[0].keys() >= wanted
+    assert not list(reference.rglob("*.part"))
+    trained, fresh = build_encoder("test_resnet"), build_encoder("test_resnet")
+    assert load_encoder_weights(trained, reference).missing == []
+    weights = load_file(reference / "backbone.safetensors")
+    assert torch.equal(weights["layer1.0.conv1.weight"], trained.backbone.layer1[0].conv1.weight)
+    assert not torch.equal(fresh.backbone.layer1[0].conv1.weight, weights["layer1.0.conv1.weight"])
+
+
+def test_stopped_by_a_signal_and_resumed_is_bit_equal(workspace, reference, monkeypatch):
+    write = MetricsLog.write
+
+    def write_then_stop(self, step, values):
+        write(self, step, values)
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(MetricsLog, "write", write_then_stop)
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 4"):
+        run(workspace, name="a", checkpoint_every=100)
+    monkeypatch.undo()
+    run_dir = workspace / "runs" / "pretrain-a"
+    assert latest_complete(run_dir).name == "step-00000004"
+    assert not (run_dir / "result.json").exists()
+    run(workspace, name="a", workers=1)  # how many workers fetch does not matter
+    assert_same_run(run_dir, reference)
+    starts = json.loads((run_dir / "environment.json").read_text())["starts"]
+    assert [start["steps_done"] for start in starts] == [0, 4]
+
+
+KILLED_IN_SECOND_WRITE = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from tiny_workspace import TINY
+from simhand_cli.training import checkpoint
+write, calls = checkpoint.save_file, []
+def cut_short(tensors, path, metadata):
+    calls.append(path)
+    if len(calls) == 2:
+        Path(path).write_bytes(b"half a file")
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(tensors, path, metadata)
+checkpoint.save_file = cut_short
+from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+pretrain(PretrainConfig(workspace=Path({workspace!r}), **{{**TINY, "name": "a", "checkpoint_every": 2, "workers": 1}}))
+"""
+
+
+def test_killed_inside_a_checkpoint_write_and_run_again_is_bit_equal(workspace, reference):
+    script = KILLED_IN_SECOND_WRITE.format(tests=str(Path(__file__).parent), workspace=str(workspace))
+    root = Path(__file__).parents[2]
+    ended = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, timeout=120)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    run_dir = workspace / "runs" / "pretrain-a"
+    assert (run_dir / "checkpoints" / "step-00000004.part").is_dir()
+    assert latest_complete(run_dir).name == "step-00000002"
+    with (run_dir / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 5, "lo')
+    run(workspace, name="a", checkpoint_every=2)
+    assert_same_run(run_dir, reference)
+    assert not list(run_dir.rglob("*.part"))
+
+
+def test_two_ranks_learn_what_one_rank_learns(workspace):
+    """Float64, synchronised batch norm, gathered negatives: weights after three steps agree to rounding."""
+    options = {"precision": "fp64", "max_steps": 3, "optimiser": "adamw"}
+    run(workspace, name="one", **options)
+    run(workspace, name="two", cpu_ranks=2, **options)
+    one, two = workspace / "runs" / "pretrain-one", workspace / "runs" / "pretrain-two"
+    ours, theirs = learned(one), learned(two)
+    compared = [name for name in ours if not name.startswith("random.")]
+    assert sum(ours[name].dtype == torch.float64 for name in compared) > 100
+    for name in compared:
+        torch.testing.assert_close(theirs[name], ours[name], rtol=1e-9, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}")
+    same_on_all = ("loss", "lr", "grad_norm", "positive_similarity", "alignment", "top1")
+    for mine, other in zip(logged(one), logged(two), strict=True):
+        assert [other[k] for k in same_on_all] == pytest.approx([mine[k] for k in same_on_all], rel=1e-9)
+    environment = json.loads((two / "environment.json").read_text())
+    assert environment["starts"][0]["processes"] == 2
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(workspace, monkeypatch):
+    compute = PairLoss.__call__
+
+    def broken_at_the_third(self, model, batch):
+        loss, metrics = compute(self, model, batch)
+        calls.append(0)
+        return (loss * torch.nan if len(calls) == 3 else loss), metrics
+
+    calls: list[int] = []
+    monkeypatch.setattr(PairLoss, "__call__", broken_at_the_third)
+    with pytest.raises(InputProblem, match="loss of step 3 is not finite"):
+        run(workspace, name="a", checkpoint_every=1)
+    run_dir = workspace / "runs" / "pretrain-a"
+    assert latest_complete(run_dir).name == "step-00000002"
+    assert all(torch.isfinite(t).all() for t in learned(run_dir).values() if t.is_floating_point())
+
+
+def test_finished_changed_and_redone_runs(workspace):
+    first = run(workspace, name="a", max_steps=1)
+    again = run(workspace, name="a", max_steps=1)
+    assert again.data["result"]["skipped"] is True
+    assert again.facts == first.facts
+    with pytest.raises(UsageProblem, match=r"lr=0\.001, now 0\.01; use --redo .* --name"):
+        run(workspace, name="a", max_steps=1, lr=0.01)
+    with pytest.raises(UsageProblem, match=r"pretrain-a .*lr="):
+        pretrain(PretrainConfig(workspace=workspace, **{**TINY, "name": "a", "max_steps": 1, "lr": 0.01}), QUIET)
+    redone = run(workspace, name="a", max_steps=1, lr=0.01, redo=True)
+    assert redone.facts["final_loss"] == first.facts["final_loss"]  # the first loss is before any update
+    other = run(workspace, name="b", max_steps=1, init=str(workspace / "runs" / "pretrain-a"))
+    assert other.facts["final_loss"] != first.facts["final_loss"]
+
+
+def test_mining_again_makes_it_another_run(workspace):
+    run(workspace, name="a", max_steps=1)
+    pairs = workspace / "mining" / "pairs.h5"
+    pairs.write_bytes(
+        (make_workspace(workspace.parent / "other", without_positive=5) / "mining" / "pairs.h5").read_bytes()
+    )
+    with pytest.raises(UsageProblem, match=r"mined\.pairs\.h5="):
+        run(workspace, name="a", max_steps=1)
+
+
+def test_dry_run_says_what_it_would_do_and_writes_nothing(workspace):
+    before = sorted(workspace.rglob("*"))
+    summary = run(workspace, dry_run=True, batch_size=64, epochs=3)
+    assert summary.facts["batch_size_pairs"] == 28
+    assert summary.facts["steps"] == 3
+    assert summary.facts["found_there"] == "new"
+    assert "reduced to 28: there are only 28 pairs" in summary.hint
+    assert summary.data["seconds"] > 0
+    assert sorted(workspace.rglob("*")) == before
+
+
+def test_problems_are_said_before_any_work(workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EnvironmentProblem, match="--gpus 8"):
+        run(workspace, gpus=8)
+    with pytest.raises(UsageProblem, match="did you mean 'test_resnet'"):
+        run(workspace, encoder="test_resnt")
+    with pytest.raises(InputProblem, match=r"absent\.pth is not there"):
+        run(workspace, init="absent.pth")
+    with pytest.raises(InputProblem, match="no workspace"):
+        run(tmp_path / "nowhere")
+    (tmp_path / "ws2").mkdir()
+    (tmp_path / "ws2" / "catalog.sqlite").touch()
+    with pytest.raises(InputProblem, match="run 'simhand mine' first"):
+        run(tmp_path / "ws2")
+
+
+@pytest.mark.parametrize("method", ["simclr", "peclr", "handclr"])
+def test_every_method_runs(workspace, method):
+    summary = run(workspace, method=method, max_steps=2, name="a")
+    assert summary.facts["pairs"] == (28 if method == "handclr" else 30)
+
+
+def test_options_offer_exactly_what_the_parts_can_do():
+    fields = PretrainConfig.model_fields
+    for name, kind in (
+        ("method", MethodName),
+        ("optimiser", OptimiserName),
+        ("precision", PrecisionOption),
+        ("lr_rule", LrRule),
+    ):
+        assert get_args(fields[name].annotation) == get_args(kind)
+
+
+def test_uniformity_matches_its_definition():
+    vectors = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    unit = vectors / vectors.norm(dim=1, keepdim=True)
+    pairs = [(i, j) for i in range(5) for j in range(5) if i != j]
+    expected = torch.stack([torch.exp(-2 * (unit[i] - unit[j]).square().sum()) for i, j in pairs]).mean().log()
+    assert float(uniformity(vectors)) == pytest.approx(float(expected), rel=1e-5)

@@ -1,0 +1,57 @@
+"""A workspace as after 'simhand mine', with drawn hands instead of photographed ones."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from simhand_cli.workspace.shards import pack_blobs, write_h5
+
+CROP_PX = 48
+#: Options of a run that takes well under a second: a tiny encoder on small views.
+TINY = {
+    "encoder": "test_resnet",
+    "epochs": 2,
+    "batch_size": 8,
+    "lr": 1e-3,
+    "gpus": 0,
+    "workers": 0,
+    "precision": "fp32",
+    "views": {"output_px": 32},
+}
+
+
+def make_workspace(root: Path, videos: int = 3, crops_per_video: int = 10, without_positive: int = 2) -> Path:
+    """Write catalog, crops shards and mining files; every row's positives lie in the next video."""
+    rng = np.random.default_rng(0)
+    root.mkdir(parents=True)
+    (root / "catalog.sqlite").touch()
+    video_ids = [f"{video:016x}" for video in range(videos)]
+    keypoints = rng.normal(CROP_PX / 2, CROP_PX / 10, (videos, crops_per_video, 21, 2)).astype(np.float32)
+    for video_id, points in zip(video_ids, keypoints, strict=True):
+        blobs = []
+        for joints in points:
+            image = rng.integers(0, 120, (CROP_PX, CROP_PX, 3), dtype=np.uint8)
+            for x, y in joints:
+                cv2.circle(image, (round(float(x)), round(float(y))), 2, (60, 150, 250), -1)
+            blobs.append(cv2.imencode(".jpg", image)[1].tobytes())
+        jpeg, offsets = pack_blobs(blobs)
+        attributes = {"video_id": video_id, "crop_size_px": CROP_PX, "margin": 2.0}
+        write_h5(
+            root / "crops" / f"{video_id}.h5", "simhand.crops", 1, {"jpeg": jpeg, "jpeg_offsets": offsets}, attributes
+        )
+    rows = videos * crops_per_video
+    embeddings = {
+        "embedding": rng.normal(size=(rows, 14)).astype(np.float32),
+        "keypoints_px": keypoints.reshape(rows, 21, 2),
+        "video_index": np.repeat(np.arange(videos, dtype=np.int32), crops_per_video),
+        "crop_index": np.tile(np.arange(crops_per_video, dtype=np.int32), videos),
+        "video_ids": np.array(video_ids, dtype=object),
+    }
+    write_h5(root / "mining" / "embeddings.h5", "simhand.embeddings", 1, embeddings, {"crop_size_px": CROP_PX})
+    anchor = np.arange(rows, dtype=np.int64)
+    positive = np.stack([(anchor + crops_per_video) % rows, (anchor + crops_per_video + 1) % rows], axis=1)
+    positive[rows - without_positive :] = -1
+    pairs = {"anchor": anchor, "positive": positive, "distance": np.ones((rows, 2), np.float32)}
+    write_h5(root / "mining" / "pairs.h5", "simhand.pairs", 1, pairs, {"topk": 2})
+    return root
