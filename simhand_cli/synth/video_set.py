@@ -1,0 +1,67 @@
+"""Synthetic videos: one person, one place and one moving hand each, to learn from without labels."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from simhand_cli.console import Console
+from simhand_cli.synth.camera import View
+from simhand_cli.synth.sampling import video_frames
+from simhand_cli.synth.work import do_all
+from simhand_cli.workspace.atomic import atomic_path
+from simhand_cli.workspace.stage_runner import StageJob
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """One video file to make."""
+
+    path: Path
+    seed: int
+    number: int
+    view: View
+    size_wh: tuple[int, int]
+    frames: int
+    fps: float
+
+
+def make_video(job: VideoJob) -> None:
+    """Render and encode one mp4; one encoder thread, so that the same seed gives the same bytes."""
+    import av
+
+    # H.264 where this build of FFmpeg has an encoder for it, MPEG-4 part 2 elsewhere.
+    codec, options = ("libx264", {"crf": "20", "preset": "veryfast"}) if "libx264" in av.codecs_available else ("mpeg4", {})
+    rate = Fraction(job.fps).limit_denominator(1001)
+    with atomic_path(job.path) as part, av.open(str(part), "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=rate, options=options)
+        stream.width, stream.height = job.size_wh
+        stream.pix_fmt = "yuv420p"
+        stream.thread_count = 1
+        if codec == "mpeg4":
+            stream.bit_rate = 2_000_000
+        for image in video_frames(job.seed, job.number, job.view, job.size_wh, job.frames, job.fps):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def is_done(job: VideoJob) -> bool:
+    """Whether the file is there and holds the right number of frames (read from its header)."""
+    import av
+
+    if not job.path.is_file():
+        return False
+    try:
+        with av.open(str(job.path)) as container:
+            return int(container.streams.video[0].frames) == job.frames
+    except (av.error.FFmpegError, IndexError):
+        return False
+
+
+def make_videos(jobs: list[VideoJob], keep: bool, workers: int, console: Console) -> int:
+    """Make all videos that are not there yet; returns how many were found finished."""
+    todo = [job for job in jobs if not (keep and is_done(job))]
+    do_all(
+        [StageJob(job.path.name, job, job.frames) for job in todo],
+        make_video, workers=workers, console=console, label="synth", unit="frames",
+    )  # fmt: skip
+    return len(jobs) - len(todo)
