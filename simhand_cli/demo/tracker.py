@@ -160,7 +160,14 @@ class HandTracker:
         else:
             with self._stages.time("model"):
                 poses = self._pose(frame.image_rgb, self._poser)
-        return [self._finish(track, *pose, frame.timestamp_s) for track, pose in zip(self._tracks, poses, strict=True)]
+        hands = []
+        for track, (joints_px, joints_mm) in zip(self._tracks, poses, strict=True):
+            if np.isfinite(joints_px).all() and np.isfinite(joints_mm).all():
+                hands.append(self._finish(track, joints_px, joints_mm, frame.timestamp_s))
+            else:
+                # Nothing to show and nothing to follow: look for hands again in the next frame.
+                self._since_detection = self._detect_every
+        return hands
 
     def forget(self) -> None:
         """End all tracks: the next frame has nothing to do with the last one."""
@@ -198,7 +205,8 @@ class HandTracker:
         poses = []
         for track, frame_from_crop, points, relative in zip(self._tracks, maps, joints_crop, joints_mm, strict=True):
             joints_px = apply_affine(frame_from_crop, points)
-            self._follow(track, joints_px, poser.crop_scale)
+            if np.isfinite(joints_px).all():
+                self._follow(track, joints_px, poser.crop_scale)
             poses.append((joints_px, relative * [-1.0, 1.0, 1.0] if track.side == "left" else relative))
         return poses
 

@@ -29,7 +29,7 @@ from simhand_cli.labelled.sample import LabelledSet
 from simhand_cli.report.sheet import save_image
 from simhand_cli.summary import Dropped
 from simhand_cli.training.run_dir import open_run, peek_run
-from simhand_cli.workspace.atomic import sha256_file, write_json
+from simhand_cli.workspace.atomic import remove_leftovers, sha256_file, write_json
 from simhand_cli.workspace.lock import workspace_lock
 from simhand_cli.workspace.paths import Workspace
 
@@ -128,6 +128,7 @@ def run_evaluation(job: EvaluationRun, console: Console) -> dict[str, Any]:
         ``facts`` for the summary, ``files`` written, ``metrics`` (the content of metrics.json) and ``unreadable``.
     """
     with workspace_lock(job.folder, "evaluate"):
+        remove_leftovers(job.folder)
         run = open_run(job.folder, job.identity, redo=job.config.redo)
         if run.result is not None:
             console.say(f"{job.folder} is already evaluated with these options (--redo does it over)")

@@ -1,0 +1,131 @@
+"""``simhand evaluate``: model and data are found, files appear, reruns skip, changes are refused."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from simhand_cli.commands.evaluate import EvaluateConfig, evaluate
+from simhand_cli.errors import InputProblem, UsageProblem
+
+
+@pytest.fixture(scope="module")
+def small_set(tmp_path_factory):
+    """12 random pictures in the layout of hand_graph_cnn's test images, one with a label of metres."""
+    folder = tmp_path_factory.mktemp("data") / "set"
+    (folder / "images").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    joints = rng.normal((0, 0, 60), 4.0, (13, 21, 3))
+    joints[12] /= 100
+    for i in range(13):
+        cv2.imwrite(str(folder / "images" / f"{i:05d}.jpg"), rng.integers(0, 255, (256, 256, 3)).astype(np.uint8))
+    np.savez(
+        folder / "labels.npz",
+        frame=np.arange(13),
+        joints_cam_cm=joints,
+        cam_fx_fy_u0_v0=np.tile([600.0, 600.0, 320.0, 240.0], (13, 1)),
+        bbox_xywh=np.tile([160.0, 80.0, 320.0, 320.0], (13, 1)),
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A workspace whose newest fine-tuning run is an untrained model."""
+    import torch
+
+    from simhand_cli.finetune.model_file import ModelFacts, save_model
+    from simhand_cli.models.detnet import DetNet
+    from simhand_cli.models.encoder import build_encoder
+
+    root = tmp_path_factory.mktemp("work") / "ws"
+    torch.manual_seed(0)
+    model = root / "runs" / "finetune-tiny" / "model.safetensors"
+    save_model(model, DetNet(build_encoder("resnet10t"), 16, 64), ModelFacts("resnet10t", 16, 64, 0, 95.0))
+    return root
+
+
+def config(workspace, small_set, **options):
+    return EvaluateConfig(workspace=workspace, data=[small_set], bootstrap=20, samples_shown=2, device="cpu", **options)
+
+
+def test_newest_model_is_measured_and_a_second_run_skips(workspace, small_set):
+    summary = evaluate(config(workspace, small_set))
+    folder = workspace / "runs" / "evaluate-tiny"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["schema"] == "simhand.metrics"
+    assert metrics["model"]["kind"] == "fine-tuned"
+    assert metrics["model"]["bone_length_mm"] == 95.0
+    assert metrics["sets"][0]["samples"] == 12
+    assert [(d.count, "span" in d.why) for d in summary.dropped] == [(1, True)]
+    assert set(summary.outputs) == {"metrics.json", "predictions.h5", "sheet.png", "report.html"}
+    assert all(path.stat().st_size > 1000 for path in summary.outputs.values())
+    for row in ("absolute", "root", "root + bone scale", "Procrustes", "Procrustes + scale"):
+        assert row in summary.facts
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in summary.outputs.values()}
+    again = evaluate(config(workspace, small_set, batch_size=5))
+    assert again.as_json() == summary.as_json()
+    assert {path: path.stat().st_mtime_ns for path in before} == {path: b[0] for path, b in before.items()}
+    with pytest.raises(UsageProblem, match="--redo"):
+        evaluate(config(workspace, small_set, limit=5))
+    # Done over, another batch size gives the same numbers up to rounding of the forward pass.
+    redone = evaluate(config(workspace, small_set, redo=True))
+    assert redone.facts == summary.facts
+    assert {path: path.read_bytes() for path in before} == {path: b[1] for path, b in before.items()}
+
+
+def test_report_says_what_its_numbers_mean(workspace, small_set):
+    folder = evaluate(config(workspace, small_set, name="report")).outputs["report.html"].parent
+    page = (folder / "report.html").read_text()
+    for words in ("What these numbers mean", "Procrustes", "95 % interval", "20-50 mm", "12 samples, seed 0"):
+        assert words in page
+    assert not re.search(r'(src|href)="https?://', page)
+
+
+def test_two_sets_and_a_limit(workspace, small_set):
+    one = EvaluateConfig(
+        workspace=workspace, data=[small_set, small_set], limit=4, name="two", bootstrap=20, samples_shown=1
+    )
+    summary = evaluate(one)
+    assert summary.data["metrics"]["sets"][1]["samples"] == 4
+    assert "hand_graph_cnn/test root" in summary.facts
+
+
+def test_dry_run_writes_nothing(workspace, small_set):
+    summary = evaluate(config(workspace, small_set, name="dry", dry_run=True))
+    assert summary.facts["samples of hand_graph_cnn/test"] == 12
+    assert summary.facts["state"] == "new"
+    assert not (workspace / "runs" / "evaluate-dry").exists()
+
+
+def test_what_is_missing_is_named(tmp_path, workspace, small_set):
+    with pytest.raises(InputProblem, match="simhand finetune"):
+        evaluate(config(tmp_path, small_set))
+    with pytest.raises(InputProblem, match="no such run folder or model file"):
+        evaluate(config(workspace, small_set, model="nowhere"))
+    with pytest.raises(InputProblem, match="no labelled set"):
+        evaluate(EvaluateConfig(workspace=workspace))
+    with pytest.raises(InputProblem, match="split 'test' only"):
+        evaluate(config(workspace, small_set, split="train"))
+    with pytest.raises(InputProblem, match="split 'test' only"):
+        evaluate(config(workspace, small_set, model="mean-pose"))
+
+
+def test_mediapipe_on_real_images(tmp_path, real_data):
+    one = EvaluateConfig(
+        workspace=tmp_path,
+        data=[real_data / "labelled3d" / "hand_graph_cnn_real"],
+        model="mediapipe",
+        limit=24,
+        bootstrap=50,
+    )
+    figures = evaluate(one).data["metrics"]["sets"][0]
+    assert figures["hands_found"] >= 22
+    means = {f["alignment"]: f["value"] for f in figures["figures"] if f["metric"] == "mpjpe"}
+    # The ceiling says that MediaPipe's landmarks, the crop and the labels speak of the same joints.
+    assert 5 < means["procrustes_scale"] < 14
+    assert means["procrustes_scale"] <= means["procrustes"] < means["root"] < 35
+    pixels = [f["value"] for f in figures["figures"] if f["metric"] == "mean_joint_error" and "px" in f["unit"]]
+    assert pixels[0] < 12

@@ -1,0 +1,170 @@
+"""From a labelled set to scores, records and files: with a predictor that knows the truth, errors are known."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from oracle import MemorySet, Oracle
+
+from simhand_cli.console import Ticker
+from simhand_cli.evaluation.bootstrap import resampling
+from simhand_cli.evaluation.gallery import choose, gallery_sheet
+from simhand_cli.evaluation.predict_set import choose_samples, predict_set
+from simhand_cli.evaluation.predictions import write_predictions
+from simhand_cli.evaluation.predictors import MeanPose
+from simhand_cli.evaluation.records import screen_table, set_record
+from simhand_cli.evaluation.score import Scale, score_set
+
+
+def run(labelled, oracle=None, indices=None, batch_size=4):
+    indices = np.arange(len(labelled)) if indices is None else indices
+    oracle = oracle or Oracle(labelled, indices)
+    return predict_set(labelled, indices, oracle, batch_size, Ticker())
+
+
+def scored(predictions, **options):
+    how = resampling(predictions.sequences, "sequence", 20, 0)
+    return score_set(predictions, Scale(**options), how), how
+
+
+def test_truth_as_prediction_has_no_error_in_any_alignment_of_either_hand():
+    predictions = run(MemorySet(7)).predictions
+    assert predictions.mirrored.tolist() == [False, False, True, False, False, True, False]
+    score, _ = scored(predictions)
+    for one in score.all_scores():
+        assert one.mean == pytest.approx(0, abs=1e-6), one.alignment
+        # Rounding puts an error of 1e-13 beyond the threshold 0: half a step of 1/99 at most.
+        assert list(one.areas.values()) == pytest.approx([1.0] * len(one.areas), abs=0.0051)
+    np.testing.assert_allclose(predictions.placed_mm, predictions.truth_mm, atol=1e-5)
+
+
+def test_known_mistakes_give_known_figures():
+    labelled = MemorySet(6)
+    score, _ = scored(run(labelled, Oracle(labelled, range(6), offset_mm=30.0)).predictions)
+    root = score.by_alignment["root"]
+    assert root.mean == pytest.approx(30 / 21)
+    assert root.per_joint[20] == pytest.approx(30)
+    assert root.median == pytest.approx(0, abs=1e-9)
+    # A hand twice too large: forgiven by the bone's scale, not by the root.
+    score, _ = scored(run(labelled, Oracle(labelled, range(6), scale=2.0)).predictions)
+    assert score.by_alignment["root_bone_scale"].mean == pytest.approx(0, abs=1e-9)
+    assert score.by_alignment["procrustes_scale"].mean == pytest.approx(0, abs=1e-9)
+    assert score.by_alignment["root"].mean > 20
+
+
+def test_hands_not_found_are_misses():
+    labelled = MemorySet(8)
+    predictions = run(labelled, Oracle(labelled, range(8), blind=(1, 2))).predictions
+    score, _ = scored(predictions)
+    assert (score.samples, score.found) == (8, 6)
+    for name in ("absolute", "root", "root_bone_scale", "procrustes", "procrustes_scale"):
+        one = score.by_alignment[name]
+        assert one.areas["auc_20_50mm"] == pytest.approx(6 / 8)
+        assert one.mean == pytest.approx(0, abs=1e-6)
+        assert one.conditions["samples_measured"] == 6
+        assert one.curve[-1] == pytest.approx(6 / 8)
+
+
+def test_unreadable_and_hardly_labelled_samples_are_left_out_and_counted():
+    labelled = MemorySet(9, broken=(4,))
+    labelled.samples[5].joint_valid[2:] = False
+    result = run(labelled)
+    assert result.unreadable == ["picture 4 is broken"]
+    assert result.too_few_joints == 1
+    assert result.predictions.index.tolist() == [0, 1, 2, 3, 6, 7, 8]
+    assert run(MemorySet(2, broken=(0, 1))).predictions is None
+
+
+def test_batches_do_not_change_the_result():
+    labelled = MemorySet(7)
+    one, many = run(labelled, batch_size=1).predictions, run(labelled, batch_size=100).predictions
+    np.testing.assert_array_equal(one.joints_px, many.joints_px)
+    assert one.sample_ids == many.sample_ids
+
+
+def test_the_choice_of_samples_is_seeded_sorted_and_from_the_usable():
+    usable = np.arange(0, 200, 2)
+    chosen = choose_samples(usable, 30, seed=3)
+    assert len(set(chosen.tolist())) == 30
+    assert (np.diff(chosen) > 0).all()
+    assert np.isin(chosen, usable).all()
+    np.testing.assert_array_equal(chosen, choose_samples(usable, 30, seed=3))
+    assert not np.array_equal(chosen, choose_samples(usable, 30, seed=4))
+    np.testing.assert_array_equal(choose_samples(usable, 500, 0), usable)
+
+
+def test_stored_predictions_are_in_the_original_frames(tmp_path):
+    labelled = MemorySet(6)
+    path = tmp_path / "predictions.h5"
+    sets = [run(labelled).predictions, run(labelled, indices=np.array([2])).predictions]
+    digest = write_predictions(path, sets)
+    assert digest == write_predictions(tmp_path / "again.h5", sets)
+    with h5py.File(path) as file:
+        assert file["set_index"][:].tolist() == [0] * 6 + [1]
+        assert file["hand"][:].tolist() == [1, 1, 0, 1, 1, 0, 0]
+        for row, index in enumerate([0, 1, 2, 3, 4, 5, 2]):
+            sample = labelled.samples[index]
+            np.testing.assert_allclose(file["truth_mm"][row], sample.joints_mm)
+            np.testing.assert_allclose(file["truth_px"][row], sample.joints_px)
+            np.testing.assert_allclose(file["camera_mm"][row], sample.joints_mm, atol=1e-3)
+            np.testing.assert_allclose(file["joints_px"][row], sample.joints_px, atol=1e-4)
+
+
+def test_every_figure_says_unit_alignment_and_thresholds():
+    labelled = MemorySet(6)
+    score, how = scored(run(labelled, Oracle(labelled, range(6), offset_mm=5.0)).predictions)
+    record = json.loads(json.dumps(set_record(score, how), allow_nan=False))
+    figures = record["figures"]
+    assert len(figures) == 5 * 6 + 2 * 5
+    for figure in figures:
+        assert {"metric", "value", "unit", "alignment", "joints", "samples_measured"} <= figure.keys()
+        if figure["metric"] == "pck_auc":
+            assert {"low", "high", "steps", "unit", "comparison"} <= figure["thresholds"].keys()
+        if figure["alignment"] == "root_bone_scale":
+            assert figure["root_joint"] == "wrist"
+            assert figure["reference_bone"] == ["wrist", "middle_mcp"]
+        if figure["alignment"].startswith("procrustes"):
+            assert figure["reflections"] is False
+    paper = [f for f in figures if f.get("name") == "auc_20_50mm" and f["alignment"] == "root_bone_scale"]
+    assert paper[0]["thresholds"] | {"integration": 0} == {
+        "low": 20.0, "high": 50.0, "steps": 15, "unit": "mm", "comparison": "<=", "integration": 0,
+    }  # fmt: skip
+    assert len(screen_table(score)) == 6
+
+
+def test_the_gallery_shows_each_sample_once_and_the_missed_as_worst():
+    labelled = MemorySet(30)
+    predictions = run(labelled, Oracle(labelled, range(30), blind=(7,), offset_mm=3.0)).predictions
+    score, _ = scored(predictions)
+    chosen = choose(predictions, score, each=4)
+    assert chosen.worst[0] == 7
+    rows = chosen.best + chosen.median + chosen.worst
+    assert len(rows) == len(set(rows)) == 12
+    errors = score.by_alignment["root_bone_scale"].per_sample
+    assert np.nanmax(errors[chosen.best]) <= np.nanmin(errors[chosen.median])
+    assert np.nanmax(errors[chosen.median]) <= np.nanmin(errors[chosen.worst])
+    sheet = gallery_sheet(labelled, predictions, chosen)
+    assert sheet.dtype == np.uint8
+    assert sheet.std() > 20
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_small_sets_have_a_gallery_too(count):
+    labelled = MemorySet(count)
+    predictions = run(labelled).predictions
+    score, _ = scored(predictions)
+    assert gallery_sheet(labelled, predictions, choose(predictions, score, each=4)).size
+
+
+def test_the_mean_pose_is_the_mean_with_the_true_size():
+    labelled = MemorySet(8)
+    predictor = MeanPose(labelled, seed=0)
+    poses = np.stack([s.as_right().joints_mm for s in labelled.samples])
+    poses -= poses[:, :1]
+    mean = poses.mean(axis=0)
+    length = np.linalg.norm(poses[:, 9], axis=1).mean()
+    answer = predictor.predict(np.zeros((3, 64, 64, 3), dtype=np.uint8))
+    np.testing.assert_allclose(answer.relative_mm[2], mean / np.linalg.norm(mean[9]) * length)
+    spread = answer.joints_px[0].max(axis=0) - answer.joints_px[0].min(axis=0)
+    assert spread.max() == pytest.approx(64 / predictor.crop_scale)
