@@ -59,7 +59,7 @@ class LossOptions(Section):
 RECIPES: dict[Recipe, dict[str, str]] = {
     "simhand": {
         "weight_range": "single",
-        "weight_joints": "view",
+        "weight_joints": "undone",
         "positive_denominator": "w_neg",
         "negatives": "global",
         "shift_unit": "hand",

@@ -115,3 +115,15 @@ def undo_in_features(
     )
     turned = np.column_stack([points, np.ones(len(points))]) @ matrix
     return turned.ravel() / np.sqrt((turned * turned).sum())
+
+
+def undo_joints(joints_px: Vector, angle_deg: float, margin: float, shift: Vector, output_px: int) -> Vector:
+    """Joints (21, 2) of a view as a straight, centred view with margin 1 would show them."""
+    middle = (output_px - 1) / 2
+    cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    undone = []
+    for x, y in joints_px:
+        # From where the joints' mean was put, then clockwise as seen by the angle, y pointing down.
+        dx, dy = x - (middle - shift[0] * output_px), y - (middle - shift[1] * output_px)
+        undone.append([middle + margin * (cos * dx - sin * dy), middle + margin * (sin * dx + cos * dy)])
+    return np.array(undone)

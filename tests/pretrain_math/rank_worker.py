@@ -38,7 +38,7 @@ def cases() -> list[Case]:
     further = (
         {"positive_denominator": "w_pos", "weight_range": "separate"},
         {"positive_denominator": "one"},
-        {"weight_joints": "undone"},
+        {"weight_joints": "view"},
         {"false_negative_px": 40.0},
         {"shift_unit": "pixels", "negatives": "global"},
         {"temperature": 0.05},

@@ -8,8 +8,15 @@ from rank_worker import Case
 
 from simhand_cli.pretrain.methods import METHODS, contrastive_loss, resolve_views
 from simhand_cli.pretrain.options import LossOptions
-from simhand_cli.views.geometry import undo_view
+from simhand_cli.views.geometry import move_points, view_affines
 from simhand_cli.views.options import ViewOptions
+from simhand_cli.views.parameters import ViewParameters, draw_parameters
+
+
+def undone_by_loops(batch: rank_worker.Batch, view: int, i: int) -> np.ndarray:
+    params = batch.params[view]
+    angle, margin = float(params.angle_deg[i]), float(params.margin[i])
+    return loop_reference.undo_joints(batch.joints[view][i].numpy(), angle, margin, params.shift[i].numpy(), 128)
 
 
 def reference_loss(case: Case, z: tuple[torch.Tensor, torch.Tensor]) -> float:
@@ -37,6 +44,8 @@ def reference_loss(case: Case, z: tuple[torch.Tensor, torch.Tensor]) -> float:
                 )
             )
     joints = torch.cat(batch.joints).numpy()
+    if options.recipe == "simhand":
+        joints = np.array([undone_by_loops(batch, view, i) for view in (0, 1) for i in range(rank_worker.PAIRS)])
     kind = options.weights or method.weights
     weight_range = "separate" if official else "single"
     if kind == "linear":
@@ -83,19 +92,23 @@ def test_metrics_are_what_they_say():
     torch.testing.assert_close(metrics["negative_similarity"], everything[mask].mean().detach())
 
 
-def test_weights_by_undone_joints_ignore_the_views():
-    """One image twice, seen very differently: as far apart as the views, but no distance once they are undone."""
-    case = Case("peclr", LossOptions())
-    batch = rank_worker.make_batch(case)
-    undone = [undo_view(j, p, 128) for j, p in zip(batch.joints, batch.params, strict=True)]
-    same = (batch.joints[0], batch.joints[0])
-    params = (batch.params[0], batch.params[0])
-    z = torch.randn(8, 12, dtype=torch.float64)
-    _, metrics = contrastive_loss(
-        METHODS["peclr"], LossOptions(weights="linear", weight_joints="undone"), z, z, *params, *same
-    )
-    assert float(metrics["positive_weight_min"]) == 1
-    assert not torch.allclose(undone[0], batch.joints[0])
+def one_hand_in_two_views() -> tuple[list[torch.Tensor], list[ViewParameters]]:
+    hand = 112 + 30 * torch.randn(8, 21, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    params = [draw_parameters(0, torch.arange(8), view, ViewOptions()) for view in (0, 1)]
+    return [move_points(view_affines(hand, p, 128)[0], hand) for p in params], params
+
+
+def test_undone_joints_weigh_the_pose_and_seen_ones_the_view_too():
+    joints, params = one_hand_in_two_views()
+    z = torch.randn(8, 12, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    lowest = {}
+    for which in ("undone", "view"):
+        options = LossOptions(weights="linear", weight_joints=which)
+        lowest[which] = float(
+            contrastive_loss(METHODS["peclr"], options, z, z, *params, *joints)[1]["positive_weight_min"]
+        )
+    assert lowest["undone"] > 1 - 1e-9
+    assert lowest["view"] < 0.9
 
 
 def test_recipes_fill_only_what_is_open():
