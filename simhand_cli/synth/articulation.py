@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.synth.grasps import CUP, THUMB, WRIST, clamp, random_pose
+from simhand_cli.synth.grasps import CUP, GRASP_NAMES, THUMB, WRIST, clamp, random_pose
 from simhand_cli.synth.hand_model import BONE_PARENTS, HandModel, ShapedHand, bone_transforms
 from simhand_cli.synth.hand_model import JOINT_BONES as CARRIERS
 
@@ -22,6 +22,7 @@ _THUMB_RADII = (12.0, 10.0, 9.0, 7.0)
 REFERENCE_MM: Final = 96.4
 #: Flesh is soft: capsules may overlap to this part of the sum of their radii before a pose counts as impossible.
 TOUCH: Final = 0.78
+TRIES: Final = 16
 
 
 def _rotation(axis: Array, degrees: float) -> Array:
@@ -145,14 +146,14 @@ def possible(model: HandModel, hand: ShapedHand, pose: Array) -> bool:
 def sample_pose(rng: np.random.Generator, model: HandModel, hand: ShapedHand) -> tuple[Array, str]:
     """A random pose (24,) in degrees without interpenetration, and the name of its main grasp.
 
-    Poses that fail the capsule test are drawn again; after twenty failures the last one is eased towards the open
-    resting hand until it passes.
+    Poses that fail the capsule test are drawn again about the same grasp, so that closed hands stay as frequent as open
+    ones, with less and less chance; after :data:`TRIES` failures the last one is eased towards the resting hand until it passes.
     """
-    pose, name = random_pose(rng)
-    for _ in range(20):
+    grasp = GRASP_NAMES[int(rng.integers(len(GRASP_NAMES)))]
+    for attempt in range(TRIES):
+        pose = random_pose(rng, grasp, 1.0 - 0.8 * attempt / TRIES)
         if possible(model, hand, pose):
-            return pose, name
-        pose, name = random_pose(rng)
+            return pose, grasp
     while not possible(model, hand, pose) and np.abs(pose).max() > 1.0:
-        pose = clamp(0.8 * pose)
-    return pose, "rest"
+        pose = clamp(0.85 * pose)
+    return pose, grasp

@@ -15,10 +15,16 @@ BACKDROPS: Final[tuple[Backdrop, ...]] = ("panorama", "clutter", "plain")
 def panorama_view(
     scene: Panorama, world_from_camera: NDArray[np.float64], intrinsics: NDArray[np.float64], yaw: float, size_wh: tuple[int, int]
 ) -> Floats:
-    """The panorama as a camera sees it, (H, W, 3) linear."""
+    """The panorama as a camera sees it, (H, W, 3) linear.
+
+    A panorama's pixel is many of the picture's; it is drawn out of focus, so that its pixels do not show as squares.
+    """
+    import cv2
+
     out = np.empty((size_wh[1], size_wh[0], 3), np.float32)
     look(scene.radiance, world_from_camera.astype(np.float32), intrinsics.astype(np.float32), yaw, out)
-    return out
+    enlarged = float(intrinsics[0, 0]) * 2 * np.pi / scene.radiance.shape[1]
+    return cv2.GaussianBlur(out, (0, 0), 0.45 * enlarged) if enlarged > 1.2 else out
 
 
 def clutter(rng: np.random.Generator, size_wh: tuple[int, int], palette: Floats) -> Floats:
@@ -37,8 +43,8 @@ def clutter(rng: np.random.Generator, size_wh: tuple[int, int], palette: Floats)
     width, height = size_wh
     side = max(width, height)
     picture = _texture(rng, size_wh, _colour(rng, palette))
-    for _ in range(int(rng.integers(6, 40))):
-        radius = side * 0.04 * (rng.pareto(1.6) + 0.5)
+    for _ in range(int(rng.integers(5, 28))):
+        radius = side * 0.09 * (rng.pareto(1.7) + 0.5)
         if radius > side:
             continue
         centre = rng.uniform([-0.1 * width, -0.1 * height], [1.1 * width, 1.1 * height])

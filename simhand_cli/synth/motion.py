@@ -56,7 +56,7 @@ def random_motion(
 
     swing = np.stack([_wander(rng, now, spread) for spread in (14.0, 22.0, 14.0)], axis=1)
     turns = np.stack([axis_turn(2, c) @ axis_turn(0, a) @ axis_turn(1, b * (-1 if left else 1)) for a, b, c in swing])
-    shifts = np.stack([_wander(rng, now, 14.0) for _ in range(3)], axis=1)
+    shifts = np.stack([_wander(rng, now, 10.0) for _ in range(3)], axis=1)
     return Motion(poses, turns, shifts)
 
 

@@ -184,7 +184,7 @@ def _meter(linear_rgb: Floats, coverage: Floats, behind: Floats, scene: Scene) -
     """Gain that puts a weighted mean of hand and backdrop near middle grey, as a camera's metering would."""
     hand = float((linear_rgb @ LUMINANCE).sum() / max(float(coverage.sum()), 1.0))
     around = float(np.minimum(behind @ LUMINANCE, 3.0).mean())
-    return float(0.20 * 2.0**scene.exposure_ev / max(0.6 * hand + 0.4 * around, 1e-3))
+    return float(0.22 * 2.0**scene.exposure_ev / max(0.7 * hand + 0.3 * around, 1e-3))
 
 
 def _white_balance(scene: Scene) -> Floats:
@@ -196,15 +196,19 @@ def _white_balance(scene: Scene) -> Floats:
 
 
 @kernel
-def _encode(picture: Floats, gains: Floats, grain: Floats, out: NDArray[np.uint8]) -> None:
-    """Exposure, soft shoulder, sRGB curve, grain, eight bits."""
+def _encode(picture: Floats, gains: Floats, vivid: float, grain: Floats, out: NDArray[np.uint8]) -> None:
+    """What a camera does: white balance and exposure, more vivid colours, soft shoulder, sRGB curve, grain, eight bits."""
     for y in range(picture.shape[0]):
         for x in range(picture.shape[1]):
+            grey = 0.0
             for c in range(3):
-                value = max(picture[y, x, c] * gains[c], 0.0)
+                grey += (0.2126, 0.7152, 0.0722)[c] * picture[y, x, c] * gains[c]
+            for c in range(3):
+                value = max(grey + vivid * (picture[y, x, c] * gains[c] - grey), 0.0)
                 if value > 0.6:
                     value = 1.0 - 0.4 * np.exp(-(value - 0.6) / 0.4)
                 value = 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
+                value += 0.35 * value * (1 - value) * (2 * value - 1)  # a little contrast, black and white kept
                 value = (value + grain[y, x, c]) * 255.0 + 0.5
                 out[y, x, c] = np.uint8(min(max(value, 0.0), 255.0))
 
@@ -217,5 +221,5 @@ def _develop(picture: Floats, gains: Floats, scene: Scene, rng: np.random.Genera
         picture = cv2.GaussianBlur(picture, (0, 0), sigma)
     grain = rng.standard_normal(picture.shape, dtype=np.float32) * np.float32(scene.grain)
     out = np.empty(picture.shape, np.uint8)
-    _encode(np.ascontiguousarray(picture, np.float32), gains, grain, out)
+    _encode(np.ascontiguousarray(picture, np.float32), gains, scene.vivid, grain, out)
     return out

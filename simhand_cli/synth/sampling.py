@@ -19,9 +19,9 @@ from simhand_cli.synth.scene import backdrop_picture, random_scene
 #: Streams of random numbers: a picture's, a video's.
 _PICTURE, _VIDEO = 11, 12
 #: Larger extent of the joints in a picture, as a share of its shorter side.
-PICTURE_FILL: Final = (0.42, 0.70)
+PICTURE_FILL: Final = (0.40, 0.60)
 #: The same for all frames of a video together; a single frame's hand is smaller.
-VIDEO_FILL: Final = (0.55, 0.75)
+VIDEO_FILL: Final = (0.70, 0.90)
 
 
 @dataclass(frozen=True)

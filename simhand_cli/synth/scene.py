@@ -26,6 +26,7 @@ class Scene:
         key_gain: strength of the key light relative to the panorama's own, capped.
         cloth: the shader's sleeve parameters (8,).
         exposure_ev, white_balance: metering offset in stops; share of the light's colour that is balanced out.
+        vivid: gain on the colours' distance from grey, as cameras apply it.
         blur_px, grain, jpeg_quality: flaws of the photograph; sigma of the blur is for a 256-pixel picture.
     """
 
@@ -38,6 +39,7 @@ class Scene:
     cloth: Floats
     exposure_ev: float
     white_balance: float
+    vivid: float
     blur_px: float
     grain: float
     jpeg_quality: int
@@ -62,7 +64,8 @@ def random_scene(rng: np.random.Generator, backdrop: Backdrop | None = None) -> 
         tint=tint.astype(np.float32),
         cloth=random_cloth(rng),
         exposure_ev=float(np.clip(rng.normal(0.0, 0.3), -0.8, 0.8)),
-        white_balance=float(rng.uniform(0.65, 1.0)),
+        white_balance=float(rng.uniform(0.75, 1.0)),
+        vivid=float(rng.uniform(1.0, 1.4)),
         blur_px=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.5 else 0.0,
         grain=float(rng.uniform(0.003, 0.022)),
         jpeg_quality=int(rng.integers(70, 96)),
