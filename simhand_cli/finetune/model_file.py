@@ -45,7 +45,8 @@ def save_model(path: Path, net: DetNet, facts: ModelFacts) -> None:
     document = {"schema": _SCHEMA, "schema_version": _SCHEMA_VERSION, **asdict(facts)}
     tensors = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in net.state_dict().items()}
     with atomic_path(path) as part:
-        save_file(tensors, part, metadata={"format": "pt", "simhand": json.dumps(document)})
+        # One entry only: safetensors writes several in random order, and equal runs shall give equal files.
+        save_file(tensors, part, metadata={"simhand": json.dumps(document)})
 
 
 def load_model(path: Path) -> tuple[DetNet, ModelFacts]:

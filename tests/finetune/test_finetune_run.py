@@ -1,0 +1,200 @@
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+from mini_freihand import write_mini_freihand
+
+from simhand_cli.commands.finetune import FinetuneConfig, finetune
+from simhand_cli.console import Console, Ticker
+from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
+from simhand_cli.finetune.predictor import load_predictor
+from simhand_cli.finetune.sample_crop import crop_sample
+from simhand_cli.labelled.open import open_labelled
+from simhand_cli.training.metrics_log import read_metrics
+
+QUIET = Console(quiet=True)
+STILL = {"rotation_deg": 0, "scale": 0, "shift": 0, "colour": 0, "blur_px": 0}
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sets") / "FreiHAND_pub_v2"
+    write_mini_freihand(root, hands=4, test_hands=1)
+    return root
+
+
+def tiny(mini, workspace, **options):
+    values = {
+        "workspace": workspace,
+        "data": [mini],
+        "encoder": "none",
+        "backbone": "test_resnet",
+        "width": 16,
+        "input_px": 64,
+        "epochs": 3,
+        "batch_size": 6,
+        "precision": "fp32",
+        "gpus": 0,
+        "workers": 0,
+        "val_fraction": 0.25,
+        "checkpoint_every_s": 0,
+    }
+    return FinetuneConfig(**{**values, **options})
+
+
+@pytest.fixture(scope="module")
+def finished(mini, tmp_path_factory):
+    workspace = tmp_path_factory.mktemp("finished")
+    summary = finetune(tiny(mini, workspace), QUIET)
+    return workspace / "runs" / "finetune-default", summary
+
+
+def test_a_run_leaves_what_was_promised(finished, mini):
+    run, summary = finished
+    for name in ("config.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "report.html", "samples.json"):
+        assert (run / name).is_file()
+    assert len((run / "report.html").read_text()) > 20_000
+    metrics = read_metrics(run / "metrics.jsonl")
+    assert [m["epoch"] for m in metrics] == [1, 2, 3]
+    best = min(metrics, key=lambda m: m["val_root_bone_mpjpe_mm"])
+    assert summary.data["best_epoch"] == best["epoch"]
+    assert summary.data["val_root_bone_mpjpe_mm"] == best["val_root_bone_mpjpe_mm"]
+    assert summary.outputs["model"] == run / "model.safetensors"
+    assert summary.problems == 0
+    # a finished run is not done again
+    before = (run / "model.safetensors").stat().st_mtime_ns
+    again = finetune(tiny(mini, run.parents[1]), QUIET)
+    assert again.data == summary.data
+    assert (run / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(UsageProblem, match=r"0\.001.*0\.01"):
+        finetune(tiny(mini, run.parents[1], lr=0.01), QUIET)
+
+
+def test_kept_model_has_the_logged_validation_error(finished, mini):
+    run, summary = finished
+    predictor = load_predictor(run)
+    import json
+
+    chosen = json.loads((run / "samples.json").read_text())["sets"][0]["val"]
+    labelled = open_labelled(mini)
+    errors = []
+    for index in chosen:
+        crop = crop_sample(labelled[index], 64)
+        rel = predictor.predict(crop.image_rgb[None]).joints_rel[0]
+        truth = crop.joints_mm - crop.joints_mm[0]
+        scale = np.linalg.norm(truth[9]) / np.linalg.norm(rel[9])
+        errors.append(np.linalg.norm(rel * scale - truth, axis=1))
+    assert np.mean(errors) == pytest.approx(summary.data["val_root_bone_mpjpe_mm"], rel=1e-3)
+    assert np.isclose(predictor.bone_length_mm, predictor.facts.bone_length_mm)
+
+
+def test_resume_from_an_earlier_epoch_is_bit_equal(finished, mini, tmp_path):
+    run, _ = finished
+    resumed = tmp_path / "runs" / "finetune-default"
+    shutil.copytree(run, resumed)
+    for name in ("result.json", "model.safetensors", "report.html"):
+        (resumed / name).unlink()
+    checkpoints = sorted((resumed / "checkpoints").iterdir())
+    assert len(checkpoints) == 2
+    shutil.rmtree(checkpoints[-1])
+    finetune(tiny(mini, tmp_path), QUIET)
+    assert (resumed / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+    timeless = [{k: v for k, v in m.items() if k != "crops_per_s"} for m in read_metrics(resumed / "metrics.jsonl")]
+    expected = [{k: v for k, v in m.items() if k != "crops_per_s"} for m in read_metrics(run / "metrics.jsonl")]
+    assert timeless == expected
+
+
+def test_stopped_in_the_middle_of_an_epoch_and_resumed(finished, mini, tmp_path, monkeypatch):
+    run, _ = finished
+
+    class StopAfterThree(Ticker):
+        steps = 0
+
+        def advance(self, n=1, note=""):
+            StopAfterThree.steps += 1
+            if StopAfterThree.steps == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    from contextlib import contextmanager
+
+    @contextmanager
+    def progress(self, label, total, unit="it"):
+        yield StopAfterThree()
+
+    monkeypatch.setattr(Console, "progress", progress)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(tiny(mini, tmp_path), QUIET)
+    resumed = tmp_path / "runs" / "finetune-default"
+    assert not (resumed / "model.safetensors").exists()
+    finetune(tiny(mini, tmp_path), QUIET)
+    assert (resumed / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+
+
+def test_overfits_eight_samples(tmp_path):
+    write_mini_freihand(tmp_path / "set", hands=2, test_hands=1, seed=3)
+    options = {"epochs": 150, "lr": 4e-3, "warmup_epochs": 10, "val_fraction": 0, "augment": STILL, "batch_size": 8}
+    config = tiny(tmp_path / "set", tmp_path / "ws", **options, checkpoint_every_s=1e9)
+    finetune(config, QUIET)
+    predictor = load_predictor(tmp_path / "ws" / "runs" / "finetune-default")
+    labelled = open_labelled(tmp_path / "set")
+    crops = [crop_sample(labelled[i], 64) for i in range(8)]
+    found = predictor.predict(np.stack([crop.image_rgb for crop in crops]))
+    for i, crop in enumerate(crops):
+        truth = crop.joints_mm - crop.joints_mm[0]
+        predicted = found.joints_rel[i] * np.linalg.norm(truth[9])
+        assert np.linalg.norm(predicted - truth, axis=1).mean() < 8
+        assert np.linalg.norm(found.joints_px[i] - crop.joints_px, axis=1).mean() < 1.5
+
+
+def test_predictor_resizes_and_returns_pixels_of_the_given_image(finished, mini):
+    predictor = load_predictor(finished[0] / "model.safetensors")
+    sample = open_labelled(mini)[0]
+    small, large = crop_sample(sample, 64), crop_sample(sample, 256)
+    one = predictor.predict(small.image_rgb[None])
+    two = predictor.predict(np.stack([large.image_rgb] * 3))
+    assert two.joints_px.shape == (3, 21, 2)
+    assert one.confidence.shape == (1, 21)
+    np.testing.assert_allclose(one.joints_rel[:, 0], 0)
+    np.testing.assert_allclose(two.joints_px[0], two.joints_px[2], atol=1e-3)
+    # an untrained map has flat peaks: compare where the model is sure of the same cell
+    moved = (one.joints_px[0] + 0.5) * 4 - 0.5
+    assert np.median(np.linalg.norm(moved - two.joints_px[0], axis=1)) < 40
+    assert predictor.predict(np.zeros((0, 64, 64, 3), np.uint8)).joints_rel.shape == (0, 21, 3)
+
+
+def test_model_files_that_cannot_be_used(tmp_path, finished):
+    with pytest.raises(EnvironmentProblem, match="is not there"):
+        load_predictor(tmp_path / "no.safetensors")
+    with pytest.raises(EnvironmentProblem, match="finished"):
+        load_predictor(tmp_path)
+    (tmp_path / "x.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(InputProblem, match="not a readable"):
+        load_predictor(tmp_path / "x.safetensors")
+    from safetensors.torch import load_file, save_file
+
+    save_file(load_file(finished[0] / "model.safetensors"), tmp_path / "bare.safetensors")
+    with pytest.raises(InputProblem, match="not a model"):
+        load_predictor(tmp_path / "bare.safetensors")
+
+
+def test_broken_image_is_counted_and_the_run_goes_on(mini, tmp_path):
+    root = tmp_path / "set"
+    shutil.copytree(mini, root)
+    (root / "training" / "rgb" / "00000005.jpg").write_bytes(b"damaged")
+    (root / "training" / "rgb" / "00000009.jpg").unlink()
+    summary = finetune(tiny(root, tmp_path / "ws", epochs=2, val_fraction=0), QUIET)
+    assert summary.problems == 2
+    text = " ".join(d.what for d in summary.dropped)
+    assert "00000005.jpg" in text
+    assert "00000009.jpg" in text
+
+
+def test_dry_run_and_missing_default_set(mini, tmp_path):
+    summary = finetune(tiny(mini, tmp_path, dry_run=True), QUIET)
+    assert summary.facts["training samples"] == 12
+    assert "time, roughly" in summary.facts
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(InputProblem, match="simhand synth"):
+        finetune(tiny(mini, tmp_path, data=[]), QUIET)
