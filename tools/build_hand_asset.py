@@ -182,7 +182,9 @@ def main() -> None:
         nail_mask=nails,
         nail_normals=backs.astype(np.float32),
     )
-    print(f"{out}: {len(vertices)} vertices, {len(quads)} quads, {len(files)} targets, {out.stat().st_size / 1e3:.0f} kB")
+    print(
+        f"{out}: {len(vertices)} vertices, {len(quads)} quads, {len(files)} targets, {out.stat().st_size / 1e3:.0f} kB"
+    )
 
 
 def nail_normals(

@@ -3,7 +3,7 @@
 Usage: python tools/build_panoramas.py FOLDER_OF_UNPACKED_PACKAGE [assets/panoramas.npz]
 
 Needs the PyPI package OpenEXR, which simhand itself does not. Each 512 x 256 panorama is stored as a JPEG of its
-logarithm (see ``simhand_cli/synth/panorama.py``): eight bits over twelve stops are enough for light and for a background.
+logarithm (see ``simhand_cli/synth/panorama.py``): eight bits over fourteen stops are enough for light and background.
 """
 
 import base64
@@ -76,7 +76,7 @@ def main() -> None:
         relative = radiance / np.median(radiance @ LUMINANCE)
         code = (np.log2(np.maximum(relative, 2.0**LOW)) - LOW) / (HIGH - LOW) * 255
         picture = np.clip(np.round(code), 0, 255).astype(np.uint8)
-        ok, blob = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        _, blob = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         name = script.name.removesuffix(".exr.js")
         blobs[name], blobs[f"{name}.key"] = blob.ravel(), key_light(relative)
         key = np.round(blobs[f"{name}.key"], 2)

@@ -65,7 +65,9 @@ class SynthSet:
         self._columns = {name: np.concatenate(found) if found else np.zeros(0) for name, found in parts.items()}
         self._subjects = [str(s) for s in self._columns["subject"].astype("U16")]
         if len(self) != int(card["splits"][split]["samples"]):
-            raise InputProblem(f"{path}: split {split!r} has {len(self)} samples, dataset.json says otherwise; make it anew")
+            raise InputProblem(
+                f"{path}: split {split!r} has {len(self)} samples, dataset.json says otherwise; make it anew"
+            )
         self._open: dict[int, Any] = {}
         self._pid = os.getpid()
 
@@ -121,10 +123,10 @@ class SynthSet:
         if "depth" not in file:
             return None
         tenths = self._picture(file, "depth", index - int(self._first[shard]), shard)
-        return np.asarray(tenths, np.float32) / 10
+        return np.asarray(tenths, np.float32) / np.float32(10)
 
     def column(self, name: str) -> NDArray[Any]:
-        """One value per sample: ``tone`` (0 light .. 1 dark), ``palm_facing`` (1 palm .. -1 back), ``hand`` (1 right)."""
+        """One value per sample: ``tone`` (0 light .. 1 dark), ``palm_facing`` (1 palm .. -1 back) or ``hand``."""
         return self._columns[name]
 
     def _sample_id(self, index: int) -> str:
@@ -162,7 +164,9 @@ def _read_card(path: Path) -> dict[str, Any]:
         card: dict[str, Any] = json.loads(file.read_text())
         schema, version = card.get("schema"), card.get("schema_version")
     except FileNotFoundError:
-        raise InputProblem(f"--data {path}: dataset.json is missing; was 'simhand synth' interrupted? run it again") from None
+        raise InputProblem(
+            f"--data {path}: dataset.json is missing; was 'simhand synth' interrupted? run it again"
+        ) from None
     except (OSError, ValueError, AttributeError) as error:
         raise InputProblem(f"{file} cannot be read: {error}") from None
     if schema != SET_SCHEMA or version != VERSION:

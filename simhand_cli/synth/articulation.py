@@ -6,13 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.synth.grasps import CUP, GRASP_NAMES, THUMB, WRIST, clamp, random_pose
-from simhand_cli.synth.hand_model import BONE_PARENTS, HandModel, ShapedHand, bone_transforms
+from simhand_cli.synth.hand_model import BONE_PARENTS, ShapedHand, bone_transforms
 from simhand_cli.synth.hand_model import JOINT_BONES as CARRIERS
 
 Array = NDArray[np.float64]
 
-#: In-plane tilt of each finger's flexion axis, index to little: without it the spread fingers would cross when bent.
-FLEXION_TILT_DEG: Final = (6.0, 0.0, -5.0, -10.0)
 #: Share of the palm's cupping taken by each metacarpal, index to little.
 CUP_SHARE: Final = (-0.3, 0.0, 0.6, 1.0)
 
@@ -25,41 +23,33 @@ TOUCH: Final = 0.78
 TRIES: Final = 16
 
 
-def _rotation(axis: Array, degrees: float) -> Array:
-    """Rotation (3, 3) about a unit axis (Rodrigues)."""
-    angle = np.deg2rad(degrees)
-    x, y, z = axis
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+def rotations(axes: Array, degrees: Array) -> Array:
+    """Rotations (N, 3, 3) about unit axes (N, 3) by angles (N,) in degrees (Rodrigues)."""
+    angles = np.deg2rad(degrees)
+    cross = np.zeros((len(axes), 3, 3))
+    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -axes[:, 2], axes[:, 1], -axes[:, 0]
+    cross[:, 1, 0], cross[:, 2, 0], cross[:, 2, 1] = axes[:, 2], -axes[:, 1], axes[:, 0]
+    turned: Array = np.eye(3) + np.sin(angles)[:, None, None] * cross
+    turned += (1 - np.cos(angles))[:, None, None] * (cross @ cross)
+    return turned
 
 
-def _unit(vector: Array) -> Array:
-    length: Array = vector / np.linalg.norm(vector)
-    return length
-
-
-def bone_rotations(model: HandModel, hand: ShapedHand, pose: Array) -> Array:
+def bone_rotations(hand: ShapedHand, pose: Array) -> Array:
     """Rotation (21, 3, 3) of every bone relative to its parent for a pose (24,) in degrees."""
-    joints = hand.joints_mm
-    palm = np.array([0.0, 0.0, 1.0])
-    turns = np.repeat(np.eye(3)[None], len(BONE_PARENTS), axis=0)
-    turns[1] = _rotation(np.array([1.0, 0.0, 0.0]), pose[WRIST][0]) @ _rotation(-palm, pose[WRIST][1])
+    angles = [pose[WRIST]]
     for finger in range(4):
         flexion, abduction, middle, end = pose[4 * finger : 4 * finger + 4]
-        knuckle = joints[5 + 4 * finger]
-        along = _unit(joints[6 + 4 * finger] - knuckle)
-        axis = _unit(np.cross(along, palm))
-        axis = _rotation(palm, FLEXION_TILT_DEG[finger]) @ axis
-        first = 9 + 3 * finger
-        turns[2 + finger] = _rotation(np.array([1.0, 0.0, 0.0]), CUP_SHARE[finger] * pose[CUP])
-        turns[first] = _rotation(-palm, abduction) @ _rotation(axis, flexion)
-        turns[first + 1] = _rotation(axis, middle)
-        turns[first + 2] = _rotation(axis, end)
-    opposition, adduction, twist, mcp, ip = pose[THUMB]
-    along = _unit(joints[2] - joints[1])
-    bend = _unit(np.cross(_unit(joints[3] - joints[2]), -model.nail_normals[0]))
-    turns[6] = _rotation(np.array([0.0, -1.0, 0.0]), opposition) @ _rotation(palm, adduction) @ _rotation(along, twist)
-    turns[7], turns[8] = _rotation(bend, mcp), _rotation(bend, ip)
+        angles.append(np.array([CUP_SHARE[finger] * pose[CUP], abduction, flexion, middle, end]))
+    angles.append(pose[THUMB])
+    single = rotations(hand.turning_axes, np.concatenate(angles))
+    turns = np.repeat(np.eye(3)[None], len(BONE_PARENTS), axis=0)
+    turns[1] = single[0] @ single[1]
+    for finger in range(4):
+        cup, abduct, flex, bend, last = single[2 + 5 * finger : 7 + 5 * finger]
+        bone = 9 + 3 * finger
+        turns[2 + finger], turns[bone], turns[bone + 1], turns[bone + 2] = cup, abduct @ flex, bend, last
+    oppose, adduct, twist, turns[7], turns[8] = single[22:27]
+    turns[6] = oppose @ adduct @ twist
     return turns
 
 
@@ -130,30 +120,30 @@ def segment_distance(p0: Array, p1: Array, q0: Array, q1: Array) -> tuple[Array,
     return np.linalg.norm(p0 + s[:, None] * d1 - q0 - t[:, None] * d2, axis=1), s, t
 
 
-def posed_joints(model: HandModel, hand: ShapedHand, pose: Array) -> Array:
+def posed_joints(hand: ShapedHand, pose: Array) -> Array:
     """The 21 joints (21, 3) of a pose, mm, hand frame; cheaper than skinning the surface."""
-    turns, shifts = bone_transforms(hand.points_mm, bone_rotations(model, hand, pose))
+    turns, shifts = bone_transforms(hand.points_mm, bone_rotations(hand, pose))
     carriers = np.array(CARRIERS)
     joints: Array = np.einsum("jab,jb->ja", turns[carriers], hand.joints_mm) + shifts[carriers]
     return joints
 
 
-def possible(model: HandModel, hand: ShapedHand, pose: Array) -> bool:
+def possible(hand: ShapedHand, pose: Array) -> bool:
     """Whether no two parts of the posed hand pass through each other."""
-    return overlap(posed_joints(model, hand, pose)) <= 1 - TOUCH
+    return overlap(posed_joints(hand, pose)) <= 1 - TOUCH
 
 
-def sample_pose(rng: np.random.Generator, model: HandModel, hand: ShapedHand) -> tuple[Array, str]:
+def sample_pose(rng: np.random.Generator, hand: ShapedHand) -> tuple[Array, str]:
     """A random pose (24,) in degrees without interpenetration, and the name of its main grasp.
 
     Poses that fail the capsule test are drawn again about the same grasp, so that closed hands stay as frequent as open
-    ones, with less and less chance; after :data:`TRIES` failures the last one is eased towards the resting hand until it passes.
+    ones, each nearer to it; after :data:`TRIES` failures the last one is eased towards rest until it passes.
     """
     grasp = GRASP_NAMES[int(rng.integers(len(GRASP_NAMES)))]
     for attempt in range(TRIES):
         pose = random_pose(rng, grasp, 1.0 - 0.8 * attempt / TRIES)
-        if possible(model, hand, pose):
+        if possible(hand, pose):
             return pose, grasp
-    while not possible(model, hand, pose) and np.abs(pose).max() > 1.0:
+    while not possible(hand, pose) and np.abs(pose).max() > 1.0:
         pose = clamp(0.85 * pose)
     return pose, grasp

@@ -13,7 +13,11 @@ BACKDROPS: Final[tuple[Backdrop, ...]] = ("panorama", "clutter", "plain")
 
 
 def panorama_view(
-    scene: Panorama, world_from_camera: NDArray[np.float64], intrinsics: NDArray[np.float64], yaw: float, size_wh: tuple[int, int]
+    scene: Panorama,
+    world_from_camera: NDArray[np.float64],
+    intrinsics: NDArray[np.float64],
+    yaw: float,
+    size_wh: tuple[int, int],
 ) -> Floats:
     """The panorama as a camera sees it, (H, W, 3) linear.
 
@@ -24,7 +28,7 @@ def panorama_view(
     out = np.empty((size_wh[1], size_wh[0], 3), np.float32)
     look(scene.radiance, world_from_camera.astype(np.float32), intrinsics.astype(np.float32), yaw, out)
     enlarged = float(intrinsics[0, 0]) * 2 * np.pi / scene.radiance.shape[1]
-    return cv2.GaussianBlur(out, (0, 0), 0.45 * enlarged) if enlarged > 1.2 else out
+    return np.asarray(cv2.GaussianBlur(out, (0, 0), 0.45 * enlarged), np.float32) if enlarged > 1.2 else out
 
 
 def clutter(rng: np.random.Generator, size_wh: tuple[int, int], palette: Floats) -> Floats:
@@ -52,7 +56,9 @@ def clutter(rng: np.random.Generator, size_wh: tuple[int, int], palette: Floats)
         kind = rng.random()
         if kind < 0.35:
             axes = (int(radius) + 1, int(radius * rng.uniform(0.2, 1)) + 1)
-            cv2.ellipse(mask, (int(centre[0]), int(centre[1])), axes, float(rng.uniform(0, 180)), 0, 360, 255, -1, cv2.LINE_AA)
+            cv2.ellipse(
+                mask, (int(centre[0]), int(centre[1])), axes, float(rng.uniform(0, 180)), 0, 360, 255, -1, cv2.LINE_AA
+            )
         else:
             corners = 4 if kind < 0.8 else int(rng.integers(3, 8))
             angles = np.sort(rng.uniform(0, 2 * np.pi, corners)) if corners != 4 else np.deg2rad([35, 145, 215, 325])
@@ -70,7 +76,7 @@ def clutter(rng: np.random.Generator, size_wh: tuple[int, int], palette: Floats)
         picture[y : y + h, x : x + w] = picture[y : y + h, x : x + w] * (1 - alpha) + inside * alpha
     defocus = float(rng.choice([0.0, 0.0, 0.6, 1.5, 4.0])) * side / 256
     if defocus:
-        picture = cv2.GaussianBlur(picture, (0, 0), defocus)
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), defocus), np.float32)
     return np.ascontiguousarray(picture, np.float32)
 
 
@@ -81,7 +87,7 @@ def plain(rng: np.random.Generator, size_wh: tuple[int, int], palette: Floats) -
 
 def _colour(rng: np.random.Generator, palette: Floats) -> Floats:
     if rng.random() < 0.6:
-        return palette[rng.integers(len(palette))] * np.float32(rng.uniform(0.4, 1.4))
+        return np.asarray(palette[rng.integers(len(palette))] * rng.uniform(0.4, 1.4), np.float32)
     grey = rng.uniform(0.03, 0.8)
     return (grey * np.exp(rng.normal(0, 0.35, 3))).astype(np.float32)
 

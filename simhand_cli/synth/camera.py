@@ -34,7 +34,7 @@ class Camera:
 
     def place(self, points_mm: Array) -> Array:
         """Points (N, 3) of the hand frame in the camera frame."""
-        placed: Array = points_mm @ self.turn.T + self.shift_mm
+        placed: Array = np.einsum("nj,kj->nk", points_mm, self.turn) + self.shift_mm
         return placed
 
     def project(self, points_mm: Array) -> Array:
@@ -87,9 +87,9 @@ def random_orientation(rng: np.random.Generator, view: View, left: bool) -> tupl
     if view == "ego":
         # The own hand: the forearm comes in from below on its side, the fingers point away and up.
         inwards = float(rng.normal(25.0, 22.0)) * (-1 if left else 1)
-        roll = float(rng.normal(0.0, 55.0))
+        swivel = float(rng.normal(0.0, 55.0))
         reach = axis_turn(0, float(rng.uniform(-90.0, -15.0)))  # fingers from straight ahead to nearly upright
-        palm_down = axis_turn(1, 180.0 + roll)
+        palm_down = axis_turn(1, 180.0 + swivel)
         return axis_turn(1, inwards) @ reach @ palm_down, _level_camera(float(rng.uniform(15.0, 50.0)))
     tilt, roll = axis_turn(0, float(rng.normal(0.0, 18.0))), axis_turn(2, float(rng.normal(0.0, 25.0)))
     azimuth = axis_turn(1, float(rng.uniform(0.0, 360.0)))
@@ -155,9 +155,8 @@ def _aim_once(
     for _ in range(6):
         pixels = project(intrinsics, turned + shift)
         low, high = pixels.min(axis=0), pixels.max(axis=0)
-        depth = shift[2] + middle[2]
-        depth *= float(np.clip((high - low).max() / (part * short), 0.5, 2.0))
-        depth = max(depth, 150.0 + float(np.ptp(turned[:, 2])) / 2)
+        change = float(np.clip((high - low).max() / (part * short), 0.5, 2.0))
+        depth = max(float(shift[2] + middle[2]) * change, 150.0 + float(np.ptp(turned[:, 2])) / 2)
         off = target - (low + high) / 2
         shift = np.array([*(shift[:2] + off * depth / focal), depth - middle[2]])
     return Camera(intrinsics, size_wh, camera_from_world.T, turn, shift)

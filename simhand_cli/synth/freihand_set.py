@@ -17,7 +17,6 @@ from simhand_cli.console import Console
 from simhand_cli.synth.articulation import sample_pose
 from simhand_cli.synth.backgrounds import Backdrop
 from simhand_cli.synth.camera import aim
-from simhand_cli.synth.hand_model import hand_model
 from simhand_cli.synth.labelled_set import SetPlan, encode_jpeg
 from simhand_cli.synth.person import person
 from simhand_cli.synth.render import forearm_axis, posed_surface, render
@@ -111,7 +110,7 @@ def _make_hand(job: FreiHandJob, index: int, number: int, who: int) -> tuple[Any
     plan = job.plan
     rng = np.random.default_rng([plan.seed, _STREAM, number])
     someone = person(plan.seed, who)
-    pose, _ = sample_pose(rng, hand_model(), someone.hand)
+    pose, _ = sample_pose(rng, someone.hand)
     scene = random_scene(rng)
     surface = posed_surface(someone, pose, False, float(scene.cloth[0]))
     size = (plan.image_px, plan.image_px)

@@ -24,6 +24,8 @@ ATLAS_HEIGHT: Final = 768
 BONE_PARENTS: Final = (-1, 0, 1, 1, 1, 1, 1, 6, 7, 2, 9, 10, 3, 12, 13, 4, 15, 16, 5, 18, 19)
 #: The point (0-20 joints, 21 inner palm towards little, 22 towards index) about which each bone turns.
 BONE_HEADS: Final = (0, 0, 22, 22, 21, 21, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19)
+#: In-plane tilt of each finger's flexion axis, index to little: without it the spread fingers would cross when bent.
+FLEXION_TILT_DEG: Final = (6.0, 0.0, -5.0, -10.0)
 #: The bone that carries each of the 21 joints: the bone it is the head of, or for tips the last phalanx.
 JOINT_BONES: Final = (1, 6, 7, 8, 8, 9, 10, 11, 11, 12, 13, 14, 14, 15, 16, 17, 17, 18, 19, 20, 20)
 
@@ -38,22 +40,44 @@ def asset_path(name: str) -> Path:
 
 @dataclass(frozen=True)
 class ShapedHand:
-    """A right hand of one person at rest: control vertices (V, 3) and skeleton points (24, 3), mm, hand frame."""
+    """A right hand of one person at rest.
+
+    Attributes:
+        vertices_mm: (V, 3) control vertices, hand frame. points_mm: (24, 3) skeleton points.
+        thumb_nail: (3,) unit normal of the thumb's nail.
+    """
 
     vertices_mm: Array
     points_mm: Array
+    thumb_nail: Array
 
     @property
     def joints_mm(self) -> Array:
         """The 21 joints (21, 3) at rest."""
         return self.points_mm[:21]
 
+    @cached_property
+    def turning_axes(self) -> Array:
+        """Unit axes (27, 3) of the turns in a pose, in the order of ``articulation.bone_rotations``."""
+        palm, across = np.array([0.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0])
+        joints, axes = self.joints_mm, [across, -palm]
+        for finger, tilt in enumerate(FLEXION_TILT_DEG):
+            flexion = np.cross(joints[6 + 4 * finger] - joints[5 + 4 * finger], palm)
+            c, s = np.cos(np.deg2rad(tilt)), np.sin(np.deg2rad(tilt))
+            flexion = np.array([c * flexion[0] - s * flexion[1], s * flexion[0] + c * flexion[1], 0.0])
+            axes += [across, -palm, flexion, flexion, flexion]
+        bend = np.cross(joints[3] - joints[2], -self.thumb_nail)
+        axes += [np.array([0.0, -1.0, 0.0]), palm, joints[2] - joints[1], bend, bend]
+        stacked = np.stack(axes)
+        unit: Array = stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
+        return unit
+
 
 class HandModel:
     """Topology, targets and skin weights; use :func:`hand_model`, which loads it once per process.
 
     Attributes:
-        quads: (F, 4) control mesh; ``fine_triangles`` (T, 3) of the refined mesh, ``fine_uv`` (T, 3, 2) in atlas pixels.
+        quads: (F, 4) control mesh. fine_triangles: (T, 3) of the refined mesh. fine_uv: (T, 3, 2) atlas pixels.
         nail_mask: (512, 512) uint8, upper part of the atlas.
         nail_normals: (5, 3) unit, out of each nail at rest.
     """
@@ -86,8 +110,7 @@ class HandModel:
         """The nails in the upper (512, 512) part of the atlas, 0-255."""
         import cv2
 
-        mask: NDArray[np.uint8] = cv2.imdecode(self._nail_png, cv2.IMREAD_GRAYSCALE)
-        return mask
+        return np.asarray(cv2.imdecode(self._nail_png, cv2.IMREAD_GRAYSCALE), np.uint8)
 
     def shape(self, weights: dict[str, float]) -> ShapedHand:
         """The hand of a person, from weights of shape targets by name."""
@@ -97,7 +120,7 @@ class HandModel:
                 index = self._names[name]
                 vertices += weight * self._deltas[index]
                 points += weight * self._point_deltas[index]
-        return ShapedHand(vertices, points)
+        return ShapedHand(vertices, points, self.nail_normals[0])
 
     def skin(self, hand: ShapedHand, rotations: Array) -> tuple[Array, Array]:
         """Pose a hand by linear blend skinning.

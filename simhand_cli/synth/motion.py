@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.synth.articulation import possible, posed_joints, sample_pose
+from simhand_cli.synth.articulation import posed_joints, possible, sample_pose
 from simhand_cli.synth.camera import axis_turn
 from simhand_cli.synth.grasps import GRASPS
-from simhand_cli.synth.hand_model import HandModel, ShapedHand
+from simhand_cli.synth.hand_model import ShapedHand
 
 Array = NDArray[np.float64]
 
@@ -33,17 +33,15 @@ def smoothstep(t: Array) -> Array:
     return eased
 
 
-def random_motion(
-    rng: np.random.Generator, model: HandModel, hand: ShapedHand, frames: int, fps: float, left: bool
-) -> Motion:
+def random_motion(rng: np.random.Generator, hand: ShapedHand, frames: int, fps: float, left: bool) -> Motion:
     """A sequence of ``frames``: key poses 0.7-1.5 s apart, joined by smooth steps, with slow turning and drift.
 
     Between two key poses no finger passes through another: where the straight way would, it goes over the open hand.
     """
-    keys, times = [sample_pose(rng, model, hand)[0]], [0.0]
+    keys, times = [sample_pose(rng, hand)[0]], [0.0]
     while times[-1] < frames / fps:
-        pose = sample_pose(rng, model, hand)[0]
-        if not _free_way(model, hand, keys[-1], pose):
+        pose = sample_pose(rng, hand)[0]
+        if not _free_way(hand, keys[-1], pose):
             keys.append(0.25 * (keys[-1] + pose) + 0.5 * GRASPS["open"])
             times.append(times[-1] + float(rng.uniform(0.4, 0.8)))
         keys.append(pose)
@@ -60,8 +58,8 @@ def random_motion(
     return Motion(poses, turns, shifts)
 
 
-def _free_way(model: HandModel, hand: ShapedHand, start: Array, end: Array) -> bool:
-    return all(possible(model, hand, start * (1 - t) + end * t) for t in (0.2, 0.35, 0.5, 0.65, 0.8))
+def _free_way(hand: ShapedHand, start: Array, end: Array) -> bool:
+    return all(possible(hand, start * (1 - t) + end * t) for t in (0.2, 0.35, 0.5, 0.65, 0.8))
 
 
 def _wander(rng: np.random.Generator, now: Array, spread: float) -> Array:
@@ -73,12 +71,9 @@ def _wander(rng: np.random.Generator, now: Array, spread: float) -> Array:
     return spread * total / 1.7
 
 
-def all_joints(model: HandModel, hand: ShapedHand, motion: Motion, left: bool, every: int = 3) -> Array:
+def all_joints(hand: ShapedHand, motion: Motion, left: bool, every: int = 3) -> Array:
     """Joints of every few frames, stacked (., 3): what the camera must keep in view."""
     mirror = np.array([-1.0, 1.0, 1.0]) if left else np.ones(3)
     return np.concatenate(
-        [
-            motion.carry(f, posed_joints(model, hand, motion.poses[f]) * mirror)
-            for f in range(0, len(motion.poses), every)
-        ]
+        [motion.carry(f, posed_joints(hand, motion.poses[f]) * mirror) for f in range(0, len(motion.poses), every)]
     )

@@ -25,7 +25,7 @@ class Panorama:
 
     Attributes:
         radiance: (256, 512, 3) linear.
-        sky: (NUM_DIRECTIONS, 3) radiance x solid angle arriving from each of :func:`sky_directions`, key light excluded.
+        sky: (NUM_DIRECTIONS, 3) radiance x solid angle from each of :func:`sky_directions`, without the key light.
         small: (16, 32, 3) blurred radiance, for glossy reflections.
         key_direction: (3,) towards the brightest light; ``key_irradiance`` (3,), zero where there is none.
     """
@@ -62,13 +62,13 @@ def panorama(name: str) -> Panorama:
 
     with np.load(asset_path("panoramas.npz"), allow_pickle=False) as data:
         low, high = data["log2_range"]
-        code = cv2.imdecode(data[name], cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32)
+        code = np.asarray(cv2.imdecode(data[name], cv2.IMREAD_COLOR_RGB), np.float32)
         key = data[f"{name}.key"]
     radiance = np.exp2(code / 255 * (high - low) + low).astype(np.float32)
     sky_part = np.minimum(radiance, KEY_THRESHOLD)
     around = np.concatenate([sky_part[:, -64:], sky_part, sky_part[:, :64]], axis=1)  # it closes on itself
     blurred = cv2.GaussianBlur(around, (0, 0), 12)[:, 64:-64]
-    small = cv2.resize(blurred, (32, 16), None, 0, 0, cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(blurred, (32, 16), None, 0, 0, cv2.INTER_AREA), np.float32)
     return Panorama(name, radiance, _gather_sky(sky_part), small, key[:3], key[3:])
 
 

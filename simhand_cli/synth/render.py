@@ -13,7 +13,8 @@ from simhand_cli.synth.jit import kernel
 from simhand_cli.synth.person import NO_SLEEVE, Person
 from simhand_cli.synth.raster import depth_map, rasterise, vertex_normals
 from simhand_cli.synth.scene import LUMINANCE, Scene, backdrop_picture, lights, reflections
-from simhand_cli.synth.shading import shade, sky_light
+from simhand_cli.synth.shading import shade
+from simhand_cli.synth.sky_light import sky_light
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -59,7 +60,7 @@ class Shot:
 def posed_surface(person: Person, pose: Array, left: bool, sleeve_start_mm: float = NO_SLEEVE) -> Surface:
     """Skin, refine and dress the hand of a person in a pose (24,) degrees; a left hand is mirrored in x."""
     model = hand_model()
-    control, joints = model.skin(person.hand, bone_rotations(model, person.hand, pose))
+    control, joints = model.skin(person.hand, bone_rotations(person.hand, pose))
     fine = model.refine(control)
     if sleeve_start_mm < NO_SLEEVE:
         normals = vertex_normals(fine.astype(np.float32), model.fine_triangles)
@@ -149,11 +150,12 @@ def _draw(person: Person, surface: Surface, camera: Camera, scene: Scene) -> tup
     texel_px = camera.intrinsics[0, 0] / depth * 0.6 * SAMPLES  # one atlas texel is about 0.6 mm
     level = int(np.clip(np.round(np.log2(max(1 / texel_px, 1e-3))), 0, len(person.atlas) - 1))
     out = np.zeros((height, width, 5), np.float32)
-    skin = np.array([person.roughness, person.reflectance, person.scattering, 1.0], np.float32)
+    skin = np.array([person.roughness, person.reflectance, person.scattering], np.float32)
+    key = np.stack([key_toward, key_power])
+    to_world = camera.world_from_camera.astype(np.float32)
     shade(
         inverse, owner, pixels, position, normal, light, person.arm_mm, faces, uv, person.atlas[level], 0.5**level,
-        shadow, to_map, key_toward, key_power, reflections(scene), camera.world_from_camera.astype(np.float32),
-        skin, scene.cloth, SAMPLES, out,
+        shadow, to_map, key, reflections(scene), to_world, skin, scene.cloth, SAMPLES, out,
     )  # fmt: skip
     coverage = out[..., 3]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -192,12 +194,12 @@ def _white_balance(scene: Scene) -> Floats:
     place = scene.surrounding
     light = place.sky.sum(axis=0) * scene.tint + 0.3 * np.minimum(place.key_irradiance, 10.0) * scene.tint
     gains = (float(light @ LUMINANCE) / np.maximum(light, 1e-6)) ** scene.white_balance
-    return (gains / float(gains @ LUMINANCE)).astype(np.float32)
+    return np.asarray(gains / float(gains @ LUMINANCE), np.float32)
 
 
 @kernel
 def _encode(picture: Floats, gains: Floats, vivid: float, grain: Floats, out: NDArray[np.uint8]) -> None:
-    """What a camera does: white balance and exposure, more vivid colours, soft shoulder, sRGB curve, grain, eight bits."""
+    """What a camera does: balance and exposure, more vivid colours, soft shoulder, sRGB curve, grain, eight bits."""
     for y in range(picture.shape[0]):
         for x in range(picture.shape[1]):
             grey = 0.0
@@ -213,12 +215,14 @@ def _encode(picture: Floats, gains: Floats, vivid: float, grain: Floats, out: ND
                 out[y, x, c] = np.uint8(min(max(value, 0.0), 255.0))
 
 
-def _develop(picture: Floats, gains: Floats, scene: Scene, rng: np.random.Generator, short_px: int) -> NDArray[np.uint8]:
+def _develop(
+    picture: Floats, gains: Floats, scene: Scene, rng: np.random.Generator, short_px: int
+) -> NDArray[np.uint8]:
     import cv2
 
     sigma = scene.blur_px * short_px / 256
     if sigma > 0.2:
-        picture = cv2.GaussianBlur(picture, (0, 0), sigma)
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)
     grain = rng.standard_normal(picture.shape, dtype=np.float32) * np.float32(scene.grain)
     out = np.empty(picture.shape, np.uint8)
     _encode(np.ascontiguousarray(picture, np.float32), gains, scene.vivid, grain, out)

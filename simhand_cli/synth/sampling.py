@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from simhand_cli.synth.articulation import sample_pose
 from simhand_cli.synth.backgrounds import Backdrop
 from simhand_cli.synth.camera import View, aim
-from simhand_cli.synth.hand_model import hand_model
 from simhand_cli.synth.motion import all_joints, random_motion
 from simhand_cli.synth.person import person
 from simhand_cli.synth.render import Shot, Surface, forearm_axis, posed_surface, render
@@ -52,9 +51,9 @@ def labelled_shot(
         backdrop: kind of backdrop; None mixes them.
     """
     rng = np.random.default_rng([seed, _PICTURE, number])
-    who, model = person(seed, subject), hand_model()
+    who = person(seed, subject)
     left = bool(rng.random() < 0.5)
-    pose, grasp = sample_pose(rng, model, who.hand)
+    pose, grasp = sample_pose(rng, who.hand)
     scene = random_scene(rng, backdrop)
     surface = posed_surface(who, pose, left, float(scene.cloth[0]))
     size = (image_px, image_px)
@@ -79,13 +78,13 @@ def video_shots(
 ) -> Iterator[Shot]:
     """The frames of a video with their labels; identity, light, camera and exposure are the same in all of them."""
     rng = np.random.default_rng([seed, _VIDEO, number])
-    who, model = person(seed, number), hand_model()
+    who = person(seed, number)
     left = bool(rng.random() < 0.5)
-    motion = random_motion(rng, model, who.hand, frames, fps, left)
+    motion = random_motion(rng, who.hand, frames, fps, left)
     # The blur and grain of stills would be too strong for a codec; a video has its own losses.
     scene = random_scene(rng, "panorama" if rng.random() < 0.75 else None)
     scene = replace(scene, grain=0.4 * scene.grain)
-    joints = all_joints(model, who.hand, motion, left)
+    joints = all_joints(who.hand, motion, left)
     camera = aim(rng, view, left, joints, forearm_axis(who, left), size_wh, VIDEO_FILL)
     behind = backdrop_picture(scene, camera)
     exposure: float | None = None

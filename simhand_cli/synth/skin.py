@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -14,19 +15,24 @@ from simhand_cli.synth.raster import rasterise, vertex_normals
 Floats = NDArray[np.float32]
 #: Back of the hand and palm, sRGB, from light to dark; a tone in [0, 1] blends between neighbours.
 BACKS: Final = np.array(
-    [(233, 200, 178), (222, 182, 154), (205, 160, 128), (184, 137, 104), (158, 111, 80), (126, 84, 58), (94, 60, 42), (68, 44, 33)],
+    [(233, 200, 178), (222, 182, 154), (205, 160, 128), (184, 137, 104),
+     (158, 111, 80), (126, 84, 58), (94, 60, 42), (68, 44, 33)],
     np.float32,
 )  # fmt: skip
 PALMS: Final = np.array(
-    [(238, 200, 184), (231, 189, 168), (221, 175, 150), (210, 161, 134), (196, 146, 118), (182, 130, 104), (164, 112, 88), (148, 98, 78)],
+    [(238, 200, 184), (231, 189, 168), (221, 175, 150), (210, 161, 134),
+     (196, 146, 118), (182, 130, 104), (164, 112, 88), (148, 98, 78)],
     np.float32,
 )  # fmt: skip
 #: Creases across the palm side at each joint: (joint, offset towards the tip mm, strength).
-_PALM_CREASES: Final = tuple(
-    (base + k, offset, strength)
-    for base in (5, 9, 13, 17)
-    for k, offset, strength in ((0, 19.0, 0.8), (0, 16.5, 0.4), (1, -1.2, 1.0), (1, 1.4, 0.7), (2, 0.0, 0.9))
-) + ((2, 1.0, 0.6), (3, 0.0, 1.0), (3, 2.2, 0.5))
+_PALM_CREASES: Final = (
+    *(
+        (base + k, offset, strength)
+        for base in (5, 9, 13, 17)
+        for k, offset, strength in ((0, 19.0, 0.8), (0, 16.5, 0.4), (1, -1.2, 1.0), (1, 1.4, 0.7), (2, 0.0, 0.9))
+    ),
+    (2, 1.0, 0.6), (3, 0.0, 1.0), (3, 2.2, 0.5),
+)  # fmt: skip
 #: The three lines of the palm, as points in the hand frame (x, y) for a 96 mm palm.
 _PALM_LINES: Final = (
     ((27.0, 66.0), (14.0, 60.0), (5.0, 48.0), (0.0, 32.0), (2.0, 14.0)),
@@ -78,7 +84,7 @@ def _canvas() -> _Canvas:
     nail = np.zeros(len(rows), np.float32)
     upper = rows < ATLAS_WIDTH
     nail[upper] = model.nail_mask[rows[upper], columns[upper]] / 255.0
-    palm_side = _palm_side(points, normal, digit, model.base_points_mm, model.nail_normals)
+    palm_side = _palm_side(points, normal, digit, model.nail_normals)
     lines, wrinkles = _crease_maps(points, palm_side, digit, model.base_points_mm)
     return _Canvas(
         rows, columns, nearest[0], nearest[1], points, palm_side, digit, nail, lines, wrinkles,
@@ -94,18 +100,16 @@ def _barycentric(corners: Floats, at: Floats) -> Floats:
     b = (p[:, 0] * e2[:, 1] - p[:, 1] * e2[:, 0]) / area
     c = (e1[:, 0] * p[:, 1] - e1[:, 1] * p[:, 0]) / area
     weights = np.clip(np.stack([1 - b - c, b, c], axis=1), 0, 1)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
-def _palm_side(
-    points: Floats, normal: Floats, digit: NDArray[np.int64], joints: NDArray[np.float64], nails: NDArray[np.float64]
-) -> Floats:
+def _palm_side(points: Floats, normal: Floats, digit: NDArray[np.int64], nails: NDArray[np.float64]) -> Floats:
     """How much each texel lies on the palm side, 0..1, with a soft border along the fingers' flanks."""
     out_of_palm = np.where((digit == 0)[:, None], -nails[0], np.array([0.0, 0.0, 1.0]))
     side = (normal * out_of_palm).sum(axis=1)
     share = 1 / (1 + np.exp(-(side - 0.1) * 7))
     forearm = np.clip((points[:, 1] + 8) / 22, 0, 1)  # the palm's colour ends at the wrist
-    return (share * forearm).astype(np.float32)
+    return np.asarray(share * forearm, np.float32)
 
 
 def _crease_maps(
@@ -124,7 +128,7 @@ def _crease_maps(
         lines = np.maximum(lines, np.where(here, strength * np.exp(-((along / 0.75) ** 2)) * palm_side, 0))
     for line in _PALM_LINES:
         gap = np.full(len(points), np.inf)
-        for start, end in zip(line[:-1], line[1:], strict=True):
+        for start, end in pairwise(line):
             p0, step = np.array(start), np.array(end) - np.array(start)
             t = np.clip(((points[:, :2] - p0) @ step) / (step @ step), 0, 1)
             gap = np.minimum(gap, np.linalg.norm(points[:, :2] - p0 - t[:, None] * step, axis=1))
@@ -154,7 +158,7 @@ def _redness(points: Floats, palm_side: Floats, joints: NDArray[np.float64]) -> 
 
 
 def linear(srgb: NDArray[np.floating]) -> Floats:
-    """sRGB values 0-255 as linear light 0-1."""
+    """Linear light 0-1 of sRGB values 0-255."""
     value = np.asarray(srgb, np.float32) / 255
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
@@ -226,6 +230,9 @@ def _pyramid(atlas: Floats) -> list[Floats]:
     for _ in range(2):
         h, w = levels[-1].shape[:2]
         # OpenCV resizes at most four channels at once here.
-        parts = [cv2.resize(np.ascontiguousarray(levels[-1][..., c]), (w // 2, h // 2), None, 0, 0, cv2.INTER_AREA) for c in range(5)]
+        parts = [
+            cv2.resize(np.ascontiguousarray(levels[-1][..., c]), (w // 2, h // 2), None, 0, 0, cv2.INTER_AREA)
+            for c in range(5)
+        ]
         levels.append(np.ascontiguousarray(np.stack(parts, axis=-1)))
     return levels

@@ -6,31 +6,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def catmull_clark(quads: NDArray[np.integer], count: int) -> tuple[Any, NDArray[np.int32]]:
+def catmull_clark(control_quads: NDArray[np.integer], count: int) -> tuple[Any, NDArray[np.int32]]:
     """Subdivision of an all-quad mesh (Catmull & Clark 1978), with open edges kept as B-spline curves.
 
     Args:
-        quads: (F, 4) vertex indices, counter-clockwise seen from outside.
+        control_quads: (F, 4) vertex indices, counter-clockwise seen from outside.
         count: number of vertices V.
 
     Returns:
         ``stencil``: scipy CSR matrix (V + E + F, V); refined positions are ``stencil @ positions``, old vertices first,
-        then edge points, then face points. ``fine_quads`` (4 F, 4): the four children of face f are rows 4 f .. 4 f + 3,
+        then edge points, then face points. ``fine_quads`` (4 F, 4): the four children of face f, rows 4 f .. 4 f + 3,
         each (corner, next edge, face, previous edge), in the order of the face's corners.
     """
     import scipy.sparse as sparse
 
-    quads = np.asarray(quads, dtype=np.int64)
+    quads: NDArray[np.int64] = np.asarray(control_quads, dtype=np.int64)
     faces = len(quads)
     sides = np.stack([quads, np.roll(quads, -1, axis=1)], axis=-1).reshape(-1, 2)
     edges, edge_of_side, uses = np.unique(np.sort(sides, axis=1), axis=0, return_inverse=True, return_counts=True)
     edge_of_side = edge_of_side.reshape(-1)
+    uses = uses.astype(np.int64)
 
     face_points = _matrix(np.repeat(np.arange(faces), 4), quads.ravel(), 0.25, (faces, count))
     ends = _matrix(np.repeat(np.arange(len(edges)), 2), edges.ravel(), 0.5, (len(edges), count))
-    face_of_edge = _matrix(edge_of_side, np.repeat(np.arange(faces), 4), 0.5, (len(edges), faces))
+    face_of_edge = _matrix(edge_of_side.astype(np.int64), np.repeat(np.arange(faces), 4), 0.5, (len(edges), faces))
     inner = sparse.diags((uses == 2).astype(float))
-    edge_points = inner @ (0.5 * ends + 0.5 * (face_of_edge @ face_points)) + (sparse.identity(len(edges)) - inner) @ ends
+    edge_points = (
+        inner @ (0.5 * ends + 0.5 * (face_of_edge @ face_points)) + (sparse.identity(len(edges)) - inner) @ ends
+    )
 
     stencil = sparse.vstack([_vertex_points(edges, uses, ends, face_points, quads, count), edge_points, face_points])
     side_edges = edge_of_side.reshape(faces, 4) + count

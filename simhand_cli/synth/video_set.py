@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from simhand_cli.console import Console
 from simhand_cli.synth.camera import View
@@ -30,15 +31,15 @@ def make_video(job: VideoJob) -> None:
     import av
 
     # H.264 where this build of FFmpeg has an encoder for it, MPEG-4 part 2 elsewhere.
-    codec, options = ("libx264", {"crf": "20", "preset": "veryfast"}) if "libx264" in av.codecs_available else ("mpeg4", {})
+    codec, options = "mpeg4", {"b": "2000000"}
+    if "libx264" in av.codecs_available:
+        codec, options = "libx264", {"crf": "20", "preset": "veryfast"}
     rate = Fraction(job.fps).limit_denominator(1001)
     with atomic_path(job.path) as part, av.open(str(part), "w", format="mp4") as container:
-        stream = container.add_stream(codec, rate=rate, options=options)
+        stream: Any = container.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height = job.size_wh
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1
-        if codec == "mpeg4":
-            stream.bit_rate = 2_000_000
         for image in video_frames(job.seed, job.number, job.view, job.size_wh, job.frames, job.fps):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
