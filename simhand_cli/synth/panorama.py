@@ -1,4 +1,4 @@
-"""Light and backgrounds from panoramas (data: assets/PANORAMA_PROVENANCE.md).
+"""Light and backgrounds from panoramas (data: assets/PROVENANCE.md).
 
 World frame: y up; the panorama's middle column looks along -z, its columns turn towards +x. Radiance is relative to
 each panorama's median.
@@ -67,7 +67,7 @@ def panorama(name: str) -> Panorama:
     radiance = np.exp2(code / 255 * (high - low) + low).astype(np.float32)
     sky_part = np.minimum(radiance, KEY_THRESHOLD)
     around = np.concatenate([sky_part[:, -64:], sky_part, sky_part[:, :64]], axis=1)  # it closes on itself
-    blurred = cv2.GaussianBlur(around, (0, 0), 12)[:, 64:-64]
+    blurred = cv2.GaussianBlur(around, (0, 0), 18)[:, 64:-64]
     small = np.asarray(cv2.resize(blurred, (32, 16), None, 0, 0, cv2.INTER_AREA), np.float32)
     return Panorama(name, radiance, _gather_sky(sky_part), small, key[:3], key[3:])
 

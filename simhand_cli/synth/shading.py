@@ -125,10 +125,23 @@ def _mirrored(n: Three, v: Three, facing: float, world_from_camera: Floats, refl
     wy = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z
     wz = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z
     height, width = reflection.shape[0], reflection.shape[1]
-    column = int((np.arctan2(wx, -wz) / (2 * np.pi) + 0.5) * width) % width
-    row = min(int(np.arccos(min(max(wy, -1.0), 1.0)) / np.pi * height), height - 1)
-    seen = reflection[row, column]
-    return seen[0], seen[1], seen[2]
+    u = (np.arctan2(wx, -wz) / (2 * np.pi) + 0.5) * width - 0.5
+    v = min(max(np.arccos(min(max(wy, -1.0), 1.0)) / np.pi * height - 0.5, 0.0), height - 1.001)
+    u0, v0 = int(np.floor(u)), int(v)
+    fu, fv = u - u0, v - v0
+    left, right = u0 % width, (u0 + 1) % width
+    t00, t01, t10, t11 = (
+        reflection[v0, left],
+        reflection[v0, right],
+        reflection[v0 + 1, left],
+        reflection[v0 + 1, right],
+    )
+    k00, k01, k10, k11 = (1 - fu) * (1 - fv), fu * (1 - fv), (1 - fu) * fv, fu * fv
+    return (
+        t00[0] * k00 + t01[0] * k01 + t10[0] * k10 + t11[0] * k11,
+        t00[1] * k00 + t01[1] * k01 + t10[1] * k10 + t11[1] * k11,
+        t00[2] * k00 + t01[2] * k01 + t10[2] * k10 + t11[2] * k11,
+    )
 
 
 @kernel
@@ -178,7 +191,7 @@ def _colour(
         u = (uv[0, 0] * w[0] + uv[1, 0] * w[1] + uv[2, 0] * w[2]) * uv_scale - 0.5
         v = (uv[0, 1] * w[0] + uv[1, 1] * w[1] + uv[2, 1] * w[2]) * uv_scale - 0.5
         base, wet, du, dv = _texel(atlas, u, v)
-        gloss, alpha2 = 1.0 + 1.5 * wet, skin[0] ** 4 * (1 - 0.8 * wet)
+        gloss, alpha2 = 1.0 + 0.6 * wet, skin[0] ** 4 * (1 - 0.6 * wet)
         n = _bumped(n, position, corners, uv, uv_scale, du, dv)
     view = _unit(-p[0], -p[1], -p[2])
     facing = max(n[0] * view[0] + n[1] * view[1] + n[2] * view[2], 0.02)

@@ -84,7 +84,9 @@ def _canvas() -> _Canvas:
     nail = np.zeros(len(rows), np.float32)
     upper = rows < ATLAS_WIDTH
     nail[upper] = model.nail_mask[rows[upper], columns[upper]] / 255.0
-    palm_side = _palm_side(points, normal, digit, model.nail_normals)
+    thumb_weights = model.refine(model.weights)[:, 7:9].sum(axis=1).astype(np.float32)
+    thumb = (thumb_weights[ids] * weights).sum(axis=1)
+    palm_side = _palm_side(points, normal, thumb, model.nail_normals[0])
     lines, wrinkles = _crease_maps(points, palm_side, digit, model.base_points_mm)
     return _Canvas(
         rows, columns, nearest[0], nearest[1], points, palm_side, digit, nail, lines, wrinkles,
@@ -103,12 +105,12 @@ def _barycentric(corners: Floats, at: Floats) -> Floats:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
-def _palm_side(points: Floats, normal: Floats, digit: NDArray[np.int64], nails: NDArray[np.float64]) -> Floats:
+def _palm_side(points: Floats, normal: Floats, thumb: Floats, thumb_nail: NDArray[np.float64]) -> Floats:
     """How much each texel lies on the palm side, 0..1, with a soft border along the fingers' flanks."""
-    out_of_palm = np.where((digit == 0)[:, None], -nails[0], np.array([0.0, 0.0, 1.0]))
+    out_of_palm = thumb[:, None] * -thumb_nail + (1 - thumb[:, None]) * np.array([0.0, 0.0, 1.0])
     side = (normal * out_of_palm).sum(axis=1)
     share = 1 / (1 + np.exp(-(side - 0.1) * 7))
-    forearm = np.clip((points[:, 1] + 8) / 22, 0, 1)  # the palm's colour ends at the wrist
+    forearm = np.clip((points[:, 1] + 30) / 45, 0, 1)  # the palm's colour fades out at the wrist
     return np.asarray(share * forearm, np.float32)
 
 
@@ -213,7 +215,7 @@ def _nails(
     rng: np.random.Generator, canvas: _Canvas, colour: Floats, height: Floats, tone: float
 ) -> tuple[Floats, Floats, Floats]:
     nail = np.clip((canvas.nail - 0.35) / 0.3, 0, 1)
-    bed = linear(np.array([232, 178, 164])) * (1 - 0.45 * tone) + 0.15 * colour
+    bed = 0.5 * linear(np.array([232, 172, 156])) * (1 - 0.4 * tone) + 0.5 * colour
     if rng.random() < 0.18:  # varnish
         bed = np.broadcast_to(linear(rng.uniform(20, 235, 3)), colour.shape)
     rim = np.clip(1 - np.abs(canvas.nail - 0.3) / 0.25, 0, 1)
