@@ -130,12 +130,14 @@ def _dry_run(
     import time
 
     from simhand_cli.finetune.step import TrialStep, build_net
-    from simhand_cli.training.precision import Precision
+    from simhand_cli.training.precision import choose_precision
+    from simhand_cli.training.ranks import Ranks
     from simhand_cli.training.run_dir import peek_run
 
     net, _ = build_net(source, config)
-    precision = Precision("fp32", "dry run")
-    trial = TrialStep(net, "cuda:0" if gpus else "cpu", _TRIAL_SAMPLES, config)
+    ranks = Ranks(device="cuda:0" if gpus else "cpu")
+    trial = TrialStep(net, ranks.device, _TRIAL_SAMPLES, config)
+    precision = choose_precision(config.precision, ranks, trial)
     trial(precision)
     start = time.perf_counter()
     trial(precision)
@@ -150,6 +152,7 @@ def _dry_run(
         "training samples": len(data.train),
         "validation": "; ".join(data.validation),
         "epochs": config.epochs,
+        "precision": precision.name,
         "time, roughly": format_duration(per_crop * crops),
         # model.safetensors; two checkpoints of weights, best weights and two optimiser moments.
         "disk space, bytes": weights * (1 + 2 * 4),

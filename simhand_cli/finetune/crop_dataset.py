@@ -14,7 +14,7 @@ from simhand_cli.finetune.options import AugmentOptions
 from simhand_cli.finetune.photometric import vary_colours
 from simhand_cli.finetune.sample_crop import CENTRED, HandCrop, crop_sample, draw_placement
 from simhand_cli.labelled.sample import LabelledSet
-from simhand_cli.training.stop import prepare_loader_worker
+from simhand_cli.training.loader import prepare_loader_worker, worker_options
 
 #: (epoch, position in the rows): which crop, and in which of its random variations.
 Key = tuple[int, int]
@@ -154,11 +154,10 @@ def _loader(
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_sampler=batches,
-        num_workers=workers,
         collate_fn=collate,
         pin_memory=device.startswith("cuda"),
-        worker_init_fn=_start_worker if workers else None,
         prefetch_factor=4 if workers else None,
+        **{**worker_options(workers), "worker_init_fn": _start_worker if workers else None},
     )
 
 

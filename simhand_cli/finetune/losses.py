@@ -13,7 +13,6 @@ from simhand_cli.finetune.options import LossOptions
 from simhand_cli.finetune.targets import Targets
 from simhand_cli.models.detnet import DetNetMaps
 
-
 #: Errors well below this (bone lengths, about a tenth of a millimetre) are squared rather than absolute.
 _ROUNDING = 1e-3
 

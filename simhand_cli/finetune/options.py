@@ -36,5 +36,5 @@ class LossOptions(Section):
     location: float = option(1.0, "Weight of the location map loss", ge=0)
     delta: float = option(1.0, "Weight of the bone direction map loss", ge=0)
     form: LossForm = option(
-        "mean", "3D map losses: mean length of the error, or the released code's norm over the batch (depends on batch size)"
+        "mean", "3D map losses: mean length of the error, or the released code's, which depends on the batch size"
     )
