@@ -161,7 +161,8 @@ def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable",
     run_dir = workspace.run_dir("pretrain", config.run_name())
     found = peek_run(run_dir, run_identity(config, workspace, plan, processes))
     views = 2 * plan.batch_size
-    costs = estimate_step(config.encoder, config.views.output_px, views // processes, "cuda:0" if gpus else "cpu")
+    device = "cuda:0" if gpus else "cpu"
+    costs = estimate_step(config.encoder, config.views.output_px, views // processes, device, config.precision)
     seconds = costs.seconds_per_view * views * plan.total_steps / max(gpus, 1)
     return Summary(
         "pretrain",
@@ -175,6 +176,7 @@ def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable",
             "steps": plan.total_steps,
             "warmup_steps": plan.warmup_steps,
             "peak_lr": plan.peak_lr,
+            "precision": costs.precision,
             "time_measured_on_8_images": format_duration(seconds),
             "memory_per_process_by_formula": format_bytes(costs.bytes_per_process),
             "one_checkpoint": format_bytes(costs.checkpoint_bytes),

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,10 @@ class CropReader:
                 )
             cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=image)
         return images
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the open files, which mean nothing in another process."""
+        return {**self.__dict__, "_open": OrderedDict()}
 
     def close(self) -> None:
         """Close all files."""

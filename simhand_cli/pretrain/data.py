@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from simhand_cli.errors import InputProblem, SimhandError
 from simhand_cli.mining.pairs import EMBEDDINGS_SCHEMA, PAIRS_SCHEMA, VERSION
 from simhand_cli.pretrain.crop_reader import CropReader
+from simhand_cli.training.loader import worker_options
 from simhand_cli.training.ranks import Ranks
-from simhand_cli.training.stop import prepare_loader_worker
 from simhand_cli.workspace.paths import Workspace
 from simhand_cli.workspace.shards import open_h5_file
 
@@ -271,12 +271,10 @@ def pair_batches(dataset: PairDataset, steps: StepBatches, ranks: Ranks, workers
         dataset,
         batch_sampler=steps,  # type: ignore[arg-type]
         collate_fn=_as_fetched,
-        num_workers=workers,
-        worker_init_fn=prepare_loader_worker,
         pin_memory=ranks.device.startswith("cuda"),
-        persistent_workers=False,
         # Loader seeds are drawn from a generator of its own: the run's random state is for the model alone.
         generator=torch.Generator().manual_seed(steps.seed),
+        **worker_options(workers),
     )
     for batch in loader:
         if isinstance(batch, SimhandError):

@@ -1,6 +1,5 @@
 """What a run would cost, for ``--dry-run``: time from a short measurement, memory from a formula."""
 
-import time
 from dataclasses import dataclass
 
 import torch
@@ -8,10 +7,10 @@ from torch import Tensor, nn
 
 from simhand_cli.pretrain.loop import TrialStep
 from simhand_cli.pretrain.model import build_model
-from simhand_cli.training.precision import Precision
+from simhand_cli.training.precision import PrecisionName, PrecisionOption, choose_precision, shortest_s
+from simhand_cli.training.ranks import Ranks
 
 _IMAGES = 8
-_REPEATS = 2
 #: Copies of the weights in memory: weights, gradients, two moments of Adam.
 _WEIGHT_COPIES = 4
 
@@ -21,17 +20,21 @@ class Estimate:
     """Costs of a step.
 
     Attributes:
-        seconds_per_view: forward and backward, fp32 on a CPU and bf16 on a GPU; loading and the update left out.
+        seconds_per_view: forward and backward in the run's precision; loading and the update left out.
+        precision: that precision.
         bytes_per_process: weights, gradients, optimiser and stored activations.
         checkpoint_bytes: of one checkpoint.
     """
 
     seconds_per_view: float
+    precision: PrecisionName
     bytes_per_process: int
     checkpoint_bytes: int
 
 
-def estimate_step(encoder: str, image_px: int, views_per_process: int, device: str) -> Estimate:
+def estimate_step(
+    encoder: str, image_px: int, views_per_process: int, device: str, requested: PrecisionOption
+) -> Estimate:
     """Measure a few images on this device.
 
     Args:
@@ -39,22 +42,20 @@ def estimate_step(encoder: str, image_px: int, views_per_process: int, device: s
         image_px: side of the views.
         views_per_process: views of a step on one process.
         device: where to measure.
+        requested: the run's precision; ``auto`` is decided as the run would.
     """
     model = build_model(encoder, 0).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trial = TrialStep(model, image_px, _IMAGES)
-    precision = Precision("fp32" if device == "cpu" else "bf16", "")
-    trial(precision)
-    start = time.perf_counter()
-    for _ in range(_REPEATS):
-        trial(precision)
-    seconds = (time.perf_counter() - start) / (_REPEATS * _IMAGES)
+    precision = choose_precision(requested, Ranks(device=device), trial)
+    model.to(precision.dtype)
+    seconds = shortest_s(TrialStep(model, image_px, _IMAGES), precision) / _IMAGES
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    activations = _activation_bytes(model, image_px, device) * views_per_process // (1 if device == "cpu" else 2)
-    return Estimate(seconds, _WEIGHT_COPIES * weights + activations, 3 * weights)
+    stored = _activation_bytes(model, image_px, device) // (2 if precision.name in ("bf16", "fp16") else 1)
+    return Estimate(seconds, precision.name, _WEIGHT_COPIES * weights + stored * views_per_process, 3 * weights)
 
 
 def _activation_bytes(model: nn.Module, image_px: int, device: str) -> int:
-    """Bytes of all layers' outputs for one image in fp32: what backward needs, to a factor of about two."""
+    """Bytes of all layers' outputs for one image: what backward needs, to a factor of about two."""
     total = 0
 
     def add(_module: nn.Module, _inputs: object, output: object) -> None:
@@ -66,7 +67,7 @@ def _activation_bytes(model: nn.Module, image_px: int, device: str) -> int:
     hooks = [m.register_forward_hook(add) for m in leaves]
     model.eval()
     with torch.no_grad():
-        model(torch.zeros(1, 3, image_px, image_px, device=device))
+        model(torch.zeros(1, 3, image_px, image_px, device=device, dtype=next(model.parameters()).dtype))
     for hook in hooks:
         hook.remove()
     return total

@@ -214,7 +214,7 @@ def _prepare(ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, co
     earlier = recorded_precision(environment) if run.checkpoint else None
     precision = choose_precision(config.precision, ranks, TrialStep(model, config.views.output_px), earlier)
     model.to(precision.dtype)
-    wrapped = DistributedDataParallel(model, broadcast_buffers=False) if ranks.grouped else model
+    wrapped = DistributedDataParallel(model) if ranks.grouped else model
     optimiser = build_optimiser(config.optimiser, parameter_groups([model], config.weight_decay), plan.peak_lr)
     state = TrainingState({"model": model}, optimiser, precision.scaler(ranks.device))
     loss = PairLoss.of(config, precision, ranks.device)
@@ -244,7 +244,8 @@ class TrialStep:
             self._copy = copy.deepcopy(self._model).train()
         device = next(self._copy.parameters()).device
         generator = torch.Generator().manual_seed(0)
-        images = torch.rand(self._images, 3, self._image_px, self._image_px, generator=generator).to(device)
+        images = torch.rand(self._images, 3, self._image_px, self._image_px, generator=generator)
+        images = images.to(device, next(self._copy.parameters()).dtype)
         with torch.random.fork_rng(devices=[]):
             with precision.autocast(device.type):
                 projections = self._copy(images.contiguous(memory_format=torch.channels_last))

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import traceback
 import uuid
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -79,8 +80,10 @@ def _launch_many(worker: Callable[[Ranks, Args], Result], args: Args, count: int
 
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(STOP_TIMEOUT_S))
     # The launcher logs the death of every worker at length; the user gets our one line instead.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    logging.getLogger("torch.distributed.launcher").setLevel(logging.CRITICAL)
+    for name in ("torch.distributed.elastic", "torch.distributed.launcher", "torch.multiprocessing.spawn"):
+        logger = logging.getLogger(name)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with tempfile.TemporaryDirectory(prefix="simhand-launch-") as folder:
         config = LaunchConfig(
@@ -132,6 +135,8 @@ def _run_rank(worker: Callable[[Ranks, Args], Result], args: Args, use_gpu: bool
 def _with_group(
     worker: Callable[[Ranks, Args], Result], args: Args, rank: int, local_rank: int, world_size: int, *, use_gpu: bool
 ) -> Result:
+    # torch renames its collectives; the old names work in every version that we support.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     device = f"cuda:{local_rank}" if use_gpu else "cpu"
     if use_gpu:
         if local_rank >= torch.cuda.device_count():
@@ -164,5 +169,7 @@ def _explain(failed: Any, folder: Path) -> BaseException:
             f"training process {rank} was killed ({name}; out of memory?); run the same command again to go on"
         )
     if notes:
-        return RuntimeError(f"training process {rank} failed: {notes[0]['traceback']}")
+        error = RuntimeError(f"training process {rank} failed: {notes[0]['kind']}: {notes[0]['message']}")
+        error.add_note(notes[0]["traceback"])  # shown with --debug
+        return error
     return RuntimeError(f"training process {rank} left with exit code {first.exitcode}")

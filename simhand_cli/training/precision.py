@@ -87,13 +87,13 @@ def _check(name: PrecisionName, device: str) -> None:
 
 
 def _measure_on_cpu(trial_step: Callable[[Precision], object]) -> str:
-    fp32_s = _shortest_s(trial_step, Precision("fp32", ""))
-    bf16_s = _shortest_s(trial_step, Precision("bf16", ""))
+    fp32_s = shortest_s(trial_step, Precision("fp32", ""))
+    bf16_s = shortest_s(trial_step, Precision("bf16", ""))
     name = "bf16" if fp32_s > CPU_GAIN * bf16_s else "fp32"
     return f"{name}|measured {1e3 * fp32_s:.0f} ms in fp32 and {1e3 * bf16_s:.0f} ms in bf16 on the CPU"
 
 
-def _shortest_s(trial_step: Callable[[Precision], object], precision: Precision, repeats: int = 3) -> float:
+def shortest_s(trial_step: Callable[[Precision], object], precision: Precision, repeats: int = 3) -> float:
     """Seconds of the fastest of some trial steps after one to warm up; the fastest is least disturbed by others."""
     trial_step(precision)
     times = []

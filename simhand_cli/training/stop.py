@@ -46,18 +46,6 @@ class StopSignals:
             raise KeyboardInterrupt
 
 
-def prepare_loader_worker(worker_id: int) -> None:
-    """``worker_init_fn`` of data loaders: Ctrl-C is the main process's business, and no worker outlives it.
-
-    A forked worker shares the run's lock; one that lived on after ``kill -9`` would keep a rerun out.
-    """
-    del worker_id
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Forked workers inherit the parent's handler, which would swallow the loader's own request to end.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with(os.getppid())
-
-
 def die_with(parent: int) -> None:
     """Have Linux kill this process when its parent dies; elsewhere do nothing."""
     if sys.platform != "linux":

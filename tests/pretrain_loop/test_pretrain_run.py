@@ -148,7 +148,7 @@ def test_two_ranks_learn_what_one_rank_learns(workspace):
     """Float64, synchronised batch norm, gathered negatives: weights after three steps agree to rounding."""
     options = {"precision": "fp64", "max_steps": 3, "optimiser": "adamw"}
     run(workspace, name="one", **options)
-    run(workspace, name="two", cpu_ranks=2, **options)
+    run(workspace, name="two", cpu_ranks=2, workers=1, **options)
     one, two = workspace / "runs" / "pretrain-one", workspace / "runs" / "pretrain-two"
     ours, theirs = learned(one), learned(two)
     compared = [name for name in ours if not name.startswith("random.")]

@@ -1,0 +1,32 @@
+"""Worker processes of data loaders: how they start and end."""
+
+import multiprocessing
+import os
+import signal
+from typing import Any
+
+from simhand_cli.training.stop import die_with
+
+
+def worker_options(workers: int) -> dict[str, Any]:
+    """Arguments of ``torch.utils.data.DataLoader`` for so many worker processes (0: fetch in place).
+
+    Workers are forked where the system can: they share the dataset's arrays instead of receiving copies. It has to be
+    said, since a process that was itself spawned by the launcher would spawn.
+    """
+    if workers == 0:
+        return {"num_workers": 0}
+    context = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
+    return {"num_workers": workers, "multiprocessing_context": context, "worker_init_fn": prepare_loader_worker}
+
+
+def prepare_loader_worker(worker_id: int) -> None:
+    """``worker_init_fn`` of data loaders: Ctrl-C is the main process's business, and no worker outlives it.
+
+    A forked worker shares the run's lock; one that lived on after ``kill -9`` would keep a rerun out.
+    """
+    del worker_id
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Forked workers inherit the parent's handler, which would swallow the loader's own request to end.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with(os.getppid())
