@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 EXAMPLES: tuple[str, ...] = (
     "simhand evaluate",
-    "simhand evaluate --data FreiHAND/ --model runs/finetune-mine/model.safetensors",
-    "simhand evaluate --data FreiHAND/ --model mediapipe --limit 500",
-    "simhand evaluate --data synth/ --model mean-pose --name floor --json",
+    "simhand evaluate --data FreiHAND_pub_v2 --limit 500 --name freihand",
+    "simhand evaluate --model mediapipe",
+    "simhand evaluate --model mean-pose --json",
 )
 
 Joint = Literal["wrist", "middle_mcp"]

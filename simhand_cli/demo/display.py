@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,13 +45,22 @@ def _built_with_windows() -> bool:
     return gui.upper() not in ("", "NONE", "NO")
 
 
+def _give_qt_fonts() -> None:
+    """Point OpenCV's Qt to matplotlib's fonts: its wheel has none, and complains about that on stderr."""
+    import matplotlib
+
+    os.environ.setdefault("QT_QPA_FONTDIR", str(Path(matplotlib.get_data_path()) / "fonts" / "ttf"))
+
+
 class Window:
     """A resizable window; only to be made where :func:`display_problem` is None."""
 
     def __init__(self) -> None:
+        _give_qt_fonts()
         import cv2
 
-        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        # GUI_NORMAL: without OpenCV's toolbar.
+        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         self._sized = False
         self._start = time.monotonic()
 
@@ -73,11 +84,11 @@ class Window:
         early_ms = 0.0 if due_s is None else 1000 * (due_s - (time.monotonic() - self._start))
         return self._goes_on(cv2.waitKey(max(1, round(early_ms))))
 
-    def wait(self) -> None:
-        """Keep a still picture until the user closes it."""
+    def wait(self, stopped: Callable[[], bool]) -> None:
+        """Keep a still picture until the user closes it or ``stopped`` says so."""
         import cv2
 
-        while self._goes_on(cv2.waitKey(50)):
+        while not stopped() and self._goes_on(cv2.waitKey(50)):
             pass
 
     def _goes_on(self, key: int) -> bool:

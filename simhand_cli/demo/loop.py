@@ -1,5 +1,6 @@
 """The demo's loop: read, follow, draw, and show or write, until the source ends or the user does."""
 
+import itertools
 import signal
 import threading
 import time
@@ -114,7 +115,7 @@ def run_demo(
             if not stop.is_set:
                 raise InputProblem(f"{source.path or source.name}: no frame of it can be read")
         elif output is None:
-            _show_all(first, shots, source, run, ticker)
+            _show_all(first, shots, source, run, stop, ticker)
         elif source.kind == "image" and output.suffix.lower() != ".mp4":
             save_image(output, first[0])
             ticker.advance()
@@ -170,23 +171,16 @@ def _write_all(first: Shot, shots: Iterator[Shot], output: Path, run: DemoRun, t
             write(shot)
 
 
-def _show_all(first: Shot, shots: Iterator[Shot], source: Source, run: DemoRun, ticker: Ticker) -> None:
+def _show_all(first: Shot, shots: Iterator[Shot], source: Source, run: DemoRun, stop: StopFlag, ticker: Ticker) -> None:
     window = Window()
     try:
-        goes_on = True
-        for shot in _chain(first, shots):
+        for image, time_s in itertools.chain([first], shots):
             with run.stages.time("show"):
-                due = None if source.kind == "camera" else shot[1]
-                goes_on = window.show(shot[0], due)
+                goes_on = window.show(image, None if source.kind == "camera" else time_s)
             ticker.advance()
             if not goes_on:
                 return
         if source.kind in ("image", "images"):
-            window.wait()
+            window.wait(lambda: stop.is_set)
     finally:
         window.close()
-
-
-def _chain(first: Shot, rest: Iterator[Shot]) -> Iterator[Shot]:
-    yield first
-    yield from rest

@@ -43,7 +43,7 @@ def choose_model(model: str, workspace: Workspace) -> ModelChoice:
     file = named_model(model) if model else newest_model(workspace)
     if file is None:
         return ModelChoice(None, title, "no fine-tuned model found: showing MediaPipe")
-    return ModelChoice(file, f"model {model_name(file)}")
+    return ModelChoice(file, f"fine-tuned model: {model_name(file)}")
 
 
 class FinetunedPoser:

@@ -51,6 +51,8 @@ def choose(predictions: SetPredictions, score: SetScore, each: int) -> Chosen:
     # Without a prediction is worse than any; without a label to compare with is not shown at all.
     missed = [int(i) for i in ranked if not np.isfinite(errors[i]) and not predictions.found[i]]
     each = min(each, max(1, len(scored) // 3))
+    # Missed hands show what is not found, not how wrong predictions get: half the places at most.
+    missed = missed[: max(each // 2, each - len(scored), 1)]
     worst = [*missed, *scored[::-1]][:each]
     rest = [i for i in scored if i not in set(worst)]
     best = rest[:each]
@@ -107,8 +109,7 @@ def _pair(labelled: LabelledSet, predictions: SetPredictions, row: int, chosen: 
     truth = draw_skeleton(
         crop, apply_affine(crop_from_image, sample.joints_px), joint_valid=sample.joint_valid, thickness=2
     )
-    side = " (mirrored)" if predictions.mirrored[row] else ""
-    label = f"{sample.sample_id}{side}"
+    label = sample.sample_id + ("\nleft, shown mirrored" if predictions.mirrored[row] else "")
     if not predictions.found[row]:
         return Tile(truth, label, _TRUTH_FRAME), Tile(crop, "no hand found")
     shown = draw_skeleton(crop, apply_affine(crop_from_image, predictions.joints_px[row]), thickness=2)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: Side of the crop MediaPipe gets, in larger extents of the true 2D joints: its palm detector misses tight crops.
 MEDIAPIPE_CROP_SCALE = 2.5
-_MEDIAPIPE_INPUT_PX = 320
+_MEDIAPIPE_INPUT_PX = 224
 #: The mean pose is settled long before all training samples are read.
 _MEAN_POSE_SAMPLES = 1000
 

@@ -86,10 +86,10 @@ def _add_set(page: Page, score: SetScore, how: Resampling, shown: SetPictures) -
         line_plot(curves, title=f"PCK on {title}", x_label="threshold, mm", y_label="joints within it, %"),
         caption="Share of joints whose error is at most the threshold, mean over joints.",
     )
-    _add_joint_tables(page, score)
     page.picture(shown.sheet, caption="Best, median and worst samples; left hands are shown mirrored.")
     for caption, picture in shown.hands_3d:
         page.picture(picture, caption=f"3D, {caption}")
+    _add_joint_tables(page, score)
 
 
 def _add_joint_tables(page: Page, score: SetScore) -> None:
@@ -106,4 +106,4 @@ def _add_joint_tables(page: Page, score: SetScore) -> None:
 
 
 def _mm(value: float) -> float | None:
-    return round(value, 2) if np.isfinite(value) else None
+    return round(value, 1) if np.isfinite(value) else None

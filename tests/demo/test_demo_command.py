@@ -1,6 +1,7 @@
 """``simhand demo`` as a user meets it: exit codes, files, Ctrl-C; never an abort."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,6 +50,31 @@ def test_a_display_that_does_not_answer_is_no_abort(run_cli, tmp_path):
     video = make_video(tmp_path / "clip.mp4", 3)
     result = run_cli("demo", video, cwd=tmp_path, DISPLAY=":4711", WAYLAND_DISPLAY="")
     assert "the display cannot be opened" in one_line(result, 4)
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb, a display without a screen")
+def test_with_a_display_a_window_is_shown_and_an_image_waits_for_the_user(run_cli, tmp_path):
+    video = make_video(tmp_path / "clip.mp4", 3)
+    cv2.imwrite(str(tmp_path / "one.png"), picture([]))
+    display = f":{4000 + os.getpid() % 1000}"
+    with subprocess.Popen(["Xvfb", display], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            environment = os.environ | {"DISPLAY": display, "WAYLAND_DISPLAY": "", "OMP_NUM_THREADS": "1"}
+            time.sleep(1.0)
+            result = run_cli("demo", video, cwd=tmp_path, DISPLAY=display, WAYLAND_DISPLAY="")
+            assert result.returncode == 0, result.stderr
+            assert "show, ms a frame" in result.stdout
+            assert "Qt" not in result.stderr
+            command = [sys.executable, "-m", "simhand_cli", "demo", str(tmp_path / "one.png")]
+            with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+                assert process.stderr is not None
+                assert "showing MediaPipe" in process.stderr.readline()
+                with pytest.raises(subprocess.TimeoutExpired):
+                    process.wait(timeout=3)
+                process.send_signal(signal.SIGINT)
+                assert process.wait(timeout=20) == 130
+        finally:
+            server.terminate()
 
 
 @pytest.mark.skipif(Path("/dev/video0").exists(), reason="there is a camera here")
@@ -155,7 +181,7 @@ def test_real_video_with_a_fine_tuned_model(real_data, tmp_path):
         source=str(video), output=tmp_path / "o.mp4", workspace=tmp_path / "ws", max_frames=6, device="cpu"
     )
     summary = demo(one)
-    assert summary.facts["model"] == "model tiny"
+    assert summary.facts["model"] == "fine-tuned model: tiny"
     assert summary.facts["frames with a hand"] == 6
     assert "model, ms a frame" in summary.facts
     assert len(list(iterate_frames(tmp_path / "o.mp4"))) == 6
