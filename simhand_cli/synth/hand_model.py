@@ -4,6 +4,7 @@ Hand frame of the right hand at rest: wrist at the origin, y towards the middle 
 the thumb; millimetres. A left hand is the mirror image x -> -x of a right one.
 """
 
+import importlib.metadata
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -12,11 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from simhand_cli.errors import EnvironmentProblem
 from simhand_cli.synth.subdivision import catmull_clark, split_corners, triangles
 
 Array = NDArray[np.float64]
-#: Assets lie at the top of the repository and are installed beside the package's modules.
-ASSET_FOLDERS: Final = (Path(__file__).resolve().parents[2] / "assets", Path(__file__).resolve().parents[1] / "assets")
 ATLAS_WIDTH: Final = 512
 ATLAS_HEIGHT: Final = 768
 
@@ -31,11 +31,22 @@ JOINT_BONES: Final = (1, 6, 7, 8, 8, 9, 10, 11, 11, 12, 13, 14, 14, 15, 16, 17, 
 
 
 def asset_path(name: str) -> Path:
-    """Path of a packaged data file."""
-    for folder in ASSET_FOLDERS:
-        if (folder / name).is_file():
-            return folder / name
-    raise FileNotFoundError(f"{name} is not among simhand's assets (looked in {ASSET_FOLDERS[0]}); reinstall simhand")
+    """Path of a data file: in ``assets`` of the source tree, or where the installed package put it.
+
+    Raises:
+        EnvironmentProblem: it is at neither place.
+    """
+    in_tree = Path(__file__).resolve().parents[2] / "assets" / name
+    if in_tree.is_file():
+        return in_tree
+    try:
+        installed = importlib.metadata.files("simhand") or []
+    except importlib.metadata.PackageNotFoundError:
+        installed = []
+    for entry in installed:
+        if entry.name == name and entry.parent.name == "simhand":
+            return Path(str(entry.locate()))
+    raise EnvironmentProblem(f"simhand's data file {name} is not installed; install simhand again")
 
 
 @dataclass(frozen=True)

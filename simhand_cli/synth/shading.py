@@ -126,9 +126,9 @@ def _mirrored(n: Three, v: Three, facing: float, world_from_camera: Floats, refl
     wz = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z
     height, width = reflection.shape[0], reflection.shape[1]
     u = (np.arctan2(wx, -wz) / (2 * np.pi) + 0.5) * width - 0.5
-    v = min(max(np.arccos(min(max(wy, -1.0), 1.0)) / np.pi * height - 0.5, 0.0), height - 1.001)
-    u0, v0 = int(np.floor(u)), int(v)
-    fu, fv = u - u0, v - v0
+    row = min(max(np.arccos(min(max(wy, -1.0), 1.0)) / np.pi * height - 0.5, 0.0), height - 1.001)
+    u0, v0 = int(np.floor(u)), int(row)
+    fu, fv = u - u0, row - v0
     left, right = u0 % width, (u0 + 1) % width
     t00, t01, t10, t11 = (
         reflection[v0, left],
