@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.models.encoder import weight_file
+from simhand_cli.pretrain.methods import METHODS, resolve_views
 from simhand_cli.pretrain.plan import Plan
 from simhand_cli.workspace.atomic import sha256_file
 from simhand_cli.workspace.paths import Workspace
@@ -16,20 +17,26 @@ if TYPE_CHECKING:
 def run_identity(config: "PretrainConfig", workspace: Workspace, plan: Plan, processes: int) -> dict[str, Any]:
     """All that determines the weights: options, the mined pairs, the initial weights.
 
+    Options that were left open are in it as method and recipe fill them, so that a run is not continued by a version
+    of simhand whose recipe says something else.
+
     The number of processes is part of it only where they do not act as one: with negatives of the own rank only or
     batch statistics that are not synchronised.
 
     Raises:
         InputProblem: ``--init`` names a file that is not there.
     """
+    method = METHODS[config.method]
+    loss = config.loss.filled(method.weights)
     identity: dict[str, Any] = {**config.identity(), "batch_size": plan.batch_size}
+    identity["loss"] = loss.model_dump(mode="json")
+    identity["views"] = resolve_views(method, loss.recipe, config.views).model_dump(mode="json")
     identity["mined"] = {name: sha256_file(workspace.mining_dir / name) for name in ("embeddings.h5", "pairs.h5")}
     if config.init != "random":
         file = weight_file(Path(config.init))
         if not file.is_file():
             raise InputProblem(f"--init {config.init} is not there; give a run's folder, a weight file or 'random'")
         identity["init"] = sha256_file(file)
-    negatives = config.loss.filled("none").negatives
-    if negatives == "rank" or not config.sync_bn:
+    if loss.negatives == "rank" or not config.sync_bn:
         identity["processes"] = processes
     return identity

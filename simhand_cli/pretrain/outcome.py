@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from simhand_cli.models.encoder import BACKBONE_FILE, Encoder, save_backbone
 from simhand_cli.pretrain.data import PairBatch, PairDataset, PairTable
+from simhand_cli.pretrain.methods import METHODS, resolve_views
 from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.plan import Plan
 from simhand_cli.report.draw import draw_skeleton
@@ -151,7 +152,13 @@ def _write_report(
         page.heading("What the model sees")
         page.picture((run_dir / PAIRS_FILE).read_bytes(), "Stored crops and their augmented views, joints drawn.")
     page.heading("Options")
-    page.table(("option", "value"), [(name, str(value)) for name, value in _flat(config.model_dump(mode="json"))])
+    method = METHODS[config.method]
+    options = config.model_dump(mode="json")
+    options["loss"] = config.loss.filled(method.weights).model_dump(mode="json")
+    options["views"] = resolve_views(method, config.loss.recipe, config.views).model_dump(mode="json")
+    page.table(
+        ("option", "value"), [(name, str(value)) for name, value in _flat(options)], "As method and recipe fill them."
+    )
     page.write(run_dir / "report.html")
 
 

@@ -25,6 +25,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as part:
         save_file(copies, part, metadata=dict(metadata))
+        part.chmod(0o644)  # the library writes files only their owner can read
         _sort_metadata(part)
 
 

@@ -17,6 +17,7 @@ from simhand_cli.commands.pretrain import PretrainConfig, pretrain
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.models.encoder import build_encoder, load_encoder_weights
+from simhand_cli.pretrain import options
 from simhand_cli.pretrain.methods import MethodName
 from simhand_cli.pretrain.model import PairLoss, uniformity
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
@@ -28,8 +29,8 @@ from simhand_cli.training.schedule import LrRule
 QUIET = Console(quiet=True)
 
 
-def run(workspace: Path, **options):
-    return pretrain(PretrainConfig(workspace=workspace, **{**TINY, **options}), QUIET)
+def run(workspace: Path, **given):
+    return pretrain(PretrainConfig(workspace=workspace, **{**TINY, **given}), QUIET)
 
 
 @pytest.fixture
@@ -146,9 +147,9 @@ def test_killed_inside_a_checkpoint_write_and_run_again_is_bit_equal(workspace, 
 
 def test_two_ranks_learn_what_one_rank_learns(workspace):
     """Float64, synchronised batch norm, gathered negatives: weights after three steps agree to rounding."""
-    options = {"precision": "fp64", "max_steps": 3, "optimiser": "adamw"}
-    run(workspace, name="one", **options)
-    run(workspace, name="two", cpu_ranks=2, workers=1, **options)
+    given = {"precision": "fp64", "max_steps": 3, "optimiser": "adamw"}
+    run(workspace, name="one", **given)
+    run(workspace, name="two", cpu_ranks=2, workers=1, **given)
     one, two = workspace / "runs" / "pretrain-one", workspace / "runs" / "pretrain-two"
     ours, theirs = learned(one), learned(two)
     compared = [name for name in ours if not name.startswith("random.")]
@@ -201,6 +202,15 @@ def test_mining_again_makes_it_another_run(workspace):
         (make_workspace(workspace.parent / "other", without_positive=5) / "mining" / "pairs.h5").read_bytes()
     )
     with pytest.raises(UsageProblem, match=r"mined\.pairs\.h5="):
+        run(workspace, name="a", max_steps=1)
+
+
+def test_a_recipe_that_changed_its_mind_does_not_continue_a_run(workspace, monkeypatch):
+    """Options left open are compared as filled, not as typed."""
+    run(workspace, name="a", max_steps=1)
+    other = {**options.RECIPES["simhand"], "shift_unit": "range"}
+    monkeypatch.setitem(options.RECIPES, "simhand", other)
+    with pytest.raises(UsageProblem, match=r"loss\.shift_unit='hand', now 'range'"):
         run(workspace, name="a", max_steps=1)
 
 
