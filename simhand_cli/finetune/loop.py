@@ -142,7 +142,7 @@ class Finetuner:
         synchronise_batch_norm(net, ranks)
         net.to(device=ranks.device, dtype=self.precision.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net, self.best = net, copy.deepcopy(net)
-        self._wrapped = DistributedDataParallel(net, broadcast_buffers=False) if ranks.grouped else net
+        self._wrapped = DistributedDataParallel(net) if ranks.grouped else net
         self._make_optimiser()
         self._make_loaders()
         self.steps_done, self.best_mm, self.best_epoch = 0, math.inf, 0
@@ -223,7 +223,9 @@ class Finetuner:
         set_lr(self._optimiser, warmup_cosine(self.steps_done, self._sampler.total_steps, warmup, config.lr))
         self._optimiser.zero_grad(set_to_none=True)
         self._wrapped.train()
-        losses = batch_losses(self._wrapped, batch.to(self._ranks.device), self.net.map_px, self.precision, config)
+        losses = batch_losses(
+            self._wrapped, batch.to(self._ranks.device), self.net.map_px, self.precision, config, self._ranks
+        )
         self._scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self._optimiser)
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), config.grad_clip or math.inf)

@@ -4,6 +4,7 @@ SiMHand (ICLR 2025), equation 4: L = L_heat + L_loc + L_delta (its L_reg is in n
 docs/decisions.md).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -27,12 +28,26 @@ class Losses:
     delta: Tensor
 
 
-def detnet_losses(maps: DetNetMaps, targets: Targets, options: LossOptions) -> Losses:
-    """All losses of a batch, in float32 or better whatever the maps' precision."""
+def detnet_losses(
+    maps: DetNetMaps, targets: Targets, options: LossOptions, over_ranks: Callable[[Tensor], Tensor] | None = None
+) -> Losses:
+    """All losses of a batch, in float32 or better whatever the maps' precision.
+
+    Args:
+        maps: of the model.
+        targets: of the same crops.
+        options: weights and form.
+        over_ranks: mean over all ranks of a scalar, so that the mean of their losses is the loss of the joined batch.
+    """
     heat = heat_loss(_full(maps.heat), targets.heat, targets.heat_weight)
-    three_d = mean_map_loss if options.form == "mean" else frobenius_map_loss
-    location = three_d(_full(maps.location), targets.location, targets.location_weight, targets.heat)
-    delta = three_d(_full(maps.delta), targets.delta, targets.delta_weight, targets.heat)
+
+    def three_d(values: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        if options.form == "mean":
+            return mean_map_loss(_full(values), target, weight, targets.heat, over_ranks)
+        return frobenius_map_loss(_full(values), target, weight, targets.heat)
+
+    location = three_d(maps.location, targets.location, targets.location_weight)
+    delta = three_d(maps.delta, targets.delta, targets.delta_weight)
     total = options.heat * heat + options.location * location + options.delta * delta
     return Losses(total, heat, location, delta)
 
@@ -49,7 +64,13 @@ def heat_loss(heat: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return 0.5 * (weight * squared).mean(dim=0).sum()
 
 
-def mean_map_loss(values: Tensor, target: Tensor, weight: Tensor, heat: Tensor) -> Tensor:
+def mean_map_loss(
+    values: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    heat: Tensor,
+    over_ranks: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Mean length of the error, each cell weighted by the target heatmap's mass there.
 
     ``sum w h |v - t| / sum w h`` over batch, joints and cells: an MPJPE in bone lengths. Repeating the batch changes
@@ -61,11 +82,13 @@ def mean_map_loss(values: Tensor, target: Tensor, weight: Tensor, heat: Tensor) 
         target: (B, J, 3), the same for all cells.
         weight: (B, J).
         heat: (B, J, M, M) target heatmaps.
+        over_ranks: see :func:`detnet_losses`.
     """
     mass = heat * weight[..., None, None]
     squared = (values - target[..., None, None]).square().sum(dim=2)
     length = torch.sqrt(squared + _ROUNDING**2) - _ROUNDING
-    return (mass * length).sum() / mass.sum().clamp_min(1e-6)
+    total = mass.sum() if over_ranks is None else over_ranks(mass.sum())
+    return (mass * length).sum() / total.clamp_min(1e-6)
 
 
 def frobenius_map_loss(values: Tensor, target: Tensor, weight: Tensor, heat: Tensor) -> Tensor:

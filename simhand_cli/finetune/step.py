@@ -13,6 +13,7 @@ from simhand_cli.finetune.targets import make_targets
 from simhand_cli.models.detnet import DetNet
 from simhand_cli.models.encoder import LoadReport, normalise
 from simhand_cli.training.precision import Precision
+from simhand_cli.training.ranks import Ranks
 
 if TYPE_CHECKING:
     from simhand_cli.commands.finetune import FinetuneConfig
@@ -35,7 +36,12 @@ def build_net(source: EncoderSource, config: "FinetuneConfig") -> tuple[DetNet, 
 
 
 def batch_losses(
-    model: nn.Module, batch: CropBatch, map_px: int, precision: Precision, config: "FinetuneConfig"
+    model: nn.Module,
+    batch: CropBatch,
+    map_px: int,
+    precision: Precision,
+    config: "FinetuneConfig",
+    ranks: Ranks,
 ) -> Losses:
     """Losses of a batch that is on the model's device.
 
@@ -45,6 +51,7 @@ def batch_losses(
         map_px: side of the model's maps.
         precision: number format of the forward pass.
         config: targets and loss options.
+        ranks: this process's place.
     """
     images = normalise(batch.images.permute(0, 3, 1, 2)).to(precision.dtype)
     with precision.autocast(images.device.type):
@@ -57,7 +64,7 @@ def batch_losses(
         map_px,
         config.targets,
     )
-    return detnet_losses(maps, targets, config.loss)
+    return detnet_losses(maps, targets, config.loss, ranks.mean)
 
 
 class TrialStep:
@@ -78,7 +85,7 @@ class TrialStep:
 
     def __call__(self, precision: Precision) -> None:
         """One step in a precision."""
-        losses = batch_losses(self._net, self._batch, self._net.map_px, precision, self._config)
+        losses = batch_losses(self._net, self._batch, self._net.map_px, precision, self._config, Ranks())
         losses.total.backward()  # type: ignore[no-untyped-call]
         if self._batch.images.is_cuda:
             torch.cuda.synchronize()

@@ -198,3 +198,24 @@ def test_dry_run_and_missing_default_set(mini, tmp_path):
     assert not (tmp_path / "runs").exists()
     with pytest.raises(InputProblem, match="simhand synth"):
         finetune(tiny(mini, tmp_path, data=[]), QUIET)
+
+
+def test_two_ranks_train_like_one(finished, mini, tmp_path):
+    from simhand_cli.finetune.data import choose_samples
+    from simhand_cli.finetune.encoder_source import find_encoder
+    from simhand_cli.finetune.loop import FinetuneJob, train
+    from simhand_cli.training.launch import launch
+    from simhand_cli.workspace.paths import Workspace
+
+    config = tiny(mini, tmp_path, precision="fp64")
+    data = choose_samples(config.data, val_fraction=0.25, label_fraction=1.0, seed=0)
+    source = find_encoder("none", Workspace(tmp_path), "test_resnet")
+    found = []
+    for ranks in (1, 2):
+        path = tmp_path / f"ranks-{ranks}"
+        launch(train, FinetuneJob(config, path, {"ranks": ranks}, data, source, 0, True), gpus=0, cpu_ranks=ranks)
+        found.append(read_metrics(path / "metrics.jsonl"))
+        assert (path / "model.safetensors").is_file()
+    for one, two in zip(*found, strict=True):
+        for name in ("loss", "heat", "location", "val_root_bone_mpjpe_mm", "val_root_mpjpe_mm", "val_px"):
+            assert one[name] == pytest.approx(two[name], rel=1e-6)

@@ -147,7 +147,7 @@ def test_a_batch_without_3d_labels_trains_the_heatmaps_only(form):
     targets.location_weight.zero_()
     targets.delta_weight.zero_()
     losses = detnet_losses(maps, targets, LossOptions(form=form))
-    assert float(losses.location) == float(losses.delta) == 0.0
+    assert losses.location.item() == losses.delta.item() == 0.0
     losses.total.backward()
     assert torch.isfinite(maps.heat.grad).all()
     assert float(maps.heat.grad.abs().sum()) > 0
@@ -160,7 +160,7 @@ def test_perfect_maps_have_zero_loss_and_finite_gradients(form):
     tiled = [t[..., None, None].repeat(1, 1, 1, 32, 32).requires_grad_() for t in (targets.delta, targets.location)]
     maps = DetNetMaps(targets.heat.clone().requires_grad_(), *tiled)
     losses = detnet_losses(maps, targets, LossOptions(form=form))
-    assert float(losses.total) == pytest.approx(0.0, abs=1e-5)
+    assert losses.total.item() == pytest.approx(0.0, abs=1e-5)
     losses.total.backward()
     assert all(torch.isfinite(m.grad).all() for m in maps)
 
