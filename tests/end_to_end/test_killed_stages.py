@@ -1,0 +1,101 @@
+"""Every stage killed with SIGKILL at random moments and run again ends as if it had never been interrupted."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+KILLS = 5
+#: Stage -> words of its command (the workspace is added); small enough for seconds, long enough to be hit midway.
+STAGES = {
+    "ingest": ["ingest", "{videos}", "{images}", "--fps", "4"],
+    "detect": ["detect"],
+    "keypoints": ["keypoints"],
+    "mine": ["mine", "--topk", "3"],
+    "synth": ["synth", "--count", "48", "--image-px", "64", "--workers", "2", "--seed", "5"],
+    "pretrain": [
+        *("pretrain", "--gpus", "0", "--encoder", "test_resnet", "--epochs", "3", "--batch-size", "32"),
+        *("--precision", "fp32", "--checkpoint-every", "2", "--workers", "1"),
+    ],
+    "finetune": [
+        *("finetune", "--gpus", "0", "--encoder", "latest", "--epochs", "3", "--batch-size", "16"),
+        *("--precision", "fp32", "--width", "16", "--checkpoint-every-s", "0", "--workers", "1"),
+    ],
+    "evaluate": ["evaluate", "--split", "test", "--bootstrap", "50"],
+}  # fmt: skip
+
+
+def _start(words: list[str], workspace: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "simhand_cli", *words, "--workspace", str(workspace)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def _run_to_the_end(words: list[str], workspace: Path) -> float:
+    start = time.monotonic()
+    assert _start(words, workspace).wait(timeout=300) in (0, 5), words
+    return time.monotonic() - start
+
+
+def _results(workspace: Path) -> dict[str, str]:
+    """What a stage leaves: the catalog's content and the hashes of shards, weights and figures."""
+    found: dict[str, str] = {}
+    if (workspace / "catalog.sqlite").exists():
+        with sqlite3.connect(workspace / "catalog.sqlite") as db:
+            found["catalog"] = "\n".join(db.iterdump())
+    for path in sorted(workspace.rglob("*")):
+        name = str(path.relative_to(workspace))
+        if path.suffix in (".h5", ".hnsw", ".safetensors") and "checkpoints" not in name:
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        elif path.name == "metrics.jsonl":
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            timeless = [{k: v for k, v in line.items() if not k.endswith("_s") and "time" not in k} for line in lines]
+            found[name] = json.dumps(timeless)
+    return found
+
+
+@pytest.fixture(scope="module")
+def sources(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("sources")
+    videos, images = folder / "videos", folder / "images"
+    videos.mkdir()
+    images.mkdir()
+    for name in ("subhi/session_25.mp4", "subhi/session_46.mp4", "subhi/session_16.mp4", "intel_asl/S1_help.mkv"):
+        (videos / Path(name).name).symlink_to(real_data / "videos" / name)
+    for student in sorted((real_data / "images_by_subject" / "ardamavi").iterdir())[:6]:
+        (images / student.name).symlink_to(student)
+    return {"{videos}": str(videos), "{images}": str(images)}
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_equals_uninterrupted(sources: dict[str, str], tmp_path: Path) -> None:
+    rng = random.Random(20260101)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for stage, template in STAGES.items():
+        words = [sources.get(word, word) for word in template]
+        length_s = _run_to_the_end(words, whole)
+        hits = 0
+        for _ in range(KILLS):
+            process = _start(words, killed)
+            time.sleep(rng.uniform(0.15, 1.0) * length_s)
+            hits += process.poll() is None
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        _run_to_the_end(words, killed)
+        assert hits >= 1, f"{stage} was always over before it was killed"
+        expected, got = _results(whole), _results(killed)
+        assert got.keys() == expected.keys(), stage
+        assert [name for name in expected if got[name] != expected[name]] == [], stage
+        assert not list((killed / "crops").glob("*.part")), stage
