@@ -19,6 +19,8 @@ MM_PER_UNIT = 100.0  # MakeHuman works in decimetres
 DELTA_STEP_MM = 0.02  # target offsets are stored as int16 multiples of this
 ATLAS_PX = 512  # the hand's texture square; the arm lies below it, half as high
 INDEX_MCP_SHIFT_MM = 7.0  # the rig's index knuckle lies that far beyond the anatomical one
+#: Subdivision shrinks the control mesh: these fingertips are moved back that far to lie on the smooth surface.
+TIP_SHIFT_MM = {8: 1.5, 12: 2.3, 16: 1.4}
 EXTRUDE_MM = (70.0, 150.0, 240.0, 330.0)  # rings behind the elbow, so that the arm leaves the picture
 AGES = ("child", "young", "old")
 HAND_TARGETS = (
@@ -35,6 +37,15 @@ BONES = (
     "forearm", "wrist.R", *(f"metacarpal{k}.R" for k in range(1, 5)),
     *(f"finger{f}-{k}.R" for f in range(1, 6) for k in range(1, 4)),
 )  # fmt: skip
+
+#: Bones (numbers in BONES) whose skin lies around each skeleton point.
+POINT_BONES = (
+    (0, 1), (1, 6), (6, 7), (7, 8), (8,),
+    *(bones for f in range(4) for bones in ((2 + f, 9 + 3 * f), (9 + 3 * f, 10 + 3 * f), (10 + 3 * f, 11 + 3 * f),
+      (11 + 3 * f,))),
+    (1, 4, 5), (1, 2, 3), (0,),
+)  # fmt: skip
+REGRESSED = 40  # vertices each point depends on
 
 
 @dataclass
@@ -123,6 +134,28 @@ def hand_frame(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([np.cross(y, z), y, z])
 
 
+def point_regressor(
+    vertices: NDArray[np.float64], skin: NDArray[np.float64], points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Weights (24, V) that give each skeleton point from the vertices around it, whatever the shape.
+
+    The joint cubes of the base mesh do not follow all shape targets (those of ancestry leave them up to 8 mm from
+    where the same joint of the mesh goes), so joints are tied to the skin: the smallest weights on the vertices of the
+    joint's two bones near it that sum to one and reproduce its place at rest.
+    """
+    regressor = np.zeros((len(points), len(vertices)))
+    owner = skin.argmax(axis=1)
+    for point, bones in enumerate(POINT_BONES):
+        near = np.flatnonzero(np.isin(owner, bones))
+        gaps = np.linalg.norm(vertices[near] - points[point], axis=1)
+        near = near[np.argsort(gaps)[:REGRESSED]]
+        scale = 1 / (np.sort(gaps)[:REGRESSED] + 3.0)
+        conditions = np.concatenate([np.ones((1, len(near))), vertices[near].T]) * scale
+        wanted = np.concatenate([[1.0], points[point]])
+        regressor[point, near] = scale * (np.linalg.pinv(conditions) @ wanted)
+    return regressor
+
+
 def boundary_loop(quads: NDArray[np.int64]) -> list[int]:
     """The one open edge loop of the mesh (the cut elbow), in face order."""
     edges = {(int(q[i]), int(q[(i + 1) % 4])) for q in quads for i in range(4)}
@@ -150,18 +183,22 @@ def main() -> None:
     points = np.stack([base.vertices[base.cubes[name]].mean(axis=0) for name in JOINT_CUBES])
     origin, frame = points[0], hand_frame(points)
     files = target_files(root / "targets")
-    deltas, point_deltas = [], []
-    for path in files.values():
-        offsets = read_target(path, total)
-        at_points = np.stack([offsets[base.cubes[name]].mean(axis=0) for name in JOINT_CUBES])
-        deltas.append((offsets[used] - at_points[0]) @ frame.T * MM_PER_UNIT)  # wrist stays at the origin
-        point_deltas.append((at_points - at_points[0]) @ frame.T * MM_PER_UNIT)
     vertices = (base.vertices[used] - origin) @ frame.T * MM_PER_UNIT
     points = (points - origin) @ frame.T * MM_PER_UNIT
     to_palm = points[22] - points[5]
     points[5] += INDEX_MCP_SHIFT_MM * to_palm / np.linalg.norm(to_palm)
-
+    for tip, shift in TIP_SHIFT_MM.items():
+        back = points[tip - 1] - points[tip]
+        points[tip] += shift * back / np.linalg.norm(back)
     skin = weights[used] / weights[used].sum(axis=1, keepdims=True)
+    regressor = point_regressor(vertices, skin, points)
+
+    deltas, point_deltas = [], []
+    for path in files.values():
+        offsets = read_target(path, total)[used] @ frame.T * MM_PER_UNIT
+        at_points = regressor @ offsets
+        deltas.append(offsets - at_points[0])  # the wrist stays at the origin
+        point_deltas.append(at_points - at_points[0])
     vertices, quads, skin, delta = extrude_arm(vertices, quads, skin, np.stack(deltas), points)
     uv, nails = build_atlas(base, quad_uv, quads, vertices, points, root / "textures" / "mpfb_fingernails.jpg")
     order = np.argsort(-skin, axis=1)[:, :7]

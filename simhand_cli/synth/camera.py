@@ -88,9 +88,9 @@ def random_orientation(rng: np.random.Generator, view: View, left: bool) -> tupl
         # The own hand: the forearm comes in from below on its side, the fingers point away and up.
         inwards = float(rng.normal(25.0, 22.0)) * (-1 if left else 1)
         swivel = float(rng.normal(0.0, 55.0))
-        reach = axis_turn(0, float(rng.uniform(-90.0, -15.0)))  # fingers from straight ahead to nearly upright
+        reach = axis_turn(0, float(rng.uniform(-90.0, -30.0)))  # fingers from straight ahead to rather upright
         palm_down = axis_turn(1, 180.0 + swivel)
-        return axis_turn(1, inwards) @ reach @ palm_down, _level_camera(float(rng.uniform(15.0, 50.0)))
+        return axis_turn(1, inwards) @ reach @ palm_down, _level_camera(float(rng.uniform(10.0, 45.0)))
     tilt, roll = axis_turn(0, float(rng.normal(0.0, 18.0))), axis_turn(2, float(rng.normal(0.0, 25.0)))
     azimuth = axis_turn(1, float(rng.uniform(0.0, 360.0)))
     return roll @ tilt @ azimuth, _level_camera(float(rng.uniform(-25.0, 45.0)))

@@ -1,0 +1,187 @@
+"""The command: sets on disk, resuming, workers, bad input, and the reader."""
+
+import json
+import pickle
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from simhand_cli.commands.synth import SynthConfig, synth
+from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
+from simhand_cli.labelled.open import open_labelled
+from simhand_cli.labelled.synth import SynthSet
+from simhand_cli.synth import labelled_set
+from simhand_cli.workspace.atomic import sha256_file
+
+SMALL = {"count": 14, "subjects": 4, "test_fraction": 0.25, "image_px": 32, "workers": 1, "depth": True}
+
+
+@pytest.fixture(scope="module")
+def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("synth") / "set"
+    synth(SynthConfig(out=folder, **SMALL))
+    return folder
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {
+        str(p.relative_to(folder)): sha256_file(p)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and not p.name.startswith(".")
+    }
+
+
+def test_the_set_can_be_read(small_set: Path) -> None:
+    train, test = open_labelled(small_set, "train"), open_labelled(small_set, "test")
+    assert isinstance(train, SynthSet)
+    assert len(train) + len(test) == 14
+    assert not set(train.subjects) & set(test.subjects)
+    sample = train[len(train) - 1]
+    assert sample.image_rgb.shape == (32, 32, 3)
+    projected = sample.joints_mm @ sample.intrinsics.T
+    np.testing.assert_allclose(projected[:, :2] / projected[:, 2:], sample.joints_px, atol=1e-9)
+    assert sample.mask is not None
+    assert 0.03 < sample.mask.mean() < 0.8
+    np.testing.assert_allclose(train.joints()[0][-1], sample.joints_mm, rtol=1e-6)
+    depth = train.depth_mm(len(train) - 1)
+    assert depth is not None
+    hand = depth[sample.mask]
+    assert np.abs(hand[hand > 0] - sample.joints_mm[:, 2].mean()).min() < 40
+    assert {train[i].hand for i in range(len(train))} == {"left", "right"}
+
+
+def test_the_reader_works_after_pickling_and_after_fork(small_set: Path) -> None:
+    import multiprocessing
+
+    train = SynthSet(small_set, "train")
+    first = train[0].image_rgb
+    copy = pickle.loads(pickle.dumps(train))
+    np.testing.assert_array_equal(copy[0].image_rgb, first)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(train.__getitem__, (0,)).image_rgb, first)
+
+
+def test_the_reader_keeps_few_files_open(small_set: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(labelled_set, "SHARD_SAMPLES", 2)
+    monkeypatch.setattr("simhand_cli.labelled.synth.MAX_OPEN", 2)
+    synth(SynthConfig(out=tmp_path / "many", **SMALL))
+    many = SynthSet(tmp_path / "many", "train")
+    one = SynthSet(small_set, "train")
+    for index in range(len(many)):
+        np.testing.assert_array_equal(many[index].image_rgb, one[index].image_rgb)
+    assert len(many._open) == 2
+
+
+def test_the_card_counts_what_is_there(small_set: Path) -> None:
+    card = json.loads((small_set / "dataset.json").read_text())
+    assert card["schema"] == "simhand.synth-set"
+    assert sum(card["counts"]["skin tone, light to dark quarters"]) == 14
+    assert sum(card["counts"]["grasp"].values()) == 14
+    assert (small_set / "contact_sheet.png").is_file()
+
+
+@pytest.mark.slow
+def test_two_workers_make_the_same_bytes(small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labelled_set, "SHARD_SAMPLES", 5)
+    videos = {"format": "videos", "count": 2, "frames": 4, "frame_width": 64, "frame_height": 48}
+    for name, workers in (("one", 1), ("two", 2)):
+        synth(SynthConfig(out=tmp_path / name / "set", **SMALL | {"workers": workers}))
+        synth(SynthConfig(out=tmp_path / name / "videos", workers=workers, **videos))
+    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
+
+
+def test_a_deleted_and_a_damaged_shard_are_made_again(small_set: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    synth(SynthConfig(out=folder, **SMALL))
+    assert hashes(folder) == hashes(small_set)
+    (folder / "test" / "shard-00000.h5").unlink()
+    shard = folder / "train" / "shard-00000.h5"
+    shard.write_bytes(shard.read_bytes()[:-3000])
+    (folder / "dataset.json").unlink()
+    with pytest.raises(InputProblem, match="interrupted"):
+        SynthSet(folder, "train")
+    assert synth(SynthConfig(out=folder, **SMALL)).facts["shards found finished"] == 0
+    assert hashes(folder) == hashes(small_set)
+    assert synth(SynthConfig(out=folder, **SMALL)).facts["shards found finished"] == 2
+
+
+def test_changed_options_are_named_and_refused_unless_redone(small_set: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageProblem, match="image_px=32, now 48"):
+        synth(SynthConfig(out=small_set, **SMALL | {"image_px": 48}))
+    folder = tmp_path / "set"
+    synth(SynthConfig(out=folder, count=3, subjects=2, image_px=16, workers=1))
+    synth(SynthConfig(out=folder, count=2, subjects=2, image_px=24, workers=1, redo=True))
+    assert SynthSet(folder, "train")[0].image_rgb.shape == (24, 24, 3)
+
+
+def test_more_videos_can_be_added_later(tmp_path: Path) -> None:
+    options = {"format": "videos", "frames": 5, "fps": 12.5, "frame_width": 64, "frame_height": 48, "workers": 1}
+    synth(SynthConfig(out=tmp_path / "v", count=1, **options))
+    (tmp_path / "v" / "person-00000.mp4").touch()
+    before = sha256_file(tmp_path / "v" / "person-00000.mp4")
+    summary = synth(SynthConfig(out=tmp_path / "v", count=2, **options))
+    assert summary.facts["videos found finished"] == 1
+    assert sha256_file(tmp_path / "v" / "person-00000.mp4") == before
+    with av.open(str(tmp_path / "v" / "person-00001.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, float(stream.average_rate)) == (64, 48, 12.5)
+        assert sum(1 for _ in container.decode(video=0)) == 5
+
+
+def test_a_cut_video_is_made_again(tmp_path: Path) -> None:
+    options = {"format": "videos", "count": 1, "frames": 5, "frame_width": 64, "frame_height": 48, "workers": 1}
+    synth(SynthConfig(out=tmp_path / "v", **options))
+    video = tmp_path / "v" / "person-00000.mp4"
+    whole = video.read_bytes()
+    video.write_bytes(whole[: len(whole) // 2])
+    assert synth(SynthConfig(out=tmp_path / "v", **options)).facts["videos found finished"] == 0
+    assert video.read_bytes() == whole
+
+
+def test_freihand_layout_is_read_by_its_reader(tmp_path: Path) -> None:
+    folder = tmp_path / "fh"
+    config = SynthConfig(out=folder, format="freihand", count=4, subjects=4, test_fraction=0.25, image_px=32, workers=1)
+    summary = synth(config)
+    assert summary.facts["pictures"] == 3 * 4 + 1
+    assert sorted(p.name for p in folder.glob("*.json")) == [
+        "evaluation_K.json", "evaluation_scale.json", "evaluation_xyz.json", "recipe.json",
+        "training_K.json", "training_scale.json", "training_xyz.json",
+    ]  # fmt: skip
+    train, test = open_labelled(folder, "train"), open_labelled(folder, "test")
+    assert (len(train), len(test)) == (12, 1)
+    assert not train.problems()
+    before = hashes(folder)
+    synth(config)
+    assert hashes(folder) == before
+    scale = json.loads((folder / "training_scale.json").read_text())
+    first = np.array(json.loads((folder / "training_xyz.json").read_text())[0])
+    assert abs(scale[0] - np.linalg.norm(first[9] - first[10])) < 1e-9
+
+
+def test_dry_run_writes_nothing(tmp_path: Path) -> None:
+    for kind in ("labelled", "videos", "freihand"):
+        summary = synth(SynthConfig(out=tmp_path / "no", format=kind, dry_run=True))
+        assert "time, roughly" in summary.facts
+    assert not (tmp_path / "no").exists()
+
+
+def test_an_unwritable_folder_gets_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageProblem, match="is a file"):
+        synth(SynthConfig(out=tmp_path / "file", **SMALL))
+    with pytest.raises(EnvironmentProblem, match="--out"):
+        synth(SynthConfig(out=tmp_path / "file" / "below", **SMALL))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--view", "sideways"], "view"), (["--count", "0"], "count"), (["--format", "hanco"], "format")],
+)
+def test_bad_options_get_one_clear_line(run_cli, tmp_path: Path, words: list[str], said: str) -> None:
+    done = run_cli("synth", *words, "--out", tmp_path / "x")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x").exists()
