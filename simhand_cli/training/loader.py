@@ -7,6 +7,9 @@ from typing import Any
 
 from simhand_cli.training.stop import die_with
 
+#: Seconds a worker lives on after SIGTERM, so that the main process can finish its step and save.
+GRACE_S = 60
+
 
 def worker_options(workers: int) -> dict[str, Any]:
     """Arguments of ``torch.utils.data.DataLoader`` for so many worker processes (0: fetch in place).
@@ -27,6 +30,7 @@ def prepare_loader_worker(worker_id: int) -> None:
     """
     del worker_id
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Forked workers inherit the parent's handler, which would swallow the loader's own request to end.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A scheduler sends SIGTERM to every process of the job. The worker must outlive the step that the main process
+    # still finishes, or its death would end the run before the save; yet it must end if the loader asks it to.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.alarm(GRACE_S))
     die_with(os.getppid())

@@ -13,10 +13,6 @@ from simhand_cli.errors import InputProblem
 from simhand_cli.training.ranks import Ranks
 
 
-#: Seconds a loader worker lives on after SIGTERM, so that the main process can finish its step and save.
-LOADER_GRACE_S = 60
-
-
 class StopSignals:
     """While active, SIGINT and SIGTERM only set :attr:`requested`; the loop finishes its step and saves.
 
