@@ -22,6 +22,7 @@ SAMPLES: Final = 2  # per pixel side
 SKY_MAP_PX: Final = 72
 KEY_MAP_PX: Final = 256
 SLEEVE_MM: Final = 4.5
+DARKEST: Final = 0.09  # mean linear luminance a hand has at least after metering
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,9 @@ def render(
     camera: Camera,
     scene: Scene,
     rng: np.random.Generator,
-    exposure: float | None = None,
+    gains: Floats | None = None,
     backdrop: Floats | None = None,
-) -> tuple[Shot, float]:
+) -> tuple[Shot, Floats]:
     """Photograph a surface.
 
     Args:
@@ -101,29 +102,29 @@ def render(
         camera: where it is seen from.
         scene: light and backdrop.
         rng: source of the photograph's grain.
-        exposure: gain on linear light; None meters this picture.
+        gains: (3,) on linear light, to keep them in a sequence; None meters and balances this picture.
         backdrop: (H, W, 3) linear, to reuse it in a sequence; None draws it.
 
     Returns:
-        the shot, and the exposure used.
+        the shot, and the gains used.
     """
     width, height = camera.size_wh
-    linear_rgb, coverage, depth = _draw(person, surface, camera, scene)
+    linear_rgb, coverage, depth, light = _draw(person, surface, camera, scene)
     behind = backdrop_picture(scene, camera) if backdrop is None else backdrop
     picture = linear_rgb + behind * (1 - coverage[..., None])
-    if exposure is None:
+    if gains is None:
         exposure = _meter(linear_rgb, coverage, behind, scene)
-    gains = (exposure * _white_balance(scene)).astype(np.float32)
+        gains = (exposure * _white_balance(scene, light)).astype(np.float32)
     image = _develop(picture, gains, scene, rng, min(width, height))
     joints = camera.place(surface.joints_mm)
     shot = Shot(
         image, coverage, depth, joints, camera.project(joints), camera.place(surface.control_mm), camera.intrinsics
     )
-    return shot, exposure
+    return shot, gains
 
 
-def _draw(person: Person, surface: Surface, camera: Camera, scene: Scene) -> tuple[Floats, Floats, Floats]:
-    """Linear colour (H, W, 3) premultiplied by coverage, coverage (H, W), and depth (H, W) in mm."""
+def _draw(person: Person, surface: Surface, camera: Camera, scene: Scene) -> tuple[Floats, Floats, Floats, Floats]:
+    """Linear colour (H, W, 3) times coverage, coverage (H, W), depth (H, W) in mm, mean light (3,) on what is seen."""
     model = hand_model()
     width, height = camera.size_wh
     position = camera.place(surface.fine_mm).astype(np.float32)
@@ -160,7 +161,9 @@ def _draw(person: Person, surface: Surface, camera: Camera, scene: Scene) -> tup
     coverage = out[..., 3]
     with np.errstate(divide="ignore", invalid="ignore"):
         depth_mm = np.where(coverage > 0, coverage / out[..., 4], 0.0).astype(np.float32)
-    return out[..., :3], coverage, depth_mm
+    seen = normal[:, 2] < 0
+    on_hand = light[seen, :3].mean(axis=0) + key_power * np.maximum(normal[seen] @ key_toward, 0).mean()
+    return out[..., :3], coverage, depth_mm, np.asarray(on_hand, np.float32)
 
 
 def _key_shadow(
@@ -186,13 +189,15 @@ def _meter(linear_rgb: Floats, coverage: Floats, behind: Floats, scene: Scene) -
     """Gain that puts a weighted mean of hand and backdrop near middle grey, as a camera's metering would."""
     hand = float((linear_rgb @ LUMINANCE).sum() / max(float(coverage.sum()), 1.0))
     around = float(np.minimum(behind @ LUMINANCE, 3.0).mean())
-    return float(0.22 * 2.0**scene.exposure_ev / max(0.7 * hand + 0.3 * around, 1e-3))
+    exposure = 0.22 * 2.0**scene.exposure_ev / max(0.7 * hand + 0.3 * around, 1e-3)
+    # Whoever films hands sees to it that they are not mere silhouettes.
+    return float(max(exposure, DARKEST * 2.0 ** (0.5 * scene.exposure_ev) / max(hand, 1e-3)))
 
 
-def _white_balance(scene: Scene) -> Floats:
-    """Gains (3,) that take most of the light's colour away, luminance kept."""
-    place = scene.surrounding
-    light = place.sky.sum(axis=0) * scene.tint + 0.3 * np.minimum(place.key_irradiance, 10.0) * scene.tint
+def _white_balance(scene: Scene, on_hand: Floats) -> Floats:
+    """Gains (3,) that take most of the colour of the light away, that of the place and that on the hand alike."""
+    place = scene.surrounding.sky.sum(axis=0) * scene.tint
+    light = place / float(place @ LUMINANCE) + on_hand / max(float(on_hand @ LUMINANCE), 1e-6)
     gains = (float(light @ LUMINANCE) / np.maximum(light, 1e-6)) ** scene.white_balance
     return np.asarray(gains / float(gains @ LUMINANCE), np.float32)
 

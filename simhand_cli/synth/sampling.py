@@ -87,7 +87,7 @@ def video_shots(
     joints = all_joints(who.hand, motion, left)
     camera = aim(rng, view, left, joints, forearm_axis(who, left), size_wh, VIDEO_FILL)
     behind = backdrop_picture(scene, camera)
-    exposure: float | None = None
+    gains: NDArray[np.float32] | None = None
     for frame in range(frames):
         still = posed_surface(who, motion.poses[frame], left, float(scene.cloth[0]))
         surface = Surface(
@@ -97,5 +97,5 @@ def video_shots(
             still.faces,
             left,
         )
-        shot, exposure = render(who, surface, camera, scene, rng, exposure, behind)
+        shot, gains = render(who, surface, camera, scene, rng, gains, behind)
         yield shot

@@ -61,7 +61,7 @@ def test_depth_of_a_slanted_plane_is_exact() -> None:
     intrinsics = np.array([[100.0, 0, 31.5], [0, 100.0, 31.5], [0, 0, 1]])
     corners = np.array([[-300.0, -300, 300], [300, -300, 500], [300, 300, 500], [-300, 300, 300]])
     inverse, owner = draw(corners, np.array([[0, 1, 2], [0, 2, 3]], np.int32), intrinsics, 64)
-    rows, columns = np.indices((64, 64))
+    _, columns = np.indices((64, 64))
     assert (owner >= 0).all()
     # The plane is z = 400 + x / 3; along the ray x = z (u - cx) / f.
     expected = 400 / (1 - (columns - 31.5) / 300)
