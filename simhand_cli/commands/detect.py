@@ -159,8 +159,8 @@ def _balance_and_summarise(config: DetectConfig, catalog: "Catalog", workspace: 
     balance = choose_balance(handedness, key) if config.balance else Balance()
     save_balance(catalog, balance)
     unused = int((~balance.selected(handedness, key)).sum())
-    without_hand = [r for r in records.values() if r.status == "skipped" and r.counts]
-    broken = [r for r in records.values() if r.status == "skipped" and not r.counts]
+    without_hand = [r for r in records.values() if r.status == "skipped"]
+    broken = [r for r in records.values() if r.status == "failed"]
     dropped = [
         Dropped("frames", counts["frames_lost"], "no longer decode"),
         Dropped("frames", counts["frames"] - counts["frames_with_hand"], "no hand found", "--min-confidence"),
@@ -168,7 +168,7 @@ def _balance_and_summarise(config: DetectConfig, catalog: "Catalog", workspace: 
         Dropped("hands", counts["seen_twice"], "seen twice in one frame"),
         Dropped("crops", unused, "kept on disk but unused: right/left balance", "--no-balance"),
         Dropped("videos", len(without_hand), "no hand in any sampled frame", "ingest --fps"),
-        *(Dropped(f"video {r.video_id}", 1, r.reason) for r in broken),
+        *(Dropped(f"video {r.video_id}", 1, r.reason, "run again") for r in broken),
     ]
     return Summary(
         "detect",

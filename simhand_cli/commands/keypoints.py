@@ -110,12 +110,12 @@ def _summarise(catalog: "Catalog", workspace: "Workspace") -> Summary:
     counts: Counter[str] = Counter()
     for record in records.values():
         counts.update(record.counts or {})
-    broken = [r for r in records.values() if r.status == "skipped"]
+    broken = [r for r in records.values() if r.status == "failed"]
     if counts["crops"] == counts["invalid"]:
         raise InputProblem("no crop has usable keypoints; try 'simhand detect --redo --min-hand-px 48'")
     dropped = [
         Dropped("crops", counts["invalid"], "keypoints collapsed or mostly outside the crop"),
-        *(Dropped(f"video {r.video_id}", 1, r.reason) for r in broken),
+        *(Dropped(f"video {r.video_id}", 1, r.reason, "run again") for r in broken),
     ]
     return Summary(
         "keypoints",

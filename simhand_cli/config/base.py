@@ -34,7 +34,9 @@ def argument(help: str, *, default: Any = ..., **constraints: Any) -> Any:
 class CommandConfig(Section):
     """What every command understands."""
 
-    workspace: Path = option(Path("simhand-workspace"), "Folder of this project's data and runs", short="-w")
+    workspace: Path = option(
+        Path("simhand-workspace"), "Folder of this project's data and runs; else $SIMHAND_WORKSPACE", short="-w"
+    )
     redo: bool = option(False, "Do it over, replacing earlier results of this stage")
     dry_run: bool = option(False, "Only say what would be done")
 

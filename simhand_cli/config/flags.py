@@ -14,8 +14,6 @@ from pydantic.fields import FieldInfo
 from simhand_cli.config.base import CommandConfig
 from simhand_cli.config.resolve import flat_fields, is_section
 
-WORKSPACE_VARIABLE = "SIMHAND_WORKSPACE"
-
 
 @dataclass(frozen=True)
 class Invocation:
@@ -31,11 +29,11 @@ class Invocation:
 
 def make_callback(model: type[CommandConfig], run: Callable[[Invocation], None], help: str) -> Callable[..., None]:
     """A function for ``typer.Typer.command`` whose parameters are the fields of ``model`` and the common options."""
-    parameters, dotted = _field_parameters(model)
+    parameters, dotted, fields = _field_parameters(model)
 
     def callback(**given: Any) -> None:
         flags = {
-            dotted[name]: list(value) if isinstance(value, tuple) else value
+            dotted[name]: _choice(fields[name], list(value) if isinstance(value, tuple) else value)
             for name, value in given.items()
             if name in dotted and value is not None and value != []
         }
@@ -79,9 +77,19 @@ def command_line(name: str, config: CommandConfig) -> str:
     return shlex.join(words + flags)
 
 
-def _field_parameters(model: type[CommandConfig]) -> tuple[list[inspect.Parameter], dict[str, str]]:
+def _choice(field: FieldInfo, value: Any) -> Any:
+    """A typed choice such as ``9`` of ``Literal[0, 9]``, which arrives from the command line as text."""
+    if get_origin(field.annotation) is Literal:
+        return next((choice for choice in get_args(field.annotation) if str(choice) == value), value)
+    return value
+
+
+def _field_parameters(
+    model: type[CommandConfig],
+) -> tuple[list[inspect.Parameter], dict[str, str], dict[str, FieldInfo]]:
     parameters: list[inspect.Parameter] = []
     dotted: dict[str, str] = {}
+    fields: dict[str, FieldInfo] = {}
 
     def visit(owner: Any, prefix: str) -> None:
         for name, field in owner.model_fields.items():
@@ -90,13 +98,14 @@ def _field_parameters(model: type[CommandConfig]) -> tuple[list[inspect.Paramete
             else:
                 parameter_name = f"{prefix}{name}".replace(".", "__")
                 dotted[parameter_name] = prefix + name
+                fields[parameter_name] = field
                 parameters.append(_parameter(parameter_name, prefix, name, field))
 
     visit(model, "")
     common = set(CommandConfig.model_fields)
     # A command's own options first, the ones every command has last.
     parameters.sort(key=lambda p: p.name in common)
-    return parameters, dotted
+    return parameters, dotted, fields
 
 
 def _parameter(parameter_name: str, prefix: str, name: str, field: FieldInfo) -> inspect.Parameter:
@@ -117,7 +126,6 @@ def _parameter(parameter_name: str, prefix: str, name: str, field: FieldInfo) ->
             help=f"{field.description}{_shown_default(field)}",
             metavar=metavar,
             show_default=False,
-            envvar=WORKSPACE_VARIABLE if name == "workspace" else None,
             rich_help_panel=f"Options: {prefix.rstrip('.')}" if prefix else None,
         )
     value: Any = Optional[list[kind]] if many else Optional[kind]  # type: ignore[valid-type]  # noqa: UP045

@@ -1,6 +1,7 @@
 """From a YAML file, flags and ``--set`` to a validated config, with errors of one line."""
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,12 +13,15 @@ from simhand_cli.config.base import CommandConfig
 from simhand_cli.errors import UsageProblem
 
 Config = TypeVar("Config", bound=CommandConfig)
+WORKSPACE_VARIABLE = "SIMHAND_WORKSPACE"
 
 
 def resolve_config(
     model: type[Config], file: Path | None, flags: Mapping[str, Any], assignments: Sequence[str]
 ) -> Config:
     """Build a command's config: defaults, then the file, then the flags, then ``--set a.b=c``.
+
+    The workspace comes from the environment variable SIMHAND_WORKSPACE where none of them names one.
 
     Args:
         model: the command's config class.
@@ -29,6 +33,8 @@ def resolve_config(
         UsageProblem: unreadable file, malformed assignment, unknown key or bad value.
     """
     values: dict[str, Any] = _read_yaml(file) if file is not None else {}
+    if WORKSPACE_VARIABLE in os.environ:
+        values.setdefault("workspace", os.environ[WORKSPACE_VARIABLE])
     for name, value in flags.items():
         _assign(values, name, value)
     for text in assignments:
@@ -43,13 +49,22 @@ def resolve_config(
 
 
 def save_config(config: CommandConfig, path: Path) -> None:
-    """Write the resolved config as YAML, loadable again with ``--config``."""
+    """Write the resolved config as YAML, loadable again with ``--config``, in this workspace or another."""
     import yaml
 
     from simhand_cli.workspace.atomic import write_text
 
-    plain = config.model_dump(mode="json", exclude={"redo", "dry_run"})
+    plain = _portable(config.model_dump(exclude={"redo", "dry_run", "workspace"}))
     write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
+def _portable(value: Any) -> Any:
+    """Plain values that mean the same from any folder: paths become absolute."""
+    if isinstance(value, Mapping):
+        return {key: _portable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_portable(item) for item in value]
+    return str(value.absolute()) if isinstance(value, Path) else value
 
 
 def describe_error(model: type[BaseModel], error: ValidationError) -> str:
@@ -62,7 +77,8 @@ def describe_error(model: type[BaseModel], error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"'{name}' must be given"
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-    return f"'{name}': {_plain_message(first)}, got {first['input']!r}{more}"
+    got = "" if isinstance(first["input"], Mapping) else f", got {first['input']!r}"
+    return f"'{name}': {_plain_message(first)}{got}{more}"
 
 
 def _plain_message(detail: ErrorDetails) -> str:

@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS videos (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS stages (
     video_id TEXT NOT NULL, stage TEXT NOT NULL,
-    status TEXT NOT NULL,           -- done | skipped
+    status TEXT NOT NULL,           -- done | skipped (nothing to be found in it) | failed (tried again)
     sha256 TEXT NOT NULL DEFAULT '', bytes INTEGER NOT NULL DEFAULT 0,
     counts TEXT NOT NULL DEFAULT '{}', reason TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (video_id, stage)

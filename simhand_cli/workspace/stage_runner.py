@@ -29,12 +29,15 @@ class StageJob(Generic[Job]):
 
 
 def pending(catalog: Catalog, stage: str, video_ids: Iterable[str], shard: Callable[[str], Path]) -> list[str]:
-    """Videos the stage has still to do: not recorded, or recorded as done with a shard that is missing or cut short."""
+    """Videos the stage has still to do: not recorded, failed before, or done with a shard that is missing or cut short.
+
+    A failure is tried again, since its reason may have passed (a drive not mounted, a worker killed for memory).
+    """
     records = catalog.stage(stage)
 
     def is_done(video_id: str) -> bool:
         record = records.get(video_id)
-        if record is None:
+        if record is None or record.status == "failed":
             return False
         if record.status == "skipped":
             return True
@@ -56,13 +59,13 @@ def run_stage(
     initializer: Callable[..., None] | None = None,
     initargs: tuple[object, ...] = (),
 ) -> None:
-    """Do every video's work in a pool and record each result as it comes; broken videos are recorded as skipped."""
+    """Do every video's work in a pool and record each result as it comes; what fails is recorded with its reason."""
 
     def record(_job: StageJob[Job], result: StageRecord) -> None:
         catalog.record_stage(stage, result)
 
     def skip(job: StageJob[Job], reason: str) -> None:
-        catalog.record_stage(stage, StageRecord(job.video_id, "skipped", reason=reason))
+        catalog.record_stage(stage, StageRecord(job.video_id, "failed", reason=reason))
 
     run_pool(
         jobs,

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -30,6 +31,37 @@ def test_file_then_flags_then_set(tmp_path: Path) -> None:
     file.write_text("topk: 2\nrate: 0.1\ninner:\n  depth: 7\n")
     config = resolve_config(ExampleConfig, file, {"rate": "0.2", "inner.names": ["a"]}, ["inner.depth=9"])
     assert (config.topk, config.rate, config.inner.depth, config.inner.names) == (2, 0.2, 9, ["a"])
+
+
+def test_workspace_from_the_environment_comes_after_file_and_flags(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SIMHAND_WORKSPACE", "from-environment")
+    file = tmp_path / "c.yaml"
+    file.write_text("workspace: from-file\n")
+    assert resolve_config(ExampleConfig, None, {}, []).workspace == Path("from-environment")
+    assert resolve_config(ExampleConfig, file, {}, []).workspace == Path("from-file")
+    assert resolve_config(ExampleConfig, file, {"workspace": "from-flag"}, []).workspace == Path("from-flag")
+
+
+def test_saved_config_is_portable(tmp_path: Path) -> None:
+    save_config(resolve_config(DetectConfig, None, {"model_file": "x.task", "workspace": "w"}, []), tmp_path / "c.yaml")
+    text = (tmp_path / "c.yaml").read_text()
+    assert f"model_file: {Path('x.task').absolute()}" in text
+    assert "workspace" not in text
+
+
+def test_number_choices_from_the_command_line() -> None:
+    import typer
+    from typer.testing import CliRunner
+
+    got: list[object] = []
+
+    class ChoiceConfig(CommandConfig):
+        root: Literal[0, 9] = option(0, "Root")
+
+    app = typer.Typer()
+    app.command()(make_callback(ChoiceConfig, lambda invocation: got.append(invocation.flags["root"]), ""))
+    assert CliRunner().invoke(app, ["--root", "9"]).exit_code == 0
+    assert got == [9]
 
 
 def test_saved_config_loads_again(tmp_path: Path) -> None:
@@ -66,7 +98,7 @@ def test_mistakes_are_one_line(flags: dict[str, str], assignments: list[str], ex
 def test_unusable_config_files(tmp_path: Path, content: str) -> None:
     file = tmp_path / "bad.yaml"
     file.write_bytes(content.encode("latin-1"))
-    with pytest.raises(UsageProblem, match="bad.yaml"):
+    with pytest.raises(UsageProblem, match=r"bad\.yaml"):
         resolve_config(ExampleConfig, file, {}, [])
 
 
