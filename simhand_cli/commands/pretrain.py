@@ -94,7 +94,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
     from simhand_cli.training.launch import launch, resolve_gpus
     from simhand_cli.workspace.paths import Workspace
 
-    console = console or Console()
+    console = console or Console(quiet=True)
     workspace = Workspace.open(config.workspace)
     run_dir = workspace.run_dir("pretrain", config.run_name())
     gpus = resolve_gpus(config.gpus)
@@ -102,6 +102,8 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
     if config.dry_run:
         return _dry_run(config, workspace, table, gpus)
     result = launch(train, Job(config, console.quiet), gpus=gpus, cpu_ranks=config.cpu_ranks)
+    if not result:
+        return Summary("pretrain", {"this process": "one rank of a larger job; rank 0 reports"})
     if result.get("skipped"):
         console.say(f"{run_dir} is finished already; --redo does it over, --name starts another")
     facts: dict[str, int | float | str] = {
@@ -109,14 +111,14 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
         "encoder": config.encoder,
         "pairs": int(result["pairs"]),
         "steps": int(result["steps"]),
-        "batch_size_pairs": int(result["batch_size"]),
+        "pairs per step": int(result["batch_size"]),
     }
     figures = {
-        "final_loss": result["loss"],
-        "positive_nearest": result["top1"],
-        "positive_similarity": result["positive_similarity"],
-        "negative_similarity": result["negative_similarity"],
-        "views_per_s": result["views_per_s"],
+        "final loss": result["loss"],
+        "positives that are the nearest": result["top1"],
+        "similarity of positives": result["positive_similarity"],
+        "similarity of negatives": result["negative_similarity"],
+        "views/s": result["views_per_s"],
     }
     outputs = {
         "encoder": run_dir / "backbone.safetensors",
@@ -168,18 +170,18 @@ def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable",
         "pretrain",
         facts={
             "run": str(run_dir),
-            "found_there": found,
+            "found there": found,
             "device": f"{gpus} GPUs" if gpus else "CPU",
             "pairs": plan.pairs,
-            "batch_size_pairs": plan.batch_size,
+            "pairs per step": plan.batch_size,
             "epochs": config.epochs,
             "steps": plan.total_steps,
-            "warmup_steps": plan.warmup_steps,
-            "peak_lr": plan.peak_lr,
+            "warm-up steps": plan.warmup_steps,
+            "peak learning rate": plan.peak_lr,
             "precision": costs.precision,
-            "time_measured_on_8_images": format_duration(seconds),
-            "memory_per_process_by_formula": format_bytes(costs.bytes_per_process),
-            "one_checkpoint": format_bytes(costs.checkpoint_bytes),
+            "time, measured on 8 images": format_duration(seconds),
+            "memory per process, by a formula": format_bytes(costs.bytes_per_process),
+            "size of a checkpoint": format_bytes(costs.checkpoint_bytes),
         },
         dropped=_dropped(table),
         data={"seconds": seconds, "bytes_per_process": costs.bytes_per_process, "warning": plan.warning},

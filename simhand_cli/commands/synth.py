@@ -146,6 +146,9 @@ def _make_videos(config: SynthConfig, folder: Path, keep: bool, console: Console
     from simhand_cli.synth.video_set import make_videos
 
     jobs = _video_jobs(config, folder)
+    if not keep:
+        for surplus in set(folder.glob("person-*.mp4")) - {job.path for job in jobs}:
+            surplus.unlink()
     kept = make_videos(jobs, keep, config.workers, console)
     video_sheet(folder, [job.path for job in jobs])
     facts: dict[str, int | float | str] = {

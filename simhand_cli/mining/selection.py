@@ -28,7 +28,7 @@ class Selection:
     def dropped(self) -> list[Dropped]:
         """The counts as lines of the summary."""
         lines = [
-            Dropped("crops", self.invalid, "the keypoint stage found no hand in them", "keypoints --redo"),
+            Dropped("crops", self.invalid, "keypoints collapsed or mostly outside the crop"),
             Dropped("crops", self.low_confidence, "keypoint confidence too low", "--min-confidence"),
             Dropped("crops", self.nonfinite, "keypoints not finite, or all in one place"),
         ]

@@ -62,7 +62,7 @@ def make_steps(config: "QuickstartConfig") -> list[Step]:
     root, seed, workers = config.workspace, config.seed, config.workers
     videos, labelled = root / "synth" / "videos", root / "synth" / "labelled"
     unseen, film = root / "synth" / "unseen-person", root / "demo.mp4"
-    common: dict[str, Any] = {"workspace": root}
+    common: dict[str, Any] = {"workspace": root, "redo": config.redo}
     synth: dict[str, Any] = {**common, "workers": workers}
     return [
         Step(
@@ -106,7 +106,7 @@ def make_steps(config: "QuickstartConfig") -> list[Step]:
                 encoder=str(root / "runs" / "pretrain-quickstart"),
                 epochs=config.finetune_epochs,
                 batch_size=32,
-                width=128,
+                width=64,
                 seed=seed,
                 name="quickstart",
             ),

@@ -1,5 +1,7 @@
 """Running the tour step by step and collecting what it shows."""
 
+import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +12,9 @@ from simhand_cli.console import Console, format_duration
 from simhand_cli.quickstart.plan import Step
 from simhand_cli.quickstart.report import write_report
 from simhand_cli.summary import Summary
+from simhand_cli.workspace.atomic import write_json
+from simhand_cli.workspace.changes import refuse_changes
+from simhand_cli.workspace.lock import workspace_lock
 
 if TYPE_CHECKING:
     from simhand_cli.commands.quickstart import QuickstartConfig
@@ -28,10 +33,29 @@ def run_steps(config: "QuickstartConfig", steps: Sequence[Step], console: Consol
     """Run every step, then write the report.
 
     Raises:
+        UsageProblem: the folder holds a quick start with other options.
         SimhandError: as the step that failed; running the quick start again goes on there.
     """
-    config.workspace.mkdir(parents=True, exist_ok=True)
-    save_config(config, config.workspace / "quickstart.yaml")
+    with workspace_lock(config.workspace / "quickstart", "quickstart"):
+        _begin(config)
+        return _run_all(config, steps, console)
+
+
+def _begin(config: "QuickstartConfig") -> None:
+    """Remember the options; refuse others than last time, since half of the results would be of the old ones."""
+    marker = config.workspace / "quickstart" / "options.json"
+    if config.redo:
+        for leftover in (config.workspace / "synth", config.workspace / "runs"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        (config.workspace / "demo.mp4").unlink(missing_ok=True)
+    elif marker.exists():
+        before = json.loads(marker.read_text())
+        refuse_changes("quick start", before, config.identity(), "--redo starts over, --workspace takes another folder")
+    write_json(marker, config.identity())
+    save_config(config, config.workspace / "quickstart" / "config.yaml")
+
+
+def _run_all(config: "QuickstartConfig", steps: Sequence[Step], console: Console) -> Summary:
     start = time.monotonic()
     results: list[StepResult] = []
     for number, step in enumerate(steps, 1):

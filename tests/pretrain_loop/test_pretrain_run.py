@@ -190,9 +190,9 @@ def test_finished_changed_and_redone_runs(workspace):
     with pytest.raises(UsageProblem, match=r"pretrain-a .*lr="):
         pretrain(PretrainConfig(workspace=workspace, **{**TINY, "name": "a", "max_steps": 1, "lr": 0.01}), QUIET)
     redone = run(workspace, name="a", max_steps=1, lr=0.01, redo=True)
-    assert redone.facts["final_loss"] == first.facts["final_loss"]  # the first loss is before any update
+    assert redone.facts["final loss"] == first.facts["final loss"]  # the first loss is before any update
     other = run(workspace, name="b", max_steps=1, init=str(workspace / "runs" / "pretrain-a"))
-    assert other.facts["final_loss"] != first.facts["final_loss"]
+    assert other.facts["final loss"] != first.facts["final loss"]
 
 
 def test_mining_again_makes_it_another_run(workspace):
@@ -217,7 +217,7 @@ def test_a_recipe_that_changed_its_mind_does_not_continue_a_run(workspace, monke
 def test_dry_run_says_what_it_would_do_and_writes_nothing(workspace):
     before = sorted(workspace.rglob("*"))
     summary = run(workspace, dry_run=True, batch_size=64, epochs=3)
-    assert summary.facts["batch_size_pairs"] == 28
+    assert summary.facts["pairs per step"] == 28
     assert summary.facts["steps"] == 3
     assert summary.facts["found_there"] == "new"
     assert "reduced to 28: there are only 28 pairs" in summary.hint
