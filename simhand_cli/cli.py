@@ -136,6 +136,9 @@ def main() -> None:
         if text := message():
             command = next((word for word in sys.argv[1:] if word in COMMANDS), "")
             call = f"simhand {command}".strip()
-            print(f"{call}: {' '.join(text.split())} (see '{call} --help')", file=sys.stderr)
+            line = f"{' '.join(text.split())} (see '{call} --help')"
+            print(f"{call}: {line}", file=sys.stderr)
+            if "--json" in words:
+                print(json.dumps({"command": command, "error": line, "exit_code": int(ExitCode.USAGE)}))
         sys.exit(getattr(error, "exit_code", ExitCode.USAGE))
     sys.exit(result if isinstance(result, int) else ExitCode.OK)

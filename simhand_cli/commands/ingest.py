@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from simhand_cli.video.find import Found, Source
     from simhand_cli.workspace.catalog import Catalog, VideoRecord
     from simhand_cli.workspace.paths import Workspace
-    from simhand_cli.workspace.stage_runner import StageJob
 
 EXAMPLES = (
     "simhand ingest videos/",
@@ -54,6 +53,7 @@ def ingest(config: IngestConfig, console: Console | None = None) -> Summary:
     Raises:
         InputProblem: nothing usable was found.
     """
+    from simhand_cli.config.resolve import save_config
     from simhand_cli.video.find import find_sources
     from simhand_cli.workspace.catalog import Catalog
     from simhand_cli.workspace.changes import refuse_changes
@@ -63,10 +63,10 @@ def ingest(config: IngestConfig, console: Console | None = None) -> Summary:
     console = console or Console(quiet=True)
     workspace = Workspace(config.workspace)
     found = find_sources(config.paths)
+    if not found.sources:
+        _refuse_nothing(found.unusable, found.ignored_files)
     if config.dry_run:
         return _plan(config, found)
-    if not found.sources and not workspace.catalog_path.exists():
-        _refuse_nothing(found)
     with workspace_lock(workspace.root, "ingest"), Catalog(workspace.catalog_path) as catalog:
         if config.redo:
             catalog.clear_all()
@@ -81,17 +81,18 @@ def ingest(config: IngestConfig, console: Console | None = None) -> Summary:
             catalog.skip_source(str(path), "", reason)
         _probe_all(config, found, catalog, console)
         if catalog.video_count() == 0:
-            reasons = catalog.sources("skipped")
-            raise InputProblem(f"no usable video or image: {reasons[0][0]}: {reasons[0][1]}" if reasons else "no video")
+            catalog.clear_stage("ingest")  # nothing was begun that other options could mix with
+            _refuse_nothing([(Path(p), reason) for p, reason in catalog.sources("skipped")], found.ignored_files)
+        save_config(config, workspace.root / "ingest.yaml")
         return _summarise(catalog, found, workspace)
 
 
-def _refuse_nothing(found: "Found") -> None:
-    if found.unusable:
-        path, reason = found.unusable[0]
-        more = f" (and {len(found.unusable) - 1} more)" if len(found.unusable) > 1 else ""
+def _refuse_nothing(unusable: list[tuple[Path, str]], ignored_files: int) -> None:
+    if unusable:
+        path, reason = unusable[0]
+        more = f" (and {len(unusable) - 1} more)" if len(unusable) > 1 else ""
         raise InputProblem(f"{path}: {reason}{more}")
-    raise InputProblem(f"no video or image found in the given paths ({found.ignored_files} other files)")
+    raise InputProblem(f"no video or image found in the given paths ({ignored_files} other files)")
 
 
 def _plan(config: IngestConfig, found: "Found") -> Summary:
@@ -159,8 +160,13 @@ def _summarise(catalog: "Catalog", found: "Found", workspace: "Workspace") -> Su
         videos += 1
         frames += len(video.frame_index)
         seconds += video.duration_s if video.kind == "video" else 0.0
-    skipped, duplicates = catalog.sources("skipped"), catalog.sources("duplicate")
-    noted = [(path, note) for path, note in catalog.sources("ok") if note]
+    # Of this call alone: a typo of last week must not make today's run look broken.
+    named = {str(source.path) for source in found.sources} | {str(path) for path, _ in found.unusable}
+    skipped, duplicates, usable = (
+        [(path, reason) for path, reason in catalog.sources(status) if path in named]
+        for status in ("skipped", "duplicate", "ok")
+    )
+    noted = [(path, note) for path, note in usable if note]
     dropped = [Dropped(path, 1, reason) for path, reason in skipped + duplicates]
     dropped += [Dropped(f"part of {path}", 1, note) for path, note in noted]
     return Summary(

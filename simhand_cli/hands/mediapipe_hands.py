@@ -72,6 +72,7 @@ class HandLandmarkerAdapter:
             )
             self._landmarker: Any = vision.HandLandmarker.create_from_options(options)
         self._video_mode = video_mode
+        self._used = False
         self._last_ms = -1
 
     def __enter__(self) -> "HandLandmarkerAdapter":
@@ -103,7 +104,9 @@ class HandLandmarkerAdapter:
 
         size_wh = np.array([image_rgb.shape[1], image_rgb.shape[0]])
         picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image_rgb))
-        with _silenced():
+        # The libraries chatter at their first use too; later, standard error is left to others.
+        with contextlib.nullcontext() if self._used else _silenced():
+            self._used = True
             if self._video_mode:
                 self._last_ms = max(self._last_ms + 1, round((timestamp_s or 0.0) * 1000))
                 result = self._landmarker.detect_for_video(picture, self._last_ms)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from simhand_cli.commands.quickstart import QuickstartConfig
 
 #: Seconds of work on one core of a 2025 server, for the estimate shown at the start; start-up of the steps apart.
-_PER_VIDEO_FRAME, _PER_LABELLED, _PER_DETECTED_FRAME = 0.075, 0.035, 0.045
+_PER_VIDEO_FRAME, _PER_LABELLED, _PER_DETECTED_FRAME = 0.075, 0.030, 0.045
 _PER_PRETRAIN_VIEW, _PER_FINETUNE_SAMPLE, _START_UP = 0.016, 0.026, 75.0
 
 
@@ -47,96 +47,134 @@ class Step:
         return function(self.config, console)
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Where the tour's files lie."""
+
+    root: Path
+
+    @property
+    def videos(self) -> Path:
+        return self.root / "synth" / "videos"
+
+    @property
+    def unseen(self) -> Path:
+        return self.root / "synth" / "unseen-person"
+
+    @property
+    def labelled(self) -> Path:
+        return self.root / "synth" / "labelled"
+
+    @property
+    def encoder_run(self) -> Path:
+        return self.root / "runs" / "pretrain-quickstart"
+
+    @property
+    def model_run(self) -> Path:
+        return self.root / "runs" / "finetune-quickstart"
+
+
 def make_steps(config: "QuickstartConfig") -> list[Step]:
     """Every step, in order; all write below the quick start's workspace."""
-    from simhand_cli.commands.demo import DemoConfig
+    places = _Places(config.workspace)
+    return [
+        *_make_data(config, places),
+        *_mine_pairs(config, places),
+        *_train(config, places),
+        *_look(config, places),
+    ]
+
+
+def _make_data(config: "QuickstartConfig", places: _Places) -> list[Step]:
+    from simhand_cli.commands.synth import SynthConfig
+
+    common: dict[str, Any] = {"workspace": places.root, "workers": config.workers}
+    people = SynthConfig(
+        **common,
+        out=places.videos,
+        format="videos",
+        count=config.people,
+        frames=config.frames,
+        fps=5.0,
+        seed=config.seed,
+    )
+    one_more = SynthConfig(
+        **common,
+        out=places.unseen,
+        format="videos",
+        count=1,
+        frames=2 * config.frames,
+        fps=10.0,
+        seed=config.seed + 1000,
+    )
+    labelled = SynthConfig(
+        **common, out=places.labelled, format="labelled", count=config.labelled, image_px=128, seed=config.seed + 2000
+    )
+    return [
+        Step(f"film {config.people} synthetic people", "synth", people),
+        Step("film one more, whom no model will have seen", "synth", one_more),
+        Step(f"make {config.labelled} labelled hands of other synthetic people", "synth", labelled),
+    ]
+
+
+def _mine_pairs(config: "QuickstartConfig", places: _Places) -> list[Step]:
     from simhand_cli.commands.detect import DetectConfig
-    from simhand_cli.commands.evaluate import EvaluateConfig
-    from simhand_cli.commands.finetune import FinetuneConfig
     from simhand_cli.commands.ingest import IngestConfig
     from simhand_cli.commands.keypoints import KeypointsConfig
     from simhand_cli.commands.mine import MineConfig
-    from simhand_cli.commands.pretrain import PretrainConfig
-    from simhand_cli.commands.synth import SynthConfig
 
-    root, seed, workers = config.workspace, config.seed, config.workers
-    videos, labelled = root / "synth" / "videos", root / "synth" / "labelled"
-    unseen, film = root / "synth" / "unseen-person", root / "demo.mp4"
-    common: dict[str, Any] = {"workspace": root, "redo": config.redo}
-    synth: dict[str, Any] = {**common, "workers": workers}
+    common: dict[str, Any] = {"workspace": places.root}
+    parallel: dict[str, Any] = {**common, "workers": config.workers}
     return [
-        Step(
-            f"film {config.people} synthetic people",
-            "synth",
-            SynthConfig(
-                **synth, out=videos, format="videos", count=config.people, frames=config.frames, fps=5.0, seed=seed
-            ),
-        ),
-        Step(
-            "film one more, whom no model will have seen",
-            "synth",
-            SynthConfig(
-                **synth, out=unseen, format="videos", count=1, frames=2 * config.frames, fps=10.0, seed=seed + 1000
-            ),
-        ),
-        Step(
-            f"make {config.labelled} labelled hands of other synthetic people",
-            "synth",
-            SynthConfig(
-                **synth, out=labelled, format="labelled", count=config.labelled, image_px=128, seed=seed + 2000
-            ),
-        ),
-        Step("register the videos", "ingest", IngestConfig(**common, paths=[videos], fps=5.0, workers=workers)),
-        Step("find hands", "detect", DetectConfig(**common, workers=workers, seed=seed)),
-        Step("estimate 21 joints a hand", "keypoints", KeypointsConfig(**common, workers=workers)),
+        Step("register the videos", "ingest", IngestConfig(**parallel, paths=[places.videos], fps=5.0)),
+        Step("find hands", "detect", DetectConfig(**parallel, seed=config.seed)),
+        Step("estimate 21 joints a hand", "keypoints", KeypointsConfig(**parallel)),
         Step("find similar hands in other videos", "mine", MineConfig(**common, topk=1)),
-        Step(
-            "learn an encoder from the pairs",
-            "pretrain",
-            PretrainConfig(
-                **common, encoder=config.encoder, epochs=config.epochs, batch_size=64, seed=seed, name="quickstart"
-            ),
-        ),
-        Step(
-            "train the 3D model on the labelled hands",
-            "finetune",
-            FinetuneConfig(
-                **common,
-                data=[labelled],
-                encoder=str(root / "runs" / "pretrain-quickstart"),
-                epochs=config.finetune_epochs,
-                batch_size=32,
-                width=64,
-                seed=seed,
-                name="quickstart",
-            ),
-        ),
-        Step(
-            "measure it on people it has not seen",
-            "evaluate",
-            EvaluateConfig(**common, data=[labelled], model=str(root / "runs" / "finetune-quickstart"), name="model"),
-        ),
-        Step(
-            "measure the floor: always the mean pose",
-            "evaluate",
-            EvaluateConfig(**common, data=[labelled], model="mean-pose", name="mean-pose"),
-        ),
-        Step(
-            "measure MediaPipe on the same hands",
-            "evaluate",
-            EvaluateConfig(**common, data=[labelled], model="mediapipe", name="mediapipe"),
-        ),
-        Step(
-            "show it on the unseen person's video",
-            "demo",
-            DemoConfig(
-                **common,
-                source=str(unseen),
-                output=film,
-                model=str(root / "runs" / "finetune-quickstart"),
-            ),
-            done_by=film,
-        ),
+    ]
+
+
+def _train(config: "QuickstartConfig", places: _Places) -> list[Step]:
+    from simhand_cli.commands.finetune import FinetuneConfig
+    from simhand_cli.commands.pretrain import PretrainConfig
+    from simhand_cli.finetune.options import AugmentOptions
+
+    common: dict[str, Any] = {"workspace": places.root, "seed": config.seed, "name": "quickstart"}
+    pretrain = PretrainConfig(**common, encoder=config.encoder, epochs=config.epochs, batch_size=64)
+    finetune = FinetuneConfig(
+        **common,
+        data=[places.labelled],
+        encoder=str(places.encoder_run),
+        epochs=config.finetune_epochs,
+        # Few steps: small batches, a light model and mild augmentation learn most in the time there is.
+        batch_size=16,
+        width=64,
+        augment=AugmentOptions(rotation_deg=20.0, scale=0.1, shift=0.05, colour=0.5),
+    )
+    return [
+        Step("learn an encoder from the pairs", "pretrain", pretrain),
+        Step("train the 3D model on the labelled hands", "finetune", finetune),
+    ]
+
+
+def _look(config: "QuickstartConfig", places: _Places) -> list[Step]:
+    from simhand_cli.commands.demo import DemoConfig
+    from simhand_cli.commands.evaluate import EvaluateConfig
+
+    def evaluation(model: str, name: str) -> EvaluateConfig:
+        return EvaluateConfig(workspace=places.root, data=[places.labelled], model=model, name=name, seed=config.seed)
+
+    film = places.root / "demo.mp4"
+    demo = DemoConfig(
+        workspace=places.root,
+        source=str(places.unseen / "person-00000.mp4"),
+        output=film,
+        model=str(places.model_run),
+    )
+    return [
+        Step("measure it on people it has not seen", "evaluate", evaluation(str(places.model_run), "model")),
+        Step("measure the floor: always the mean pose", "evaluate", evaluation("mean-pose", "mean-pose")),
+        Step("measure MediaPipe on the same hands", "evaluate", evaluation("mediapipe", "mediapipe")),
+        Step("show it on the unseen person's video", "demo", demo, done_by=film),
     ]
 
 

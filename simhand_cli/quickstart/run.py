@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from simhand_cli.config.resolve import save_config
 from simhand_cli.console import Console, format_duration
+from simhand_cli.errors import UsageProblem
 from simhand_cli.quickstart.plan import Step
 from simhand_cli.quickstart.report import write_report
 from simhand_cli.summary import Summary
@@ -33,7 +34,7 @@ def run_steps(config: "QuickstartConfig", steps: Sequence[Step], console: Consol
     """Run every step, then write the report.
 
     Raises:
-        UsageProblem: the folder holds a quick start with other options.
+        UsageProblem: the folder holds a quick start with other options, or something else.
         SimhandError: as the step that failed; running the quick start again goes on there.
     """
     with workspace_lock(config.workspace / "quickstart", "quickstart"):
@@ -44,10 +45,13 @@ def run_steps(config: "QuickstartConfig", steps: Sequence[Step], console: Consol
 def _begin(config: "QuickstartConfig") -> None:
     """Remember the options; refuse others than last time, since half of the results would be of the old ones."""
     marker = config.workspace / "quickstart" / "options.json"
+    if not marker.exists() and (config.workspace / "catalog.sqlite").exists():
+        raise UsageProblem(f"{config.workspace} holds a project of your own; give --workspace a new folder")
     if config.redo:
-        for leftover in (config.workspace / "synth", config.workspace / "runs"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        (config.workspace / "demo.mp4").unlink(missing_ok=True)
+        for name in ("catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm", "demo.mp4", "report.html"):
+            (config.workspace / name).unlink(missing_ok=True)
+        for name in ("synth", "crops", "keypoints", "mining", "runs"):
+            shutil.rmtree(config.workspace / name, ignore_errors=True)
     elif marker.exists():
         before = json.loads(marker.read_text())
         refuse_changes("quick start", before, config.identity(), "--redo starts over, --workspace takes another folder")

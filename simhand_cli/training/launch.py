@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from simhand_cli.errors import EnvironmentProblem, InputProblem, SimhandError, UsageProblem
 from simhand_cli.training.ranks import Ranks, ranks_of_environment
-from simhand_cli.training.stop import die_with
+from simhand_cli.workspace.orphans import die_with
 
 Args = TypeVar("Args")
 Result = dict[str, Any]

@@ -5,7 +5,7 @@ import os
 import signal
 from typing import Any
 
-from simhand_cli.training.stop import die_with
+from simhand_cli.workspace.orphans import die_with
 
 #: Seconds a worker lives on after SIGTERM, so that the main process can finish its step and save.
 GRACE_S = 60

@@ -1,10 +1,7 @@
 """Stopping together: signals wait for the step's end, a loss that is not finite stops every rank before the update."""
 
-import ctypes
 import math
-import os
 import signal
-import sys
 import threading
 from dataclasses import dataclass
 from types import FrameType, TracebackType
@@ -44,16 +41,6 @@ class StopSignals:
         self._interrupts += number == signal.SIGINT
         if self._interrupts > 1:
             raise KeyboardInterrupt
-
-
-def die_with(parent: int) -> None:
-    """Have Linux kill this process when its parent dies; elsewhere do nothing."""
-    if sys.platform != "linux":
-        return
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:  # died before the request was made
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass(frozen=True)

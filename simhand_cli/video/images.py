@@ -33,7 +33,10 @@ def read_image(path: Path) -> NDArray[np.uint8] | None:
         return None
     if len(data) == 0:
         return None
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    except cv2.error:  # a header that claims more pixels than OpenCV accepts
+        return None
     return None if image is None else np.asarray(image, np.uint8)
 
 

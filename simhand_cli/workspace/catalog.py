@@ -166,7 +166,7 @@ class Catalog:
         with self._transaction():
             self._forget_old_content(path, video.video_id)
             row = self._db.execute("SELECT path FROM videos WHERE video_id = ?", (video.video_id,)).fetchone()
-            if row is not None and row[0] != path:
+            if row is not None and row[0] != path and Path(row[0]).exists():
                 self._put_source(path, fingerprint, "duplicate", video.video_id, f"same content as {row[0]}")
                 return False
             values = (
@@ -177,12 +177,22 @@ class Catalog:
             marks = ",".join("?" * len(values))
             self._db.execute(f"INSERT OR REPLACE INTO videos VALUES ({marks})", values)  # noqa: S608 (only "?")
             self._put_source(path, fingerprint, "ok", video.video_id, video.note)
+            if row is not None and row[0] != path:  # the file was renamed or moved
+                self._db.execute("DELETE FROM sources WHERE path = ?", (row[0],))
             return True
 
     def _forget_old_content(self, path: str, video_id: str) -> None:
-        """A file whose content changed is another video; the one it used to hold is gone."""
+        """A file whose content changed is another video; the one it used to hold lives on only in a copy."""
         old = self._db.execute("SELECT video_id FROM videos WHERE path = ? AND video_id <> ?", (path, video_id))
         for (old_id,) in old.fetchall():
+            copies = self._db.execute(
+                "SELECT path FROM sources WHERE video_id = ? AND status = 'duplicate' ORDER BY path", (old_id,)
+            )
+            heir = next((copy for (copy,) in copies.fetchall() if Path(copy).exists()), None)
+            if heir is not None:
+                self._db.execute("UPDATE videos SET path = ? WHERE video_id = ?", (heir, old_id))
+                self._db.execute("UPDATE sources SET status = 'ok', reason = '' WHERE path = ?", (heir,))
+                continue
             self._db.execute("DELETE FROM videos WHERE video_id = ?", (old_id,))
             self._db.execute("DELETE FROM stages WHERE video_id = ?", (old_id,))
 

@@ -17,6 +17,8 @@ def refuse_changes(what: str, before: Mapping[str, Any] | None, now: Mapping[str
     flat_before, flat_now = _flat(before), _flat(now)
     names = sorted(flat_before.keys() | flat_now.keys())
     changed = [n for n in names if flat_before.get(n) != flat_now.get(n)]
+    if not changed:  # an option that a newer version added, left at None
+        return
     first = changed[0]
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
     raise UsageProblem(

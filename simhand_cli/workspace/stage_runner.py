@@ -1,9 +1,9 @@
 """Running one stage over videos: a pool of processes, one shard per video, done work skipped, failures recorded."""
 
+import errno
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from simhand_cli.console import Console
-from simhand_cli.errors import EnvironmentProblem, InputProblem
+from simhand_cli.errors import EnvironmentProblem, InputProblem, SimhandError
 from simhand_cli.workspace.catalog import Catalog, StageRecord
+from simhand_cli.workspace.orphans import die_with
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+#: Errors of the machine rather than of one file.
+_MACHINE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,10 @@ def run_pool(
             alone = not queue
             batch = [suspects.pop()] if alone else queue
             with ProcessPoolExecutor(
-                1 if alone else workers, mp_context=context, initializer=_initialise, initargs=(initializer, initargs)
+                1 if alone else workers,
+                mp_context=context,
+                initializer=_initialise,
+                initargs=(os.getpid(), initializer, initargs),
             ) as pool:
                 lost, queue = _drain(pool, batch, work, finish, in_flight=1 if alone else 2 * workers)
             if alone and lost:
@@ -136,23 +142,26 @@ def run_pool(
                 suspects += lost
 
 
-def _initialise(initializer: Callable[..., None] | None, initargs: tuple[object, ...]) -> None:
+#: In a worker whose initializer failed: why. Every job then reports it, instead of the pool breaking without a word.
+_start_problem: str | None = None
+
+
+def _initialise(parent: int, initializer: Callable[..., None] | None, initargs: tuple[object, ...]) -> None:
+    global _start_problem
     # Ctrl-C goes to the parent alone, which stops handing out work; a worker must not print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
+    die_with(parent)
     if initializer is not None:
-        initializer(*initargs)
+        try:
+            initializer(*initargs)
+        except Exception as error:  # whatever it is, the parent must hear of it
+            _start_problem = f"a worker cannot start: {error}; 'simhand doctor' may show why"
 
 
-def _end_with_parent() -> None:
-    """Let the kernel kill this worker when its parent is killed (Linux), so that no orphan burns a core."""
-    if sys.platform == "linux":
-        import ctypes
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() == 1:  # the parent died before the call above
-            os._exit(1)
+def _guarded(work: Callable[[Job], Result], payload: Job) -> Result:
+    if _start_problem is not None:
+        raise EnvironmentProblem(_start_problem)
+    return work(payload)
 
 
 def _drain(
@@ -168,7 +177,7 @@ def _drain(
     try:
         while True:
             while unstarted and len(running) < in_flight:
-                running[pool.submit(work, unstarted[-1].payload)] = unstarted[-1]
+                running[pool.submit(_guarded, work, unstarted[-1].payload)] = unstarted[-1]
                 unstarted.pop()
             if not running:
                 return [], []
@@ -186,7 +195,22 @@ def _drain(
 
 
 def _result(future: "Future[Result]") -> Result:
+    """A job's result; what is wrong with one item stays with it, what is wrong with the machine ends the run.
+
+    Raises:
+        InputProblem: this item cannot be done.
+        EnvironmentProblem: no item can be done (disk full, a library missing).
+    """
     try:
         return future.result()
+    except (SimhandError, BrokenProcessPool):
+        raise
+    except ImportError as error:
+        raise EnvironmentProblem(f"{error}; 'simhand doctor' shows what is missing") from error
     except OSError as error:
-        raise EnvironmentProblem(f"{error.strerror or error} ({error.filename or 'in a worker'})") from error
+        reason = f"{error.strerror or error} ({error.filename or 'in a worker'})"
+        if error.errno in _MACHINE_ERRORS:
+            raise EnvironmentProblem(reason) from error
+        raise InputProblem(reason) from error
+    except Exception as error:  # a library choking on one file must not cost the others
+        raise InputProblem(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
