@@ -80,6 +80,13 @@ def test_json_error_is_a_document(tmp_path: Path, run_cli) -> None:
     assert "simhand ingest" in document["error"]
 
 
+def test_json_of_a_mistyped_flag_is_a_document(run_cli) -> None:
+    done = run_cli("detect", "--json", "--max-hand", "1")
+    document = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"] == 2
+    assert "--max-hands" in document["error"]
+
+
 def test_version(run_cli) -> None:
     from simhand_cli import __version__
 

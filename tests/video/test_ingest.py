@@ -134,6 +134,54 @@ def test_changed_file_replaces_its_old_content(tmp_path: Path) -> None:
         assert [v.decodable_frames for v in catalog.videos()] == [25]
 
 
+def _paths(workspace: Path) -> list[str]:
+    with Catalog(workspace / "catalog.sqlite") as catalog:
+        return [Path(video.path).name for video in catalog.videos()]
+
+
+def test_a_copy_inherits_what_its_changed_original_held(tmp_path: Path) -> None:
+    first = write_video(tmp_path / "a.mp4", frames=10)
+    shutil.copy(first, tmp_path / "b.mp4")
+    config = IngestConfig(paths=[tmp_path], workspace=tmp_path / "ws", workers=1)
+    ingest(config)
+    assert _paths(tmp_path / "ws") == ["a.mp4"]
+    write_video(first, frames=15, seed=4)
+    ingest(config)
+    assert sorted(_paths(tmp_path / "ws")) == ["a.mp4", "b.mp4"]
+
+
+def test_a_renamed_file_is_found_again(tmp_path: Path) -> None:
+    first = write_video(tmp_path / "a.mp4")
+    config = IngestConfig(paths=[tmp_path], workspace=tmp_path / "ws", workers=1)
+    ingest(config)
+    first.rename(tmp_path / "c.mp4")
+    summary = ingest(config)
+    assert _paths(tmp_path / "ws") == ["c.mp4"]
+    assert (summary.facts["duplicates"], summary.problems) == (0, 0)
+
+
+def test_a_typo_does_not_poison_the_workspace(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4")
+    assert ingest(IngestConfig(paths=[path, tmp_path / "tpyo"], workspace=tmp_path / "ws", workers=1)).problems == 1
+    assert ingest(IngestConfig(paths=[path], workspace=tmp_path / "ws", workers=1)).problems == 0
+    with pytest.raises(InputProblem, match="tpyo"):
+        ingest(IngestConfig(paths=[tmp_path / "tpyo"], workspace=tmp_path / "ws", workers=1))
+
+
+def test_a_picture_with_a_huge_header_is_one_unreadable_picture(tmp_path: Path) -> None:
+    import zlib
+
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "good.png"), np.full((30, 40, 3), 90, np.uint8))
+    header = struct.pack(">IIBBBBB", 1 << 30, 1 << 30, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    huge = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "huge.png").write_bytes(huge + b"\0" * 100)
+    summary = ingest(IngestConfig(paths=[tmp_path], workspace=tmp_path / "ws", workers=1))
+    assert summary.facts["videos"] == 1
+
+
 def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     write_video(tmp_path / "v.mp4")
     summary = ingest(IngestConfig(paths=[tmp_path / "v.mp4"], workspace=tmp_path / "ws", dry_run=True))

@@ -1,7 +1,9 @@
 """Atomic writes, shards, lock, catalog, balance and the stage runner."""
 
+import errno
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from simhand_cli.workspace.changes import refuse_changes
 from simhand_cli.workspace.lock import workspace_lock
 from simhand_cli.workspace.paths import Workspace
 from simhand_cli.workspace.shards import open_h5, pack_blobs, write_h5
-from simhand_cli.workspace.stage_runner import StageJob, pending, run_stage
+from simhand_cli.workspace.stage_runner import StageJob, pending, run_pool, run_stage
 
 
 def test_atomic_write_leaves_the_old_file_on_failure(tmp_path: Path) -> None:
@@ -101,17 +103,19 @@ def _video(video_id: str = "a" * 16, path: str = "/v.mp4", frames: int = 3) -> V
 
 
 def test_catalog_round_trip_duplicates_and_stages(tmp_path: Path) -> None:
+    original = tmp_path / "v.mp4"
+    original.touch()
     with Catalog(tmp_path / "c.sqlite") as catalog:
-        assert catalog.add_video("/v.mp4", "1:1", _video())
+        assert catalog.add_video(str(original), "1:1", _video(path=str(original)))
         assert not catalog.add_video("/copy.mp4", "1:1", _video(path="/copy.mp4"))
         catalog.skip_source("/bad.mp4", "0:0", "the file is empty")
         catalog.record_stage("detect", StageRecord("a" * 16, "done", "ff", 10, {"left": 2}))
     with Catalog(tmp_path / "c.sqlite") as catalog:
         (video,) = catalog.videos()
-        assert (video.path, video.codec, video.note) == ("/v.mp4", "mpeg4", "n")
+        assert (video.path, video.codec, video.note) == (str(original), "mpeg4", "n")
         np.testing.assert_array_equal(video.frame_index, [0, 1, 2])
         np.testing.assert_allclose(video.timestamp_s, [0, 0.1, 0.2])
-        assert catalog.sources("duplicate") == [("/copy.mp4", "same content as /v.mp4")]
+        assert catalog.sources("duplicate") == [("/copy.mp4", f"same content as {original}")]
         assert catalog.sources("skipped") == [("/bad.mp4", "the file is empty")]
         assert catalog.stage("detect")["a" * 16].counts == {"left": 2}
 
@@ -162,6 +166,10 @@ def test_balance_is_recorded_and_depends_on_the_seed(tmp_path: Path) -> None:
         assert load_balance(catalog) == balance
 
 
+def test_an_option_added_by_a_newer_version_is_no_change() -> None:
+    refuse_changes("detect", {"a": 1}, {"a": 1, "b": None}, "--redo")
+
+
 def _work(payload: tuple[str, str, str]) -> StageRecord:
     video_id, shard, behaviour = payload
     if behaviour == "bad":
@@ -189,3 +197,58 @@ def test_stage_runner_survives_bad_and_crashing_videos(tmp_path: Path) -> None:
         shard("d").write_text("longer than recorded")
         shard("e").unlink()
         assert pending(catalog, "detect", [*behaviours, "new"], shard) == ["b", "c", "d", "e", "new"]
+
+
+def _fails_to_start() -> None:
+    raise RuntimeError("libGLESv2.so.2: cannot open shared object file")
+
+
+def _runs_out_of_disk(_payload: str) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _chokes(_payload: str) -> None:
+    raise ValueError("negative dimension")
+
+
+def _nothing(_payload: str) -> None:
+    return None
+
+
+def _run(work, initializer=None) -> list[str]:
+    skipped: list[str] = []
+    run_pool(
+        [StageJob("a", "a", 1)],
+        work,
+        lambda job, result: None,
+        lambda job, reason: skipped.append(reason),
+        label="test",
+        workers=1,
+        console=Console(quiet=True),
+        unit="files",
+        initializer=initializer,
+    )
+    return skipped
+
+
+def test_what_is_wrong_with_the_machine_ends_the_run_once() -> None:
+    with pytest.raises(EnvironmentProblem, match="libGLESv2"):
+        _run(_nothing, initializer=_fails_to_start)
+    with pytest.raises(EnvironmentProblem, match="No space left"):
+        _run(_runs_out_of_disk)
+
+
+def test_a_library_choking_on_one_file_costs_that_file_alone() -> None:
+    assert _run(_chokes) == ["ValueError: negative dimension"]
+
+
+def test_pool_works_in_a_container_where_simhand_is_process_one() -> None:
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], check=False).returncode:
+        pytest.skip("this machine does not allow a process namespace of one's own")
+    code = "from tests.workspace.test_workspace import _run, _nothing; assert _run(_nothing) == [], 'skipped'"
+    done = subprocess.run(
+        [*unshare, sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
