@@ -20,6 +20,19 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def hand_clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Four short videos with hands: real ones where they are at hand, else synthetic ones, so that nothing is skipped."""
+    if (SHARED_DATA / "manifest.csv").is_file():
+        names = ("subhi/session_25.mp4", "subhi/session_46.mp4", "subhi/session_16.mp4", "intel_asl/S1_help.mkv")
+        return [SHARED_DATA / "videos" / name for name in names]
+    from simhand_cli.commands.synth import SynthConfig, synth
+
+    folder = tmp_path_factory.mktemp("clips")
+    synth(SynthConfig(out=folder, format="videos", count=4, frames=12, fps=4.0, seed=3))
+    return sorted(folder.glob("*.mp4"))
+
+
+@pytest.fixture(scope="session")
 def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line in a process of its own, as a user would."""
 

@@ -1,14 +1,16 @@
 """Check this machine: versions, GPU, model file, codecs, display, disk."""
 
-from simhand_cli.config.base import CommandConfig
+from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console
 from simhand_cli.summary import Dropped, Summary
 
-EXAMPLES = ("simhand doctor", "simhand doctor --json")
+EXAMPLES = ("simhand doctor", "simhand doctor --json", "simhand doctor --verify")
 
 
 class DoctorConfig(CommandConfig):
-    """Options of ``simhand doctor``: only the common ones."""
+    """Options of ``simhand doctor``."""
+
+    verify: bool = option(False, "Also compare every shard of the workspace with its recorded sha256")
 
 
 def doctor(config: DoctorConfig, console: Console | None = None) -> Summary:  # noqa: ARG001 (one signature for all)
@@ -18,8 +20,11 @@ def doctor(config: DoctorConfig, console: Console | None = None) -> Summary:  # 
         a summary whose facts can be pasted into a bug report; missing pieces count as problems.
     """
     from simhand_cli.health.checks import all_checks
+    from simhand_cli.health.shards import check_shards
 
     checks = all_checks(config.workspace)
+    if config.verify:
+        checks.append(check_shards(config.workspace))
     failed = [check for check in checks if not check.ok]
     return Summary(
         "doctor",

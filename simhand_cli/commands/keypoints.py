@@ -107,6 +107,8 @@ def _jobs(config: KeypointsConfig, catalog: "Catalog", workspace: "Workspace") -
 
 def _summarise(catalog: "Catalog", workspace: "Workspace") -> Summary:
     records = catalog.stage("keypoints")
+    tried = catalog.stage("detect").values()
+    undetected = catalog.video_count() - sum(record.status != "failed" for record in tried)
     counts: Counter[str] = Counter()
     for record in records.values():
         counts.update(record.counts or {})
@@ -115,6 +117,7 @@ def _summarise(catalog: "Catalog", workspace: "Workspace") -> Summary:
         raise InputProblem("no crop has usable keypoints; try 'simhand detect --redo --min-hand-px 48'")
     dropped = [
         Dropped("crops", counts["invalid"], "keypoints collapsed or mostly outside the crop"),
+        Dropped("videos", undetected, "detect has still to do them, or failed on them", "simhand detect"),
         *(Dropped(f"video {r.video_id}", 1, r.reason, "run again") for r in broken),
     ]
     return Summary(

@@ -110,6 +110,9 @@ def _select(config: MineConfig, crops: "CropSet") -> tuple["Selection", list[Dro
             "looked for in other videos, so at least two are needed; ingest more videos or lower --min-confidence"
         )
     dropped = selection.dropped()
+    if crops.unfinished:
+        why = "detect or keypoints has still to do them, or failed on them"
+        dropped.insert(0, Dropped("videos", crops.unfinished, why, "simhand detect, simhand keypoints"))
     if crops.left_out:
         dropped.insert(0, Dropped("crops", crops.left_out, "right/left balance", "detect --no-balance"))
     return selection, dropped

@@ -33,6 +33,7 @@ class CropSet:
         timestamp_s: (N,) float64.
         crop_size_px: side of the stored crops.
         left_out: crops left out by right/left balancing.
+        unfinished: videos that detect or keypoints have still to do, or failed on.
     """
 
     video_ids: list[str]
@@ -46,6 +47,7 @@ class CropSet:
     timestamp_s: NDArray[np.float64]
     crop_size_px: int
     left_out: int
+    unfinished: int
 
 
 def load_crop_set(workspace: Workspace) -> CropSet:
@@ -57,6 +59,7 @@ def load_crop_set(workspace: Workspace) -> CropSet:
     with Catalog(workspace.catalog_path) as catalog:
         balance = load_balance(catalog)
         records = catalog.stage("keypoints")
+        unfinished = unfinished_videos(catalog)
     done = [video_id for video_id, record in records.items() if record.status == "done"]
     if not done:
         raise InputProblem(f"no keypoints in {workspace.root}: run 'simhand detect' and 'simhand keypoints' first")
@@ -96,7 +99,15 @@ def load_crop_set(workspace: Workspace) -> CropSet:
             f"crops of different sizes {sorted(sizes)} in {workspace.crops_dir}: run 'simhand detect --redo'"
         )
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    return CropSet(video_ids=video_ids, crop_size_px=sizes.pop(), left_out=left_out, **joined)
+    return CropSet(video_ids=video_ids, crop_size_px=sizes.pop(), left_out=left_out, unfinished=unfinished, **joined)
+
+
+def unfinished_videos(catalog: Catalog) -> int:
+    """Videos that detect has not been tried on or failed on, and detected ones that keypoints has not done."""
+    detected, estimated = catalog.stage("detect"), catalog.stage("keypoints")
+    settled = sum(record.status == "skipped" for record in detected.values())
+    done = sum(record.status == "done" and record.video_id in detected for record in estimated.values())
+    return catalog.video_count() - settled - done
 
 
 def read_crops(workspace: Workspace, video_id: str, rows: Sequence[int]) -> list[NDArray[np.uint8]]:

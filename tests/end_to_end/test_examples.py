@@ -44,7 +44,7 @@ def _run(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> dict[str, Path]:
+def stages(tmp_path_factory: pytest.TempPathFactory, hand_clips: list[Path]) -> dict[str, Path]:
     """Command -> a folder in which all commands before it have been run, and the examples' files lie."""
     import av
     import cv2
@@ -54,9 +54,8 @@ def stages(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> dict[st
     here = tmp_path_factory.mktemp("examples") / "here"
     videos = here / "videos"
     videos.mkdir(parents=True)
-    clips = ["subhi/session_25.mp4", "subhi/session_46.mp4", "intel_asl/S1_help.mkv"]
-    for clip, name in zip(clips, ("one.mp4", "two.MOV", "three.mkv"), strict=True):
-        shutil.copy(real_data / "videos" / clip, videos / name)
+    for clip, name in zip(hand_clips, ("one.mp4", "two.MOV", "three.mkv", "four.mkv"), strict=True):
+        shutil.copy(clip, videos / name)
     shutil.copy(videos / "one.mp4", here / "clip.mp4")
     with av.open(str(here / "clip.mp4")) as container:
         picture = next(container.decode(video=0)).to_ndarray(format="bgr24")

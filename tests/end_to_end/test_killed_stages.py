@@ -9,9 +9,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
+
+from simhand_cli.video.decode import iterate_frames
 
 KILLS = 5
 #: Stage -> words of its command (the workspace is added); small enough for seconds, long enough to be hit midway.
@@ -67,15 +70,17 @@ def _results(workspace: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def sources(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def sources(hand_clips: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    import cv2
+
     folder = tmp_path_factory.mktemp("sources")
     videos, images = folder / "videos", folder / "images"
     videos.mkdir()
     images.mkdir()
-    for name in ("subhi/session_25.mp4", "subhi/session_46.mp4", "subhi/session_16.mp4", "intel_asl/S1_help.mkv"):
-        (videos / Path(name).name).symlink_to(real_data / "videos" / name)
-    for student in sorted((real_data / "images_by_subject" / "ardamavi").iterdir())[:6]:
-        (images / student.name).symlink_to(student)
+    for clip in hand_clips:
+        (videos / clip.name).symlink_to(clip)
+    for frame in islice(iterate_frames(hand_clips[0]), 0, 12, 2):
+        cv2.imwrite(str(images / f"{frame.frame_index}.jpg"), frame.image_rgb[..., ::-1])
     return {"{videos}": str(videos), "{images}": str(images)}
 
 

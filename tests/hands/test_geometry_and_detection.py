@@ -23,7 +23,9 @@ from simhand_cli.hands.crop_geometry import (
 from simhand_cli.hands.estimate_keypoints import closest_hand, usable
 from simhand_cli.hands.mediapipe_hands import DetectedHand, HandLandmarkerAdapter
 from simhand_cli.hands.model_file import find_hand_model
+from simhand_cli.health.shards import check_shards
 from simhand_cli.video.decode import iterate_frames
+from simhand_cli.workspace.catalog import Catalog, StageRecord
 from simhand_cli.workspace.crop_set import load_crop_set, read_crops
 from simhand_cli.workspace.paths import Workspace
 from simhand_cli.workspace.shards import open_h5
@@ -167,6 +169,25 @@ def test_crops_and_keypoints_of_real_clips(real_workspace: Workspace) -> None:
             x0, y0, x1, y1 = np.round(box).astype(int)
             outside[max(0, y0 - 8) : y1 + 9, max(0, x0 - 8) : x1 + 9] = False
             assert not outside.any() or picture[outside].max() < 40  # JPEG ringing aside
+
+
+def test_damage_and_unfinished_work_are_noticed(real_workspace: Workspace, tmp_path: Path) -> None:
+    import shutil
+
+    root = tmp_path / "copy"
+    shutil.copytree(real_workspace.root, root)
+    assert check_shards(root).ok
+    assert load_crop_set(Workspace(root)).unfinished == 0
+    first = sorted((root / "crops").glob("*.h5"))[0]
+    content = bytearray(first.read_bytes())
+    content[len(content) // 2] ^= 1
+    first.write_bytes(content)
+    found = check_shards(root)
+    assert not found.ok
+    assert first.name in found.finding
+    with Catalog(root / "catalog.sqlite") as catalog:
+        catalog.record_stage("keypoints", StageRecord(first.stem, "failed", reason="damaged"))
+    assert load_crop_set(Workspace(root)).unfinished == 1
 
 
 def test_stages_do_not_repeat_and_refuse_changes(real_workspace: Workspace, monkeypatch) -> None:
