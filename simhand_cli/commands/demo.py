@@ -60,6 +60,7 @@ def demo(config: DemoConfig, console: Console | None = None) -> Summary:
     """
     from simhand_cli.demo.models import choose_model
     from simhand_cli.demo.sources import find_source
+    from simhand_cli.workspace.atomic import remove_leftovers_of
     from simhand_cli.workspace.paths import Workspace
 
     console = console or Console(quiet=True)
@@ -72,6 +73,8 @@ def demo(config: DemoConfig, console: Console | None = None) -> Summary:
         _require_display(source)
     if choice.note:
         console.say(choice.note)
+    if config.output is not None:
+        remove_leftovers_of(config.output)
     run = _run(config, source, choice, console)
     if run.interrupted:
         written = f"; {config.output} holds what was done until then" if config.output else ""

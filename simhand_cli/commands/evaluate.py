@@ -28,7 +28,7 @@ class EvaluateConfig(CommandConfig):
     model: str = option(
         "", "Run folder or model file of 'simhand finetune', or 'mediapipe' or 'mean-pose'; none: the newest run"
     )
-    name: str = option("", "Name of this evaluation's folder; none: named after the model")
+    name: str = option("", "Name of this evaluation's folder; none: named after the model, and the set of --data")
     limit: int | None = option(None, "Evaluate a random choice of this many samples of each set", ge=1)
     batch_size: int = option(64, "Samples a forward pass", ge=1)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs")
@@ -71,7 +71,7 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
 
 
 def _dry_summary(job: "EvaluationRun") -> Summary:
-    summary = Summary("evaluate")
+    summary = Summary("evaluate", dropped=job.dropped, problems=sum(dropped.count for dropped in job.dropped))
     summary.facts = {"model": job.model_title, "folder": str(job.folder), "state": job.state()}
     for labelled, indices in zip(job.sets, job.indices, strict=True):
         summary.facts[f"samples of {labelled.name}/{labelled.split}"] = len(indices)
@@ -82,7 +82,7 @@ def _summary(job: "EvaluationRun", result: dict[str, Any]) -> Summary:
     summary = Summary("evaluate")
     summary.facts = {"model": job.model_title, **result["facts"]}
     summary.dropped = job.dropped
-    summary.problems = result["unreadable"]
+    summary.problems = sum(dropped.count for dropped in job.dropped)
     summary.outputs = {name: job.folder / name for name in result["files"]}
     summary.data = {"metrics": result["metrics"]}
     summary.hint = f"open {job.folder / 'report.html'}"

@@ -11,7 +11,6 @@ from simhand_cli.summary import Dropped, Summary
 if TYPE_CHECKING:
     from simhand_cli.finetune.data import TrainingData
     from simhand_cli.finetune.encoder_source import EncoderSource
-    from simhand_cli.workspace.paths import Workspace
 
 EXAMPLES = (
     "simhand finetune",
@@ -80,12 +79,13 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
     from simhand_cli.finetune.loop import FinetuneJob, train
     from simhand_cli.training.launch import launch, resolve_gpus
     from simhand_cli.workspace.paths import Workspace
+    from simhand_cli.labelled.own_set import newest_own_set
 
     console = console or Console()
     workspace = Workspace(config.workspace)
     gpus = resolve_gpus(config.gpus)
     source = find_encoder(config.encoder, workspace, config.backbone, config.encoder_weights)
-    paths = config.data or [_own_set(workspace)]
+    paths = config.data or [newest_own_set(workspace)]
     data = choose_samples(
         paths, val_fraction=config.val_fraction, label_fraction=config.label_fraction, seed=config.seed
     )
@@ -97,17 +97,6 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
     job = FinetuneJob(config, path, identity, data, source, _workers(config.workers, gpus), console.quiet)
     result = launch(train, job, gpus=gpus)
     return _summary(data, source, path, result)
-
-
-def _own_set(workspace: "Workspace") -> Path:
-    from simhand_cli.errors import InputProblem
-
-    found = [p.parent for p in workspace.synth_dir.glob("**/dataset.json")]
-    if not found:
-        raise InputProblem(
-            f"no labelled set in {workspace.synth_dir}: give one with --data, or make one with 'simhand synth'"
-        )
-    return max(found, key=lambda p: ((p / "dataset.json").stat().st_mtime_ns, p.name))
 
 
 def _workers(asked: int | None, gpus: int) -> int:

@@ -73,7 +73,8 @@ def synth(config: SynthConfig, console: Console | None = None) -> Summary:
         what was made and where it lies.
 
     Raises:
-        UsageProblem: the folder holds a set made with other options, without ``--redo``.
+        UsageProblem: the folder holds a set made with other options or more videos, without ``--redo``; or files of
+            another origin.
         EnvironmentProblem: the folder is in use by another run or cannot be written.
     """
     from simhand_cli.workspace.paths import Workspace
@@ -96,12 +97,12 @@ def _make(config: SynthConfig, folder: Path, console: Console) -> Summary:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with workspace_lock(folder, "synth"):
-            keep = settle_recipe(folder, options, config.redo) and not config.redo
+            settle_recipe(folder, options, config.redo)
             if config.format == "labelled":
-                return _make_labelled(config, folder, keep, console)
+                return _make_labelled(config, folder, console)
             if config.format == "videos":
-                return _make_videos(config, folder, keep, console)
-            return _make_freihand(config, folder, keep, console)
+                return _make_videos(config, folder, console)
+            return _make_freihand(config, folder, console)
     except OSError as error:
         raise EnvironmentProblem(f"--out {folder}: {error.strerror or error}") from error
 
@@ -117,12 +118,12 @@ def _set_plan(config: SynthConfig) -> "SetPlan":
     )  # fmt: skip
 
 
-def _make_labelled(config: SynthConfig, folder: Path, keep: bool, console: Console) -> Summary:
+def _make_labelled(config: SynthConfig, folder: Path, console: Console) -> Summary:
     from simhand_cli.synth.labelled_set import make_set
     from simhand_cli.synth.sheets import labelled_sheet
 
     plan = _set_plan(config)
-    shards, kept = make_set(folder, plan, keep, config.workers, console)
+    shards, kept = make_set(folder, plan, config.workers, console)
     labelled_sheet(folder)
     facts: dict[str, int | float | str] = {"pictures": plan.count, "people": plan.subjects}
     facts |= {f"{split} pictures": len(numbers) for split, (numbers, _) in plan.splits().items()}
@@ -141,15 +142,12 @@ def _video_jobs(config: SynthConfig, folder: Path) -> "list[VideoJob]":
     ]
 
 
-def _make_videos(config: SynthConfig, folder: Path, keep: bool, console: Console) -> Summary:
+def _make_videos(config: SynthConfig, folder: Path, console: Console) -> Summary:
     from simhand_cli.synth.sheets import video_sheet
     from simhand_cli.synth.video_set import make_videos
 
     jobs = _video_jobs(config, folder)
-    if not keep:
-        for surplus in set(folder.glob("person-*.mp4")) - {job.path for job in jobs}:
-            surplus.unlink()
-    kept = make_videos(jobs, keep, config.workers, console)
+    kept = make_videos(folder, jobs, config.workers, console)
     video_sheet(folder, [job.path for job in jobs])
     facts: dict[str, int | float | str] = {
         "videos": len(jobs),
@@ -162,11 +160,11 @@ def _make_videos(config: SynthConfig, folder: Path, keep: bool, console: Console
     return Summary("synth", facts, outputs=outputs, hint=f"simhand ingest {folder}")
 
 
-def _make_freihand(config: SynthConfig, folder: Path, keep: bool, console: Console) -> Summary:
+def _make_freihand(config: SynthConfig, folder: Path, console: Console) -> Summary:
     from simhand_cli.synth.freihand_set import make_freihand
 
     plan = _set_plan(config)
-    pictures = make_freihand(folder, plan, keep, config.workers, console)
+    pictures = make_freihand(folder, plan, config.workers, console)
     facts: dict[str, int | float | str] = {"hands": plan.count, "people": plan.subjects, "pictures": pictures}
     return Summary("synth", facts, outputs={"set": folder}, hint=f"simhand finetune --data {folder}")
 

@@ -6,12 +6,24 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _TITLE = "simhand demo"
-_PROBE = "import cv2; cv2.namedWindow('simhand'); cv2.waitKey(1); cv2.destroyAllWindows()"
+_NO_WINDOWS = 3
+_PROBE = f"""
+import sys, cv2
+lines = (line.strip() for line in cv2.getBuildInformation().splitlines())
+gui = next((line.partition(":")[2].strip() for line in lines if line.startswith("GUI:")), "NONE")
+if gui.upper() in ("", "NONE", "NO"):
+    sys.exit({_NO_WINDOWS})
+cv2.namedWindow("simhand")
+cv2.waitKey(1)
+cv2.destroyAllWindows()
+"""
 _PROBE_TIMEOUT_S = 20.0
 _ESCAPE = 27
 
@@ -20,29 +32,21 @@ def display_problem() -> str | None:
     """Why no window can be shown, or None if one can.
 
     OpenCV's windows end the process with SIGABRT when the display is missing or does not answer; there is no
-    exception to catch. So a child process opens a window first.
+    exception to catch. So a child process opens a window first; OpenCV is not imported here.
     """
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "no display (DISPLAY and WAYLAND_DISPLAY are not set)"
-    if not _built_with_windows():
-        return "this OpenCV is built without windows (opencv-python-headless?)"
     try:
         probe = subprocess.run(
             [sys.executable, "-c", _PROBE], capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
         return "the display does not answer"
+    if probe.returncode == _NO_WINDOWS:
+        return "this OpenCV is built without windows (opencv-python-headless?)"
     if probe.returncode != 0:
         return "the display cannot be opened"
     return None
-
-
-def _built_with_windows() -> bool:
-    import cv2
-
-    lines = (line.strip() for line in cv2.getBuildInformation().splitlines())
-    gui = next((line.partition(":")[2].strip() for line in lines if line.startswith("GUI:")), "NONE")
-    return gui.upper() not in ("", "NONE", "NO")
 
 
 def _give_qt_fonts() -> None:
@@ -64,7 +68,7 @@ class Window:
         self._sized = False
         self._start = time.monotonic()
 
-    def show(self, image_rgb: NDArray[np.uint8], due_s: float | None) -> bool:
+    def show(self, image_rgb: "NDArray[np.uint8]", due_s: float | None) -> bool:
         """Show a frame.
 
         Args:

@@ -25,6 +25,7 @@ from simhand_cli.evaluation.score import Scale, SetScore, score_set
 from simhand_cli.hands.skeleton import JOINT_NAMES
 from simhand_cli.labelled.checks import check_labels
 from simhand_cli.labelled.open import open_labelled
+from simhand_cli.labelled.own_set import newest_own_set
 from simhand_cli.labelled.sample import LabelledSet
 from simhand_cli.report.sheet import save_image
 from simhand_cli.summary import Dropped
@@ -89,7 +90,7 @@ def prepare(config: "EvaluateConfig") -> EvaluationRun:
     required = (JOINT_NAMES.index(config.root_joint), *Scale().bone)
     checks = [check_labels(one, path, required) for one, path in zip(sets, paths, strict=True)]
     indices = [choose_samples(np.flatnonzero(c.usable), config.limit, config.seed) for c in checks]
-    name = config.name or (model_name(model_file) if model_file else config.model)
+    name = config.name or _default_name(config, model_file)
     identity = {
         **config.identity(),
         "model_sha256": sha256_file(model_file) if model_file else config.model,
@@ -125,7 +126,7 @@ def run_evaluation(job: EvaluationRun, console: Console) -> dict[str, Any]:
     """Predict, measure and write the folder; a finished folder is read back instead.
 
     Returns:
-        ``facts`` for the summary, ``files`` written, ``metrics`` (the content of metrics.json) and ``unreadable``.
+        ``facts`` for the summary, ``files`` written, and ``metrics`` (the content of metrics.json).
     """
     with workspace_lock(job.folder, "evaluate"):
         remove_leftovers(job.folder)
@@ -161,12 +162,7 @@ def _evaluate(job: EvaluationRun, console: Console) -> dict[str, Any]:
         prefix = f"{score.set_name}/{score.split} " if len(scores) > 1 else ""
         facts[f"{prefix}samples"] = f"{score.samples:,} of {score.set_name}/{score.split}, {score.found:,} hands found"
         facts |= {prefix + row: text for row, text in screen_table(score).items()}
-    return {
-        "facts": facts,
-        "files": list(_FILES),
-        "dropped": dropped,
-        "unreadable": sum(len(run.unreadable) for run in runs),
-    }
+    return {"facts": facts, "files": list(_FILES), "dropped": dropped}
 
 
 def _write(
@@ -235,10 +231,16 @@ def _default_sets(model_file: Path | None, workspace: Workspace) -> list[Path]:
         named = (yaml.safe_load(saved.read_text()) or {}).get("data") or []
         if named:
             return [Path(one) for one in named]
-    own = [p.parent for p in workspace.synth_dir.glob("**/dataset.json")]
-    if not own:
-        raise InputProblem("no labelled set to test on: give --data PATH, or make one with 'simhand synth'")
-    return [max(own, key=lambda p: ((p / "dataset.json").stat().st_mtime_ns, p.name))]
+    return [newest_own_set(workspace)]
+
+
+def _default_name(config: "EvaluateConfig", model_file: Path | None) -> str:
+    """After the model and, where sets were named, after the folder of the first: results on several sets lie apart."""
+    name = model_name(model_file) if model_file else config.model
+    if not config.data:
+        return name
+    others = f"-and-{len(config.data) - 1}" if len(config.data) > 1 else ""
+    return f"{name}-{config.data[0].resolve().name[:40]}{others}"
 
 
 def _labels_sha256(labelled: LabelledSet) -> str:

@@ -4,8 +4,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from simhand_cli.finetune.report import write_report
 from simhand_cli.finetune.step import TrialStep, batch_losses, build_net
 from simhand_cli.finetune.validate import ValidationErrors, validate
 from simhand_cli.training.environment import record_start, recorded_precision
+from simhand_cli.training.loader import single_threaded_opencv
 from simhand_cli.training.metrics_log import MetricsLog
 from simhand_cli.training.optimisers import build_optimiser, parameter_groups, set_lr
 from simhand_cli.training.precision import choose_precision
@@ -88,7 +88,7 @@ def train(ranks: Ranks, job: FinetuneJob) -> dict[str, Any]:
         KeyboardInterrupt: stopped by a signal, after saving.
     """
     with ExitStack() as held:
-        held.enter_context(_single_threaded_opencv())
+        held.enter_context(single_threaded_opencv())
         run = _open_on_main(ranks, job, held)
         if run.result is not None:
             return run.result
@@ -318,16 +318,3 @@ class Finetuner:
                 "val_root_bone_mpjpe_mm": self.best_mm if math.isfinite(self.best_mm) else None,
             },
         )
-
-
-@contextmanager
-def _single_threaded_opencv() -> Iterator[None]:
-    """OpenCV's own threads off: the loaders fork, and its thread pool does not survive a fork."""
-    import cv2
-
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(0)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

@@ -3,8 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from simhand_cli.pretrain.model import ContrastiveModel, PairLoss, build_model
 from simhand_cli.pretrain.outcome import finish_run, picture_pairs
 from simhand_cli.pretrain.plan import Plan, make_plan
 from simhand_cli.training.environment import record_start, recorded_precision
+from simhand_cli.training.loader import single_threaded_opencv
 from simhand_cli.training.metrics_log import MetricsLog
 from simhand_cli.training.optimisers import build_optimiser, parameter_groups, set_lr
 from simhand_cli.training.precision import Precision, choose_precision
@@ -68,7 +68,7 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
     """
     config = job.config
     with ExitStack() as held:
-        held.enter_context(_single_threaded_opencv())
+        held.enter_context(single_threaded_opencv())
         console = Console(quiet=job.quiet or not ranks.is_main)
         workspace = Workspace.open(config.workspace)
         table = load_table(workspace, config)
@@ -261,16 +261,3 @@ def _described(missing: list[str], unexpected: list[str]) -> str:
         if names
     ]
     return "; " + "; ".join(parts) if parts else ""
-
-
-@contextmanager
-def _single_threaded_opencv() -> Iterator[None]:
-    """OpenCV's own threads off: data loaders fork, and its thread pool does not survive a fork."""
-    import cv2
-
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(0)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

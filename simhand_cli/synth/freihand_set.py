@@ -51,15 +51,12 @@ class FreiHandJob:
         return self.folder / _PARTS / f"{self.half}-{self.first:08d}.json"
 
 
-def make_freihand(folder: Path, plan: SetPlan, keep: bool, workers: int, console: Console) -> int:
+def make_freihand(folder: Path, plan: SetPlan, workers: int, console: Console) -> int:
     """Make the set, or what is missing of it; returns the number of pictures."""
     jobs = _jobs(folder, plan)
     pictures = sum(len(job.numbers) * (4 if job.half == "training" else 1) for job in jobs)
-    if keep and _complete(folder, jobs):
+    if _complete(folder, jobs):
         return pictures
-    if not keep:
-        for name in (_PARTS, "training", "evaluation"):
-            shutil.rmtree(folder / name, ignore_errors=True)
     for half in {job.half for job in jobs}:
         (folder / f"{half}_xyz.json").unlink(missing_ok=True)
     todo = [job for job in jobs if not job.part_path.is_file()]

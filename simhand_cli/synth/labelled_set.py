@@ -131,14 +131,14 @@ def _png(image: NDArray[Any]) -> bytes:
     return bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes())
 
 
-def make_set(folder: Path, plan: SetPlan, keep: bool, workers: int, console: Console) -> tuple[int, int]:
-    """Make all shards of a set that are not there yet, then its card.
+def make_set(folder: Path, plan: SetPlan, workers: int, console: Console) -> tuple[int, int]:
+    """Make all shards of a set that are not there yet, then its card; shards that are there are of the same recipe.
 
     Returns:
         number of shards, and how many of them were found finished.
     """
     jobs = shard_jobs(folder, plan)
-    todo = [job for job in jobs if not (keep and is_done(job))]
+    todo = [job for job in jobs if not is_done(job)]
     if todo:
         (folder / "dataset.json").unlink(missing_ok=True)  # the card says: complete
     do_all(
@@ -146,16 +146,8 @@ def make_set(folder: Path, plan: SetPlan, keep: bool, workers: int, console: Con
         make_shard, workers=workers, console=console, label="synth", unit="pictures",
     )  # fmt: skip
     if todo or not (folder / "dataset.json").is_file():
-        _remove_surplus(folder, {job.path for job in jobs})
         write_json(folder / "dataset.json", _card(plan, jobs))
     return len(jobs), len(jobs) - len(todo)
-
-
-def _remove_surplus(folder: Path, wanted: set[Path]) -> None:
-    """Shards of an earlier, larger set made anew with --redo."""
-    for path in folder.glob("*/shard-*.h5"):
-        if path not in wanted:
-            path.unlink()
 
 
 def _card(plan: SetPlan, jobs: list[ShardJob]) -> dict[str, Any]:

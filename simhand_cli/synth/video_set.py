@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from simhand_cli.console import Console
+from simhand_cli.errors import UsageProblem
 from simhand_cli.synth.camera import View
 from simhand_cli.synth.sampling import video_frames
-from simhand_cli.synth.work import do_all
+from simhand_cli.synth.work import WAYS_OUT, do_all
 from simhand_cli.workspace.atomic import atomic_path
 from simhand_cli.workspace.stage_runner import StageJob
 
@@ -58,9 +59,16 @@ def is_done(job: VideoJob) -> bool:
         return False
 
 
-def make_videos(jobs: list[VideoJob], keep: bool, workers: int, console: Console) -> int:
-    """Make all videos that are not there yet; returns how many were found finished."""
-    todo = [job for job in jobs if not (keep and is_done(job))]
+def make_videos(folder: Path, jobs: list[VideoJob], workers: int, console: Console) -> int:
+    """Make all videos that are not there yet; returns how many were found finished.
+
+    Raises:
+        UsageProblem: ``folder`` holds more videos than these.
+    """
+    found = set(folder.glob("person-*.mp4"))
+    if found - {job.path for job in jobs}:
+        raise UsageProblem(f"--count {len(jobs)}: {folder} holds {len(found)} videos; {WAYS_OUT}")
+    todo = [job for job in jobs if not is_done(job)]
     do_all(
         [StageJob(job.path.name, job, job.frames) for job in todo],
         make_video, workers=workers, console=console, label="synth", unit="frames",

@@ -1,13 +1,14 @@
 """What all synthetic sets share: the recipe that must not change, and doing units of work on several processes."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from simhand_cli.console import Console
-from simhand_cli.errors import EnvironmentProblem, InputProblem
-from simhand_cli.workspace.atomic import write_json
+from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
+from simhand_cli.workspace.atomic import remove_leftovers, remove_leftovers_of, write_json
 from simhand_cli.workspace.changes import refuse_changes
 from simhand_cli.workspace.stage_runner import StageJob, run_pool
 
@@ -16,21 +17,30 @@ Payload = TypeVar("Payload")
 RECIPE_NAME: Final = "recipe.json"
 #: Raised whenever the same options would give other pictures, so that old and new ones are never mixed.
 GENERATOR: Final = 1
+#: What sets of all formats consist of, in the order it is deleted: first what says that something is complete, so
+#: that a set deleted in part is never taken for a whole one.
+CONTENT: Final = (
+    "dataset.json", "*_xyz.json", "*_K.json", "*_scale.json", ".parts", "training", "evaluation",
+    "train/shard-*.h5", "test/shard-*.h5", "person-*.mp4",
+)  # fmt: skip
+#: Folders of a set in which files are written.
+_PLACES: Final = (".", "train", "test", ".parts", "training/rgb", "training/mask", "evaluation/rgb")
+WAYS_OUT: Final = "--redo makes the set anew, --out puts this one elsewhere"
 
 
-def settle_recipe(folder: Path, options: Mapping[str, Any], redo: bool) -> bool:
-    """Make ``folder`` belong to these options.
+def settle_recipe(folder: Path, options: Mapping[str, Any], redo: bool) -> None:
+    """Make ``folder`` belong to these options: whatever units it holds afterwards were made with them.
+
+    With ``redo`` the earlier set is deleted before the new recipe is written, so that a run killed at any moment leaves
+    no unit beside the recipe of another set.
 
     Args:
-        folder: of the set; made if it is not there.
+        folder: of the set; made if it is not there. The caller holds its lock.
         options: everything that determines the set.
-        redo: earlier results with other options may be replaced.
-
-    Returns:
-        whether finished units found there may be kept.
+        redo: an earlier set is replaced.
 
     Raises:
-        UsageProblem: the folder holds a set made with other options, and ``redo`` is off.
+        UsageProblem: the folder holds a set made with other options, and ``redo`` is off; or one of another program.
         InputProblem: the folder's recipe cannot be read.
         EnvironmentProblem: the folder cannot be written.
     """
@@ -38,16 +48,47 @@ def settle_recipe(folder: Path, options: Mapping[str, Any], redo: bool) -> bool:
     path = folder / RECIPE_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        before = json.loads(path.read_text()) if path.is_file() else None
-        if before is not None and not redo:
-            refuse_changes("synth", before, recipe, "--redo makes the set anew, --out puts this one elsewhere")
-            return True
+        if path.is_file():
+            if not redo:
+                refuse_changes("synth", _read_recipe(path), recipe, WAYS_OUT)
+            for place in _PLACES:
+                remove_leftovers(folder / place)
+            if not redo:
+                return
+            _delete_content(folder)
+        else:
+            _refuse_foreign(folder)
+            remove_leftovers_of(path)
         write_json(path, recipe)
-    except ValueError:
-        raise InputProblem(f"{path} is damaged; --redo makes the set anew") from None
     except OSError as error:
         raise EnvironmentProblem(f"--out {folder} cannot be written: {error.strerror or error}") from error
-    return False
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    try:
+        recipe = json.loads(path.read_text())
+    except ValueError:
+        recipe = None
+    if not isinstance(recipe, dict):
+        raise InputProblem(f"{path} is damaged; --redo makes the set anew")
+    return recipe
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A folder without a recipe may hold somebody's real FreiHAND: nothing in it is replaced, not even with --redo."""
+    for pattern in CONTENT:
+        found = next(folder.glob(pattern), None)
+        if found is not None:
+            raise UsageProblem(f"--out {folder} holds {found.name} but no {RECIPE_NAME}; name another folder")
+
+
+def _delete_content(folder: Path) -> None:
+    for pattern in CONTENT:
+        for path in folder.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def do_all(

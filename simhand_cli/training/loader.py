@@ -1,8 +1,10 @@
-"""Worker processes of data loaders: how they start and end."""
+"""Worker processes of data loaders: how they start and end, and what must not run when they fork."""
 
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from simhand_cli.workspace.orphans import die_with
@@ -34,3 +36,16 @@ def prepare_loader_worker(worker_id: int) -> None:
     # still finishes, or its death would end the run before the save; yet it must end if the loader asks it to.
     signal.signal(signal.SIGTERM, lambda _number, _frame: signal.alarm(GRACE_S))
     die_with(os.getppid())
+
+
+@contextmanager
+def single_threaded_opencv() -> Iterator[None]:
+    """OpenCV's own threads off: data loaders fork, and its thread pool does not survive a fork."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

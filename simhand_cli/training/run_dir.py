@@ -14,7 +14,7 @@ from simhand_cli.workspace.changes import refuse_changes
 from simhand_cli.workspace.lock import LOCK_NAME
 
 _IDENTITY, _RESULT = "identity.json", "result.json"
-_WAYS_OUT = "use --redo to replace it, or --name for a run beside it"
+_WAYS_OUT = "--redo replaces it, --name keeps both"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Atomic writes: a temporary name beside the target, fsync, rename, fsync of the folder."""
 
+import glob
 import hashlib
 import json
 import os
@@ -43,6 +44,24 @@ def remove_leftovers(directory: Path) -> None:
     """Delete temporary files of killed writers in a folder; the caller holds its lock."""
     for part in directory.glob(f"*{PART_SUFFIX}"):
         part.unlink(missing_ok=True)
+
+
+def remove_leftovers_of(final: Path) -> None:
+    """Delete temporary files of ``final`` whose writers are dead, where no lock keeps other writers away."""
+    for part in final.parent.glob(f"{glob.escape(final.name)}.*{PART_SUFFIX}"):
+        writer = part.name.removeprefix(f"{final.name}.").removesuffix(PART_SUFFIX)
+        if writer.isdecimal() and not _is_alive(int(writer)):
+            part.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -1,16 +1,20 @@
 """Refusing a changed config that would silently mix old and new results."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from simhand_cli.errors import UsageProblem
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def refuse_changes(what: str, before: Mapping[str, Any] | None, now: Mapping[str, Any], ways_out: str) -> None:
     """Compare the options of earlier results with today's.
 
     Raises:
-        UsageProblem: they differ; the message names the first changed option and the ways out.
+        UsageProblem: they differ; the message names the first changed option, or says that not an option but a file it
+            was made from differs, and the ways out.
     """
     if before is None or before == now:
         return
@@ -19,12 +23,22 @@ def refuse_changes(what: str, before: Mapping[str, Any] | None, now: Mapping[str
     changed = [n for n in names if flat_before.get(n) != flat_now.get(n)]
     if not changed:  # an option that a newer version added, left at None
         return
-    first = changed[0]
+    options = [n for n in changed if not (_holds_digest(flat_before.get(n)) or _holds_digest(flat_now.get(n)))]
+    if not options:
+        raise UsageProblem(f"earlier {what} results were made with other data or another model; {ways_out}")
+    first = options[0]
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
     raise UsageProblem(
         f"earlier {what} results were made with {first}={flat_before.get(first)!r}, now {flat_now.get(first)!r}{more}; "
         f"{ways_out}"
     )
+
+
+def _holds_digest(value: Any) -> bool:
+    """Whether a value says what a file held: a sha256, or a list with one."""
+    if isinstance(value, list | tuple):
+        return any(_holds_digest(one) for one in value)
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The command line itself: help without heavy imports, exit codes, one-line errors, JSON."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,19 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "HEAVY []" in done.stdout
     assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_the_display_is_looked_at_without_importing_anything_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from simhand_cli.health.checks import _display\n"
+        "print(_display().finding)\n"
+        f"print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    environment = os.environ | {"DISPLAY": ":4711", "WAYLAND_DISPLAY": ""}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert "the display cannot be opened" in done.stdout
+    assert "HEAVY []" in done.stdout
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -112,6 +112,13 @@ def test_a_video_without_hands_goes_through(tmp_path):
     video = make_video(tmp_path / "clip.mp4", 6)
     output = tmp_path / "there.mp4"
     output.write_text("replace me")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    leftover, alive, other = (tmp_path / name for name in (
+        f"there.mp4.{dead.pid}.part", f"there.mp4.{os.getppid()}.part", f"here.mp4.{dead.pid}.part"
+    ))  # fmt: skip
+    for part in (leftover, alive, other):
+        part.write_text("half a film")
     one = DemoConfig(source=str(video), output=output, workspace=tmp_path / "ws", redo=True, max_frames=4)
     summary = demo(one)
     assert summary.facts["frames"] == 4
@@ -119,6 +126,9 @@ def test_a_video_without_hands_goes_through(tmp_path):
     assert summary.facts["model"] == "MediaPipe hand landmarker"
     assert "detect, ms a frame" in summary.facts
     assert len(list(iterate_frames(output))) == 4
+    assert not leftover.exists()
+    assert alive.exists()
+    assert other.exists()
     dry = demo(DemoConfig(source=str(video), output=output, workspace=tmp_path / "ws", dry_run=True))
     assert dry.facts["frames"] == 6
     assert not (tmp_path / "ws").exists()

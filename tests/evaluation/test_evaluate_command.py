@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -53,13 +54,14 @@ def config(workspace, small_set, **options):
 
 def test_newest_model_is_measured_and_a_second_run_skips(workspace, small_set):
     summary = evaluate(config(workspace, small_set))
-    folder = workspace / "runs" / "evaluate-tiny"
+    folder = workspace / "runs" / "evaluate-tiny-set"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["schema"] == "simhand.metrics"
     assert metrics["model"]["kind"] == "fine-tuned"
     assert metrics["model"]["bone_length_mm"] == 95.0
     assert metrics["sets"][0]["samples"] == 12
     assert [(d.count, "span" in d.why) for d in summary.dropped] == [(1, True)]
+    assert summary.problems == 1
     assert set(summary.outputs) == {"metrics.json", "predictions.h5", "sheet.png", "report.html"}
     assert all(path.stat().st_size > 1000 for path in summary.outputs.values())
     for row in ("absolute", "root", "root + bone scale", "Procrustes", "Procrustes + scale"):
@@ -93,10 +95,26 @@ def test_two_sets_and_a_limit(workspace, small_set):
     assert "hand_graph_cnn/test root" in summary.facts
 
 
+def test_another_set_has_a_folder_of_its_own_and_changed_labels_are_refused_in_words(workspace, small_set, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(small_set, other)
+    labels = dict(np.load(other / "labels.npz"))
+    np.savez(other / "labels.npz", **labels | {"joints_cam_cm": labels["joints_cam_cm"] + 0.1})
+    first = evaluate(config(workspace, small_set, limit=4, name="names"))
+    with pytest.raises(UsageProblem) as refused:
+        evaluate(config(workspace, other, limit=4, name="names"))
+    message = "earlier evaluate-names results were made with other data or another model; "
+    assert str(refused.value) == message + "--redo replaces it, --name keeps both"
+    second = evaluate(config(workspace, other, limit=4))
+    assert second.outputs["metrics.json"] == workspace / "runs" / "evaluate-tiny-other" / "metrics.json"
+    assert first.outputs["metrics.json"].exists()
+
+
 def test_dry_run_writes_nothing(workspace, small_set):
     summary = evaluate(config(workspace, small_set, name="dry", dry_run=True))
     assert summary.facts["samples of hand_graph_cnn/test"] == 12
     assert summary.facts["state"] == "new"
+    assert summary.problems == 1
     assert not (workspace / "runs" / "evaluate-dry").exists()
 
 

@@ -116,6 +116,93 @@ def test_changed_options_are_named_and_refused_unless_redone(small_set: Path, tm
     assert SynthSet(folder, "train")[0].image_rgb.shape == (24, 24, 3)
 
 
+MAKERS = {"labelled": "labelled_set", "videos": "video_set", "freihand": "freihand_set"}
+FORMATS = {
+    "labelled": SMALL,
+    "videos": {"format": "videos", "count": 2, "frames": 3, "frame_width": 64, "frame_height": 48, "workers": 1},
+    "freihand": {"format": "freihand", "count": 3, "subjects": 3, "test_fraction": 0.3, "image_px": 24, "workers": 1},
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_redo_killed_at_any_deletion_or_after_the_recipe_keeps_nothing_of_the_old_set(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, options = tmp_path / "set", FORMATS[kind]
+    for seed in (0, 1):
+        synth(SynthConfig(out=tmp_path / f"clean{seed}", seed=seed, **options))
+
+    class Killed(BaseException):
+        pass
+
+    real, allowed = Path.unlink, 0
+
+    def killed(*_args: object, **_options: object) -> None:
+        raise Killed
+
+    def mortal_unlink(path: Path, missing_ok: bool = False) -> None:
+        nonlocal allowed
+        allowed -= 1
+        if allowed < 0:
+            raise Killed
+        real(path, missing_ok)
+
+    for deletions in (0, 1, 2, 1000):
+        synth(SynthConfig(out=folder, seed=0, **options))
+        with monkeypatch.context() as patch:
+            allowed = deletions
+            patch.setattr(Path, "unlink", mortal_unlink)
+            patch.setattr("simhand_cli.synth.work.write_json", killed)
+            with pytest.raises(Killed):
+                synth(SynthConfig(out=folder, seed=1, redo=True, **options))
+        synth(SynthConfig(out=folder, seed=0, **options))
+        assert hashes(folder) == hashes(tmp_path / "clean0")
+    with monkeypatch.context() as patch:
+        patch.setattr(f"simhand_cli.synth.{MAKERS[kind]}.do_all", killed)
+        with pytest.raises(Killed):
+            synth(SynthConfig(out=folder, seed=1, redo=True, **options))
+    synth(SynthConfig(out=folder, seed=1, **options))
+    assert hashes(folder) == hashes(tmp_path / "clean1")
+
+
+def test_a_damaged_recipe_can_be_redone_and_leftovers_are_swept(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    synth(SynthConfig(out=folder, **SMALL))
+    whole = hashes(folder)
+    leftovers = [folder / "train" / "shard-00000.h5.1.part", folder / "dataset.json.1.part"]
+    for leftover in leftovers:
+        leftover.write_text("half")
+    synth(SynthConfig(out=folder, **SMALL))
+    assert hashes(folder) == whole
+    (folder / "recipe.json").write_text("[")
+    with pytest.raises(InputProblem, match="damaged; --redo"):
+        synth(SynthConfig(out=folder, **SMALL))
+    synth(SynthConfig(out=folder, redo=True, **SMALL))
+    assert hashes(folder) == whole
+
+
+def test_a_real_data_set_is_never_replaced(tmp_path: Path) -> None:
+    picture = tmp_path / "FreiHAND" / "training" / "rgb" / "00000000.jpg"
+    picture.parent.mkdir(parents=True)
+    picture.write_text("precious")
+    (tmp_path / "FreiHAND" / "download.part").write_text("half of it")
+    for redo in (False, True):
+        with pytest.raises(UsageProblem, match=r"holds training but no recipe\.json"):
+            synth(SynthConfig(out=tmp_path / "FreiHAND", redo=redo, **FORMATS["freihand"]))
+    assert picture.read_text() == "precious"
+    assert (tmp_path / "FreiHAND" / "download.part").exists()
+
+
+def test_fewer_videos_than_are_there_are_refused(tmp_path: Path) -> None:
+    options = FORMATS["videos"]
+    synth(SynthConfig(out=tmp_path, **options))
+    with pytest.raises(UsageProblem, match=r"--count 1: .* holds 2 videos; --redo .*--out"):
+        synth(SynthConfig(out=tmp_path, **options | {"count": 1}))
+    assert len(list(tmp_path.glob("*.mp4"))) == 2
+    synth(SynthConfig(out=tmp_path, **options | {"count": 1, "redo": True}))
+    assert len(list(tmp_path.glob("*.mp4"))) == 1
+
+
 def test_more_videos_can_be_added_later(tmp_path: Path) -> None:
     options = {"format": "videos", "frames": 5, "fps": 12.5, "frame_width": 64, "frame_height": 48, "workers": 1}
     synth(SynthConfig(out=tmp_path / "v", count=1, **options))
