@@ -35,7 +35,9 @@ class FinetuneConfig(CommandConfig):
     backbone: str | None = option(
         None, "timm name of the encoder (default: what the weights are for, else resnet50)", min_length=1
     )
-    name: str = option("default", "Name of the run", short="-n")
+    name: str | None = option(
+        None, "Name of the run: runs/finetune-NAME (default: as the encoder's run or file is called)", short="-n"
+    )
     epochs: int = option(120, "Passes over the training samples", ge=1)
     batch_size: int = option(128, "Crops per step, over all GPUs", ge=1)
     lr: float = option(1e-3, "Peak learning rate of the heads", gt=0)
@@ -77,11 +79,11 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
     from simhand_cli.finetune.data import choose_samples
     from simhand_cli.finetune.encoder_source import find_encoder
     from simhand_cli.finetune.loop import FinetuneJob, train
+    from simhand_cli.labelled.own_set import newest_own_set
     from simhand_cli.training.launch import launch, resolve_gpus
     from simhand_cli.workspace.paths import Workspace
-    from simhand_cli.labelled.own_set import newest_own_set
 
-    console = console or Console()
+    console = console or Console(quiet=True)
     workspace = Workspace(config.workspace)
     gpus = resolve_gpus(config.gpus)
     source = find_encoder(config.encoder, workspace, config.backbone, config.encoder_weights)
@@ -90,12 +92,16 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
         paths, val_fraction=config.val_fraction, label_fraction=config.label_fraction, seed=config.seed
     )
     identity = {**config.identity(), "labels": data.digests, "backbone": source.backbone, "encoder": source.sha256}
-    path = workspace.run_dir("finetune", config.name)
+    path = workspace.run_dir("finetune", config.name or source.run_name)
     if config.dry_run:
         return _dry_run(config, data, source, path, identity, gpus)
     console.say(f"encoder {source.described}; {len(data.train)} samples; validation on {'; '.join(data.validation)}")
     job = FinetuneJob(config, path, identity, data, source, _workers(config.workers, gpus), console.quiet)
     result = launch(train, job, gpus=gpus)
+    if not result:
+        return Summary("finetune", {"this process": "one rank of a larger job; rank 0 reports"})
+    if result.pop("skipped", False):
+        console.say(f"{path} is finished already; --redo does it over, --name starts another")
     return _summary(data, source, path, result)
 
 
@@ -119,24 +125,26 @@ def _dry_run(
     import time
 
     from simhand_cli.finetune.step import TrialStep, build_net
+    from simhand_cli.training.launch import gpu_memory_problems
     from simhand_cli.training.precision import choose_precision
     from simhand_cli.training.ranks import Ranks
     from simhand_cli.training.run_dir import peek_run
 
     net, _ = build_net(source, config)
     ranks = Ranks(device="cuda:0" if gpus else "cpu")
-    trial = TrialStep(net, ranks.device, _TRIAL_SAMPLES, config)
-    precision = choose_precision(config.precision, ranks, trial)
-    trial(precision)
-    start = time.perf_counter()
-    trial(precision)
-    per_crop = (time.perf_counter() - start) / _TRIAL_SAMPLES / max(gpus, 1)
+    with gpu_memory_problems():
+        trial = TrialStep(net, ranks.device, _TRIAL_SAMPLES, config)
+        precision = choose_precision(config.precision, ranks, trial)
+        trial(precision)
+        start = time.perf_counter()
+        trial(precision)
+        per_crop = (time.perf_counter() - start) / _TRIAL_SAMPLES / max(gpus, 1)
     # A validation crop has no backward pass: about a third of the work.
     crops = config.epochs * (len(data.train) + len(data.val) / 3)
     weights = sum(p.numel() for p in net.parameters()) * 4
     summary = Summary("finetune", dropped=data.dropped, problems=sum(d.count for d in data.dropped))
     summary.facts = {
-        "run": f"{path} ({peek_run(path, identity)})",
+        "run": f"{path} ({peek_run(path, identity, redo=config.redo)})",
         "encoder": source.described,
         "training samples": len(data.train),
         "validation": "; ".join(data.validation),

@@ -73,9 +73,9 @@ def mine(config: MineConfig, console: Console | None = None) -> Summary:
         UsageProblem: earlier results were made with other options, without ``--redo``.
         EnvironmentProblem: the workspace is in use, or a file could not be written.
     """
-    from simhand_cli.mining.manifest import fingerprint, outputs_intact, read_manifest
+    from simhand_cli.mining.manifest import outputs_intact, read_manifest
     from simhand_cli.workspace.changes import refuse_changes
-    from simhand_cli.workspace.crop_set import load_crop_set
+    from simhand_cli.workspace.crop_set import crop_set_fingerprint, load_crop_set
     from simhand_cli.workspace.lock import workspace_lock
     from simhand_cli.workspace.paths import Workspace
 
@@ -84,7 +84,7 @@ def mine(config: MineConfig, console: Console | None = None) -> Summary:
     with workspace_lock(workspace.root, "mine"):
         crops = load_crop_set(workspace)
         selection, dropped = _select(config, crops)
-        inputs = fingerprint(crops)
+        inputs = crop_set_fingerprint(workspace)
         if not config.redo and (before := read_manifest(workspace.mining_dir)) is not None:
             refuse_changes("mine", before["config"], config.identity(), "--redo mines again")
             if before["inputs"] == inputs and outputs_intact(workspace.mining_dir, before):

@@ -156,15 +156,17 @@ def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable",
     from simhand_cli.pretrain.estimate import estimate_step
     from simhand_cli.pretrain.identity import run_identity
     from simhand_cli.pretrain.plan import make_plan
+    from simhand_cli.training.launch import gpu_memory_problems
     from simhand_cli.training.run_dir import peek_run
 
     processes = gpus or config.cpu_ranks
     plan = make_plan(config, len(table), processes)
     run_dir = workspace.run_dir("pretrain", config.run_name())
-    found = peek_run(run_dir, run_identity(config, workspace, plan, processes))
+    found = peek_run(run_dir, run_identity(config, workspace, plan, processes), redo=config.redo)
     views = 2 * plan.batch_size
     device = "cuda:0" if gpus else "cpu"
-    costs = estimate_step(config.encoder, config.views.output_px, views // processes, device, config.precision)
+    with gpu_memory_problems():
+        costs = estimate_step(config.encoder, config.views.output_px, views // processes, device, config.precision)
     seconds = costs.seconds_per_view * views * plan.total_steps / max(gpus, 1)
     return Summary(
         "pretrain",

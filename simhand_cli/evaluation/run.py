@@ -30,7 +30,7 @@ from simhand_cli.labelled.sample import LabelledSet
 from simhand_cli.report.sheet import save_image
 from simhand_cli.summary import Dropped
 from simhand_cli.training.run_dir import open_run, peek_run
-from simhand_cli.workspace.atomic import remove_leftovers, sha256_file, write_json
+from simhand_cli.workspace.atomic import sha256_file, write_json
 from simhand_cli.workspace.lock import workspace_lock
 from simhand_cli.workspace.paths import Workspace
 
@@ -72,7 +72,7 @@ class EvaluationRun:
 
     def state(self) -> str:
         """What a run would find: "new", "finished", ... (see ``peek_run``)."""
-        return peek_run(self.folder, self.identity)
+        return peek_run(self.folder, self.identity, redo=self.config.redo)
 
 
 def prepare(config: "EvaluateConfig") -> EvaluationRun:
@@ -129,7 +129,6 @@ def run_evaluation(job: EvaluationRun, console: Console) -> dict[str, Any]:
         ``facts`` for the summary, ``files`` written, and ``metrics`` (the content of metrics.json).
     """
     with workspace_lock(job.folder, "evaluate"):
-        remove_leftovers(job.folder)
         run = open_run(job.folder, job.identity, redo=job.config.redo)
         if run.result is not None:
             console.say(f"{job.folder} is already evaluated with these options (--redo does it over)")

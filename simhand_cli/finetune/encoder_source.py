@@ -22,12 +22,14 @@ class EncoderSource:
         weights: file of weights, None for random ones.
         sha256: of that file, empty without one.
         described: for people.
+        run_name: what a fine-tuning run from it is called, unless the user names it.
     """
 
     backbone: str
     weights: Path | None
     sha256: str
     described: str
+    run_name: str
 
     def build(self) -> tuple[Encoder, LoadReport | None]:
         """The encoder with its weights, and what of the file was used."""
@@ -53,7 +55,7 @@ def find_encoder(
     """
     if choice == "none":
         name = backbone or DEFAULT_BACKBONE
-        return EncoderSource(name, None, "", f"{name}, random weights")
+        return EncoderSource(name, None, "", f"{name}, random weights", _plain(f"scratch-{name}"))
     if choice == "imagenet":
         file = _imagenet_file(weights)
     elif choice == "latest":
@@ -68,7 +70,20 @@ def find_encoder(
         file = _named_file(choice, workspace)
     stored = read_weights(file)[1]
     name = backbone or stored or DEFAULT_BACKBONE
-    return EncoderSource(name, file, sha256_file(file), f"{name} from {file}")
+    run_name = _plain(f"imagenet-{name}") if choice == "imagenet" else _name_of(file)
+    return EncoderSource(name, file, sha256_file(file), f"{name} from {file}", run_name)
+
+
+def _plain(name: str) -> str:
+    """The name as one folder's name: some of timm's names have slashes."""
+    return name.replace("/", "-")
+
+
+def _name_of(file: Path) -> str:
+    """The encoder's run where the file lies in one, else the file's own name."""
+    if file.name == BACKBONE_FILE:
+        return file.resolve().parent.name.removeprefix("pretrain-")
+    return file.stem
 
 
 def _imagenet_file(weights: Path | None) -> Path:

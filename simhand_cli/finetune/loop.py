@@ -81,7 +81,8 @@ def train(ranks: Ranks, job: FinetuneJob) -> dict[str, Any]:
     Every process calls it; rank 0 alone writes files.
 
     Returns:
-        the content of result.json: best epoch, its validation error, what could not be read.
+        on rank 0 the content of result.json (best epoch, its validation error, what could not be read), and ``skipped``
+        True if the run was finished before; elsewhere nothing.
 
     Raises:
         SimhandError: another process in this run, other options, a loss that is not finite, no readable sample.
@@ -91,7 +92,7 @@ def train(ranks: Ranks, job: FinetuneJob) -> dict[str, Any]:
         held.enter_context(single_threaded_opencv())
         run = _open_on_main(ranks, job, held)
         if run.result is not None:
-            return run.result
+            return {**run.result, "skipped": True} if ranks.is_main else {}
         trainer = Finetuner(ranks, job, run)
         trainer.run(Console(quiet=job.quiet or not ranks.is_main))
         broken = trainer.all_broken()
@@ -152,6 +153,7 @@ class Finetuner:
             values = self._state.load(run.checkpoint, ranks)
             self.steps_done, self.best_epoch = int(values["step"]), int(values["best_epoch"])
             self.best_mm = math.inf if values["best_mm"] is None else float(values["best_mm"])
+            self._broken.update(values["broken"])
         self._saved_step, self._saved_at = self.steps_done, time.monotonic()
         if ranks.is_main:
             record_start(environment, ranks, self.precision, self.steps_done)
@@ -286,7 +288,8 @@ class Finetuner:
         if log is not None:
             log.sync()
         best_mm = self.best_mm if math.isfinite(self.best_mm) else None
-        values = {"best_epoch": self.best_epoch, "best_mm": best_mm}
+        # With the samples that could not be read: a resumed epoch does not come to them again.
+        values = {"best_epoch": self.best_epoch, "best_mm": best_mm, "broken": self.all_broken()}
         self._state.save(self._path, self.steps_done, self._ranks, values)
         self._saved_step, self._saved_at = self.steps_done, time.monotonic()
 

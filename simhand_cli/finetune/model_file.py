@@ -9,7 +9,7 @@ from simhand_cli.errors import EnvironmentProblem, InputProblem
 from simhand_cli.finetune.options import Readout
 from simhand_cli.models.detnet import DetNet
 from simhand_cli.models.encoder import build_encoder
-from simhand_cli.workspace.atomic import atomic_path
+from simhand_cli.training.weight_file import write_weights
 
 MODEL_FILE = "model.safetensors"
 _SCHEMA, _SCHEMA_VERSION = "simhand.detnet", 1
@@ -40,13 +40,8 @@ class ModelFacts:
 
 def save_model(path: Path, net: DetNet, facts: ModelFacts) -> None:
     """Write a model atomically."""
-    from safetensors.torch import save_file
-
     document = {"schema": _SCHEMA, "schema_version": _SCHEMA_VERSION, **asdict(facts)}
-    tensors = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in net.state_dict().items()}
-    with atomic_path(path) as part:
-        # One entry only: safetensors writes several in random order, and equal runs shall give equal files.
-        save_file(tensors, part, metadata={"simhand": json.dumps(document)})
+    write_weights(path, net.state_dict(), {"simhand": json.dumps(document)})
 
 
 def load_model(path: Path) -> tuple[DetNet, ModelFacts]:

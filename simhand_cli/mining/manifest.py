@@ -1,30 +1,16 @@
 """What the files in ``mining/`` were made from, so that finished work is skipped and changed options are noticed."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from simhand_cli.errors import InputProblem
 from simhand_cli.workspace.atomic import sha256_file, write_json
-from simhand_cli.workspace.crop_set import CropSet
 
 SCHEMA: Final = "simhand.mine"
 SCHEMA_VERSION: Final = 1
 MANIFEST_NAME: Final = "mine.json"
-
-
-def fingerprint(crops: CropSet) -> str:
-    """sha256 over everything of a crop set that mining reads, so that equal inputs are known whatever their dates."""
-    digest = hashlib.sha256(json.dumps([crops.video_ids, crops.crop_size_px]).encode())
-    for name in ("video_index", "crop_index", "keypoints_px", "valid", "confidence", "handedness", "timestamp_s"):
-        values = np.ascontiguousarray(getattr(crops, name))
-        digest.update(f"{name}{values.shape}{values.dtype.str}".encode())
-        digest.update(values.view(np.uint8).data if values.size else b"")
-    return digest.hexdigest()
 
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:
@@ -59,7 +45,7 @@ def write_manifest(
     Args:
         directory: the mining folder.
         config: options that determine the result.
-        inputs: :func:`fingerprint` of the crop set.
+        inputs: :func:`simhand_cli.workspace.crop_set.crop_set_fingerprint`.
         outputs: file name -> sha256.
         summary: facts and dropped items, to be shown again when the work is skipped.
     """

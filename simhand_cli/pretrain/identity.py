@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.mining.manifest import read_manifest
 from simhand_cli.models.encoder import weight_file
 from simhand_cli.pretrain.methods import METHODS, resolve_views
 from simhand_cli.pretrain.plan import Plan
 from simhand_cli.workspace.atomic import sha256_file
+from simhand_cli.workspace.crop_set import crop_set_fingerprint
 from simhand_cli.workspace.paths import Workspace
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ def run_identity(config: "PretrainConfig", workspace: Workspace, plan: Plan, pro
     batch statistics that are not synchronised.
 
     Raises:
-        InputProblem: ``--init`` names a file that is not there.
+        InputProblem: ``--init`` names a file that is not there, or the pairs are not those of today's crops.
     """
+    _check_mined(workspace)
     method = METHODS[config.method]
     loss = config.loss.filled(method.weights)
     identity: dict[str, Any] = {**config.identity(), "batch_size": plan.batch_size}
@@ -40,3 +43,12 @@ def run_identity(config: "PretrainConfig", workspace: Workspace, plan: Plan, pro
     if loss.negatives == "rank" or not config.sync_bn:
         identity["processes"] = processes
     return identity
+
+
+def _check_mined(workspace: Workspace) -> None:
+    """Refuse pairs that point at crops that are no longer there: rows of another detection show other hands."""
+    manifest = read_manifest(workspace.mining_dir)
+    if manifest is None:
+        raise InputProblem(f"mining in {workspace.root} was not finished: run 'simhand mine' again")
+    if manifest.get("inputs") != crop_set_fingerprint(workspace):
+        raise InputProblem("the crops changed since 'simhand mine' ran; run 'simhand mine' again")

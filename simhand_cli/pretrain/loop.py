@@ -60,7 +60,7 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
     Every process calls it with its own ``ranks``; rank 0 alone writes files, which all must be able to read.
 
     Returns:
-        the content of result.json, and ``skipped`` True if the run was finished before.
+        on rank 0 the content of result.json, and ``skipped`` True if the run was finished before; elsewhere nothing.
 
     Raises:
         SimhandError: unusable input, another process in this run, a loss that is not finite.
@@ -75,7 +75,7 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
         plan = make_plan(config, len(table), ranks.world_size)
         run = _open_on_main(ranks, config, workspace, plan, held)
         if run.result is not None:
-            return {**run.result, "skipped": True}
+            return {**run.result, "skipped": True} if ranks.is_main else {}
         trainer = _prepare(ranks, config, plan, run, console)
         dataset = PairDataset(table, workspace.crops_dir)
         if ranks.is_main and trainer.step == 0:
@@ -207,12 +207,12 @@ def _prepare(ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, co
     if config.init != "random" and run.checkpoint is None:
         report = load_encoder_weights(model.encoder, Path(config.init))
         console.say(f"initial weights from {config.init}" + _described(report.missing, report.unexpected))
-    if config.sync_bn:
-        synchronise_batch_norm(model, ranks)
     model.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     environment = run.path / "environment.json"
     earlier = recorded_precision(environment) if run.checkpoint else None
     precision = choose_precision(config.precision, ranks, TrialStep(model, config.views.output_px), earlier)
+    if config.sync_bn:  # only now: rank 0 alone runs the trial steps, and would wait for the others' statistics
+        synchronise_batch_norm(model, ranks)
     model.to(precision.dtype)
     wrapped = DistributedDataParallel(model) if ranks.grouped else model
     optimiser = build_optimiser(config.optimiser, parameter_groups([model], config.weight_decay), plan.peak_lr)

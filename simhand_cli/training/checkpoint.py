@@ -44,10 +44,10 @@ def save_checkpoint(
     if _is_complete(final):
         return final
     part = final.with_name(final.name + _PART)
-    for stale in final.parent.glob(f"*{_PART}"):
-        shutil.rmtree(stale, ignore_errors=True)
+    remove_partial_checkpoints(run_dir)
     part.mkdir(parents=True)
     save_file(_storable(tensors), part / _TENSORS, metadata={"schema": SCHEMA})
+    (part / _TENSORS).chmod(0o644)  # the library writes files only their owner can read
     document = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -87,6 +87,12 @@ def checkpoint_folders(run_dir: Path) -> list[Path]:
     """All complete checkpoints of a run, oldest first."""
     found = [p for p in (run_dir / _FOLDER).glob("step-*") if _is_complete(p)]
     return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
+
+
+def remove_partial_checkpoints(run_dir: Path) -> None:
+    """Delete what killed writers left of checkpoints; the caller holds the run's lock."""
+    for stale in (run_dir / _FOLDER).glob(f"*{_PART}"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def latest_complete(run_dir: Path) -> Path | None:

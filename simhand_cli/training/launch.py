@@ -9,7 +9,8 @@ import tempfile
 import traceback
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,7 +59,7 @@ def launch(worker: Callable[[Ranks, Args], Result], args: Args, *, gpus: int, cp
         cpu_ranks: CPU processes, for tests and machines without a GPU; only with ``gpus`` 0.
 
     Raises:
-        SimhandError: what a worker raised, or EnvironmentProblem when one was killed.
+        SimhandError: what a worker raised, or EnvironmentProblem when one was killed or out of GPU memory.
         KeyboardInterrupt: the run was stopped by SIGINT or SIGTERM after saving.
     """
     if joined := ranks_of_environment():
@@ -69,7 +70,8 @@ def launch(worker: Callable[[Ranks, Args], Result], args: Args, *, gpus: int, cp
         device = "cuda:0" if gpus else "cpu"
         if gpus:
             torch.cuda.set_device(0)
-        return worker(Ranks(device=device), args)
+        with gpu_memory_problems():
+            return worker(Ranks(device=device), args)
     return _launch_many(worker, args, count, use_gpu=gpus > 0)
 
 
@@ -148,9 +150,25 @@ def _with_group(
     else:
         dist.init_process_group("gloo")
     try:
-        return worker(Ranks(rank, local_rank, world_size, device, grouped=True), args)
+        with gpu_memory_problems():
+            return worker(Ranks(rank, local_rank, world_size, device, grouped=True), args)
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def gpu_memory_problems() -> Iterator[None]:
+    """A full GPU as a problem the user can act on; torch's own message fills a screen.
+
+    Raises:
+        EnvironmentProblem: in place of torch's OutOfMemoryError.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EnvironmentProblem(
+            "out of GPU memory; use a smaller --batch-size or more --gpus, or end other programs on the GPU"
+        ) from error
 
 
 def _explain(failed: Any, folder: Path) -> BaseException:

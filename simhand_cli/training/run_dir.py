@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from simhand_cli.errors import UsageProblem
-from simhand_cli.training.checkpoint import latest_complete
-from simhand_cli.workspace.atomic import write_json
+from simhand_cli.training.checkpoint import latest_complete, remove_partial_checkpoints
+from simhand_cli.workspace.atomic import remove_leftovers, write_json
 from simhand_cli.workspace.changes import refuse_changes
 from simhand_cli.workspace.lock import LOCK_NAME
 
@@ -38,7 +38,7 @@ class RunDir:
 
 
 def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool) -> RunDir:
-    """Create a run's folder, or find where to go on in it.
+    """Create a run's folder, or find where to go on in it; the caller holds its lock.
 
     Args:
         path: the folder.
@@ -55,14 +55,19 @@ def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool) -> RunDir:
         raise UsageProblem(f"{path} holds a run of unknown config; {_WAYS_OUT}")
     refuse_changes(f"{path.name}", known, wanted, _WAYS_OUT)
     path.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
+    remove_partial_checkpoints(path)
     if known is None:
         write_json(path / _IDENTITY, wanted)
     return RunDir(path, latest_complete(path), read_result(path))
 
 
-def peek_run(path: Path, identity: Mapping[str, Any]) -> str:
-    """What :func:`open_run` would do, for ``--dry-run``: ``new``, ``resume``, ``finished`` or ``refuse``."""
+def peek_run(path: Path, identity: Mapping[str, Any], *, redo: bool) -> str:
+    """What :func:`open_run` would do, for ``--dry-run``: ``new``, ``resume``, ``finished``, ``refuse`` or ``redo``."""
     known = _read_json(path / _IDENTITY)
+    begun = known is not None or read_result(path) is not None or latest_complete(path) is not None
+    if redo and begun:
+        return "redo"
     if known is not None and known != _plain(identity):
         return "refuse"
     if read_result(path) is not None:

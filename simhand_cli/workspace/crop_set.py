@@ -1,7 +1,9 @@
 """All usable crops of a workspace as flat arrays, and reading the pictures back."""
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +102,19 @@ def load_crop_set(workspace: Workspace) -> CropSet:
         )
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     return CropSet(video_ids=video_ids, crop_size_px=sizes.pop(), left_out=left_out, unfinished=unfinished, **joined)
+
+
+def crop_set_fingerprint(workspace: Workspace) -> str:
+    """sha256 of all that determines :func:`load_crop_set`'s result, from the catalog alone: no shard is read."""
+    with Catalog(workspace.catalog_path) as catalog:
+        balance = load_balance(catalog)
+        crops, keypoints = catalog.stage("detect"), catalog.stage("keypoints")
+    shards = [
+        [video_id, crops[video_id].sha256 if video_id in crops else "", record.sha256]
+        for video_id, record in sorted(keypoints.items())
+        if record.status == "done"
+    ]
+    return hashlib.sha256(json.dumps([asdict(balance), shards]).encode()).hexdigest()
 
 
 def unfinished_videos(catalog: Catalog) -> int:

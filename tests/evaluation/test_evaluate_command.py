@@ -72,6 +72,7 @@ def test_newest_model_is_measured_and_a_second_run_skips(workspace, small_set):
     assert {path: path.stat().st_mtime_ns for path in before} == {path: b[0] for path, b in before.items()}
     with pytest.raises(UsageProblem, match="--redo"):
         evaluate(config(workspace, small_set, limit=5))
+    assert evaluate(config(workspace, small_set, redo=True, dry_run=True, limit=5)).facts["state"] == "redo"
     # Done over, another batch size gives the same numbers up to rounding of the forward pass.
     redone = evaluate(config(workspace, small_set, redo=True))
     assert redone.facts == summary.facts

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import signal
@@ -16,6 +17,17 @@ from simhand_cli.training.metrics_log import read_metrics
 
 QUIET = Console(quiet=True)
 STILL = {"rotation_deg": 0, "scale": 0, "shift": 0, "colour": 0, "blur_px": 0}
+
+
+class Listener(Console):
+    """A console that remembers what it was told."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +60,7 @@ def tiny(mini, workspace, **options):
 def finished(mini, tmp_path_factory):
     workspace = tmp_path_factory.mktemp("finished")
     summary = finetune(tiny(mini, workspace), QUIET)
-    return workspace / "runs" / "finetune-default", summary
+    return workspace / "runs" / "finetune-scratch-test_resnet", summary
 
 
 def test_a_run_leaves_what_was_promised(finished, mini):
@@ -65,8 +77,10 @@ def test_a_run_leaves_what_was_promised(finished, mini):
     assert summary.problems == 0
     # a finished run is not done again
     before = (run / "model.safetensors").stat().st_mtime_ns
-    again = finetune(tiny(mini, run.parents[1]), QUIET)
+    again = finetune(tiny(mini, run.parents[1]), console := Listener())
     assert again.data == summary.data
+    assert f"{run} is finished already; --redo does it over, --name starts another" in console.said
+    assert (run / "model.safetensors").stat().st_mode & 0o777 == 0o644
     assert (run / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UsageProblem, match=r"0\.001.*0\.01"):
         finetune(tiny(mini, run.parents[1], lr=0.01), QUIET)
@@ -92,7 +106,7 @@ def test_kept_model_has_the_logged_validation_error(finished, mini):
 
 def test_resume_from_an_earlier_epoch_is_bit_equal(finished, mini, tmp_path):
     run, _ = finished
-    resumed = tmp_path / "runs" / "finetune-default"
+    resumed = tmp_path / "runs" / "finetune-scratch-test_resnet"
     shutil.copytree(run, resumed)
     for name in ("result.json", "model.safetensors", "report.html"):
         (resumed / name).unlink()
@@ -126,7 +140,7 @@ def test_stopped_in_the_middle_of_an_epoch_and_resumed(finished, mini, tmp_path,
     monkeypatch.setattr(Console, "progress", progress)
     with pytest.raises(KeyboardInterrupt):
         finetune(tiny(mini, tmp_path), QUIET)
-    resumed = tmp_path / "runs" / "finetune-default"
+    resumed = tmp_path / "runs" / "finetune-scratch-test_resnet"
     assert not (resumed / "model.safetensors").exists()
     finetune(tiny(mini, tmp_path), QUIET)
     assert (resumed / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
@@ -137,7 +151,7 @@ def test_overfits_eight_samples(tmp_path):
     options = {"epochs": 150, "lr": 4e-3, "warmup_epochs": 10, "val_fraction": 0, "augment": STILL, "batch_size": 8}
     config = tiny(tmp_path / "set", tmp_path / "ws", **options, checkpoint_every_s=1e9)
     finetune(config, QUIET)
-    predictor = load_predictor(tmp_path / "ws" / "runs" / "finetune-default")
+    predictor = load_predictor(tmp_path / "ws" / "runs" / "finetune-scratch-test_resnet")
     labelled = open_labelled(tmp_path / "set")
     crops = [crop_sample(labelled[i], 64) for i in range(8)]
     found = predictor.predict(np.stack([crop.image_rgb for crop in crops]))
@@ -189,6 +203,72 @@ def test_broken_image_is_counted_and_the_run_goes_on(mini, tmp_path):
     text = " ".join(d.what for d in summary.dropped)
     assert "00000005.jpg" in text
     assert "00000009.jpg" in text
+
+
+def test_samples_broken_before_a_stop_are_still_counted_after_it(mini, tmp_path, monkeypatch):
+    root = tmp_path / "set"
+    shutil.copytree(mini, root)
+    for number in (1, 4, 6, 7, 9, 14):
+        (root / "training" / "rgb" / f"{number:08d}.jpg").write_bytes(b"damaged")
+    options = {"epochs": 1, "val_fraction": 0, "batch_size": 5}
+    whole = finetune(tiny(root, tmp_path / "whole", **options), QUIET)
+
+    class StopAtOnce(Ticker):
+        def advance(self, n=1, note=""):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Console, "progress", lambda *_: contextlib.nullcontext(StopAtOnce()))
+        with pytest.raises(KeyboardInterrupt, match="stopped after step 2"):
+            finetune(tiny(root, tmp_path / "parts", **options), QUIET)
+    resumed = finetune(tiny(root, tmp_path / "parts", **options), QUIET)
+    assert resumed.dropped == whole.dropped
+    assert resumed.problems == whole.problems > 0
+
+
+def test_other_ranks_of_a_larger_job_leave_the_report_to_rank_zero(mini, tmp_path, monkeypatch):
+    monkeypatch.setattr("simhand_cli.training.launch.launch", lambda *_, **__: {})
+    summary = finetune(tiny(mini, tmp_path), QUIET)
+    assert summary.facts == {"this process": "one rank of a larger job; rank 0 reports"}
+    assert summary.outputs == {}
+
+
+def test_it_is_quiet_without_a_console(mini, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("simhand_cli.training.launch.launch", lambda *_, **__: {})
+    finetune(tiny(mini, tmp_path))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_dry_run_of_a_redo_says_so(finished, mini):
+    workspace = finished[0].parents[1]
+    for given in ({}, {"lr": 0.01}):
+        summary = finetune(tiny(mini, workspace, dry_run=True, redo=True, **given), QUIET)
+        assert summary.facts["run"] == f"{finished[0]} (redo)"
+
+
+def test_a_new_encoder_has_a_run_of_its_own(mini, tmp_path):
+    from simhand_cli.finetune.encoder_source import find_encoder
+    from simhand_cli.models.encoder import build_encoder
+    from simhand_cli.training.weight_file import write_weights
+    from simhand_cli.workspace.paths import Workspace
+
+    weights = build_encoder("test_resnet").backbone.state_dict()
+    for number, name in enumerate(("first", "second")):
+        file = tmp_path / "runs" / f"pretrain-{name}" / "backbone.safetensors"
+        write_weights(file, weights, {"arch": "test_resnet"})
+        os.utime(file, (number, number))
+        summary = finetune(tiny(mini, tmp_path, encoder="latest", dry_run=True), QUIET)
+        assert summary.facts["run"] == f"{tmp_path / 'runs' / f'finetune-{name}'} (new)"
+    shutil.copy(file, tmp_path / "from-elsewhere.safetensors")
+    named = {
+        "first": "first",
+        str(file.parent): "second",
+        str(tmp_path / "from-elsewhere.safetensors"): "from-elsewhere",
+        "none": "scratch-test_resnet",
+        "imagenet": "imagenet-test_resnet",
+    }
+    for choice, name in named.items():
+        assert find_encoder(choice, Workspace(tmp_path), "test_resnet", file).run_name == name
 
 
 def test_dry_run_and_missing_default_set(mini, tmp_path):

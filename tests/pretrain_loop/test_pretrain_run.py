@@ -25,6 +25,8 @@ from simhand_cli.training.metrics_log import MetricsLog, read_metrics
 from simhand_cli.training.optimisers import OptimiserName
 from simhand_cli.training.precision import PrecisionOption
 from simhand_cli.training.schedule import LrRule
+from simhand_cli.workspace.balance import Balance, save_balance
+from simhand_cli.workspace.catalog import Catalog, StageRecord
 
 QUIET = Console(quiet=True)
 
@@ -163,6 +165,32 @@ def test_two_ranks_learn_what_one_rank_learns(workspace):
     assert environment["starts"][0]["processes"] == 2
 
 
+TWO_RANKS_CHOOSE = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from tiny_workspace import TINY
+from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+given = {{**TINY, "name": "a", "max_steps": 1, "precision": "auto", "cpu_ranks": 2}}
+pretrain(PretrainConfig(workspace=Path({workspace!r}), **given))
+"""
+
+
+def test_two_ranks_choose_their_precision(workspace):
+    """Rank 0 alone measures; its trial steps must not wait for the other's batch statistics."""
+    script = TWO_RANKS_CHOOSE.format(tests=str(Path(__file__).parent), workspace=str(workspace))
+    subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=True, timeout=120)
+    environment = json.loads((workspace / "runs" / "pretrain-a" / "environment.json").read_text())
+    assert environment["precision"]["reason"].startswith("measured ")
+
+
+def test_dry_run_of_a_redo_says_so(workspace):
+    run(workspace, name="a", max_steps=1)
+    for given in ({}, {"lr": 0.01}):
+        assert run(workspace, name="a", max_steps=1, dry_run=True, redo=True, **given).facts["found there"] == "redo"
+    assert run(workspace, name="a", max_steps=1, dry_run=True).facts["found there"] == "finished"
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_update(workspace, monkeypatch):
     compute = PairLoss.__call__
 
@@ -185,7 +213,7 @@ def test_finished_changed_and_redone_runs(workspace):
     again = run(workspace, name="a", max_steps=1)
     assert again.data["result"]["skipped"] is True
     assert again.facts == first.facts
-    with pytest.raises(UsageProblem, match=r"lr=0\.001, now 0\.01; use --redo .* --name"):
+    with pytest.raises(UsageProblem, match=r"lr=0\.001, now 0\.01; .*--redo .*--name"):
         run(workspace, name="a", max_steps=1, lr=0.01)
     with pytest.raises(UsageProblem, match=r"pretrain-a .*lr="):
         pretrain(PretrainConfig(workspace=workspace, **{**TINY, "name": "a", "max_steps": 1, "lr": 0.01}), QUIET)
@@ -201,8 +229,40 @@ def test_mining_again_makes_it_another_run(workspace):
     pairs.write_bytes(
         (make_workspace(workspace.parent / "other", without_positive=5) / "mining" / "pairs.h5").read_bytes()
     )
-    with pytest.raises(UsageProblem, match=r"mined\.pairs\.h5="):
+    with pytest.raises(UsageProblem, match="other data"):
         run(workspace, name="a", max_steps=1)
+
+
+@pytest.mark.parametrize("stage", ["detect", "keypoints"])
+def test_pairs_of_earlier_crops_are_refused(workspace, stage):
+    run(workspace, name="a", max_steps=1)
+    with Catalog(workspace / "catalog.sqlite") as catalog:
+        video_id, before = next(iter(catalog.stage(stage).items()))
+        catalog.record_stage(stage, StageRecord(video_id, "done", "f" * 64, before.bytes))
+    for given in ({}, {"dry_run": True}, {"redo": True}, {"name": "b"}):
+        with pytest.raises(InputProblem, match=r"^the crops changed since .* ran; run 'simhand mine' again$"):
+            run(workspace, **{"name": "a", "max_steps": 1, **given})
+    with Catalog(workspace / "catalog.sqlite") as catalog:
+        catalog.record_stage(stage, before)
+    assert run(workspace, name="a", max_steps=1).data["result"]["skipped"] is True
+
+
+def test_another_balance_or_unfinished_mining_is_refused(workspace):
+    with Catalog(workspace / "catalog.sqlite") as catalog:
+        save_balance(catalog, Balance(left_key_max=7))
+    with pytest.raises(InputProblem, match="the crops changed"):
+        run(workspace, dry_run=True)
+    (workspace / "mining" / "mine.json").unlink()
+    with pytest.raises(InputProblem, match="was not finished: run 'simhand mine' again"):
+        run(workspace, dry_run=True)
+
+
+def test_training_loads_neither_the_index_nor_the_detector():
+    script = (
+        "import sys, simhand_cli.pretrain.loop, simhand_cli.finetune.loop;"
+        "assert not {'hnswlib', 'mediapipe'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=True, timeout=120)
 
 
 def test_a_recipe_that_changed_its_mind_does_not_continue_a_run(workspace, monkeypatch):
@@ -219,7 +279,7 @@ def test_dry_run_says_what_it_would_do_and_writes_nothing(workspace):
     summary = run(workspace, dry_run=True, batch_size=64, epochs=3)
     assert summary.facts["pairs per step"] == 28
     assert summary.facts["steps"] == 3
-    assert summary.facts["found_there"] == "new"
+    assert summary.facts["found there"] == "new"
     assert "reduced to 28: there are only 28 pairs" in summary.hint
     assert summary.data["seconds"] > 0
     assert sorted(workspace.rglob("*")) == before

@@ -5,6 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from simhand_cli.mining.manifest import write_manifest
+from simhand_cli.workspace.catalog import Catalog, StageRecord
+from simhand_cli.workspace.crop_set import crop_set_fingerprint
+from simhand_cli.workspace.paths import Workspace
 from simhand_cli.workspace.shards import pack_blobs, write_h5
 
 CROP_PX = 48
@@ -25,7 +29,6 @@ def make_workspace(root: Path, videos: int = 3, crops_per_video: int = 10, witho
     """Write catalog, crops shards and mining files; every row's positives lie in the next video."""
     rng = np.random.default_rng(0)
     root.mkdir(parents=True)
-    (root / "catalog.sqlite").touch()
     video_ids = [f"{video:016x}" for video in range(videos)]
     keypoints = rng.normal(CROP_PX / 2, CROP_PX / 10, (videos, crops_per_video, 21, 2)).astype(np.float32)
     for video_id, points in zip(video_ids, keypoints, strict=True):
@@ -37,9 +40,11 @@ def make_workspace(root: Path, videos: int = 3, crops_per_video: int = 10, witho
             blobs.append(cv2.imencode(".jpg", image)[1].tobytes())
         jpeg, offsets = pack_blobs(blobs)
         attributes = {"video_id": video_id, "crop_size_px": CROP_PX, "margin": 2.0}
-        write_h5(
-            root / "crops" / f"{video_id}.h5", "simhand.crops", 1, {"jpeg": jpeg, "jpeg_offsets": offsets}, attributes
-        )
+        shard = root / "crops" / f"{video_id}.h5"
+        sha256 = write_h5(shard, "simhand.crops", 1, {"jpeg": jpeg, "jpeg_offsets": offsets}, attributes)
+        with Catalog(root / "catalog.sqlite") as catalog:
+            catalog.record_stage("detect", StageRecord(video_id, "done", sha256, shard.stat().st_size))
+            catalog.record_stage("keypoints", StageRecord(video_id, "done", "0" * 64, 0))
     rows = videos * crops_per_video
     embeddings = {
         "embedding": rng.normal(size=(rows, 14)).astype(np.float32),
@@ -54,4 +59,5 @@ def make_workspace(root: Path, videos: int = 3, crops_per_video: int = 10, witho
     positive[rows - without_positive :] = -1
     pairs = {"anchor": anchor, "positive": positive, "distance": np.ones((rows, 2), np.float32)}
     write_h5(root / "mining" / "pairs.h5", "simhand.pairs", 1, pairs, {"topk": 2})
+    write_manifest(root / "mining", {}, crop_set_fingerprint(Workspace(root)), {}, {})
     return root

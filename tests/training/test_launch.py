@@ -27,6 +27,8 @@ def fail_on_rank_one(ranks: Ranks, what: str) -> dict:
     if ranks.rank == 1:
         if what == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if what == "out of memory":
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB")
         raise InputProblem("crop 7 is damaged")
     ranks.barrier()  # would wait for ever if rank 1's end did not end the run
     return {}
@@ -53,11 +55,25 @@ def test_two_ranks_exchange_and_rank_zero_returns():
 
 @pytest.mark.parametrize(
     ("what", "problem", "message"),
-    [("raises", InputProblem, "^crop 7 is damaged$"), ("killed", EnvironmentProblem, "process 1 was killed .SIGKILL")],
+    [
+        ("raises", InputProblem, "^crop 7 is damaged$"),
+        ("killed", EnvironmentProblem, "process 1 was killed .SIGKILL"),
+        ("out of memory", EnvironmentProblem, "^out of GPU memory; use a smaller --batch-size"),
+    ],
 )
 def test_a_failing_rank_ends_the_run_with_its_own_problem(what, problem, message):
     with pytest.raises(problem, match=message):
         launch(fail_on_rank_one, what, gpus=0, cpu_ranks=2)
+
+
+def fill_the_gpu(_ranks: Ranks, _args: None) -> dict:
+    raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB")
+
+
+def test_a_full_gpu_is_one_line():
+    with pytest.raises(EnvironmentProblem, match="--batch-size") as caught:
+        launch(fill_the_gpu, None, gpus=0)
+    assert "\n" not in str(caught.value)
 
 
 def test_joins_a_running_job(monkeypatch):

@@ -45,18 +45,31 @@ def test_a_new_run_forgets_an_old_log(tmp_path):
 
 def test_run_is_new_then_resumed_then_finished(tmp_path):
     path, options = tmp_path / "runs" / "pretrain-a", {"lr": 0.1, "views": {"margin": (0.9, 1.5)}}
-    assert peek_run(path, options) == "new"
+    assert peek_run(path, options, redo=False) == peek_run(path, options, redo=True) == "new"
     run = open_run(path, options, redo=False)
     assert run.checkpoint is None
     assert run.result is None
-    assert peek_run(path, options) == "new"
+    assert peek_run(path, options, redo=False) == "new"
     saved = save_checkpoint(path, 3, {"x": torch.zeros(1)}, {})
     assert open_run(path, options, redo=False).checkpoint == saved
-    assert peek_run(path, options) == "resume"
+    assert peek_run(path, options, redo=False) == "resume"
     run.finish({"loss": 1.5})
     assert open_run(path, options, redo=False).result == {"loss": 1.5}
-    assert peek_run(path, options) == "finished"
-    assert peek_run(path, {**options, "lr": 0.2}) == "refuse"
+    assert peek_run(path, options, redo=False) == "finished"
+    assert peek_run(path, {**options, "lr": 0.2}, redo=False) == "refuse"
+    assert peek_run(path, options, redo=True) == peek_run(path, {**options, "lr": 0.2}, redo=True) == "redo"
+
+
+def test_leftovers_of_killed_writers_are_swept(tmp_path):
+    path, options = tmp_path / "pretrain-a", {"lr": 0.1}
+    open_run(path, options, redo=False)
+    saved = save_checkpoint(path, 3, {"x": torch.zeros(1)}, {})
+    (path / "report.html.123.part").write_text("half")
+    half = path / "checkpoints" / "step-00000004.part"
+    half.mkdir()
+    (half / "tensors.safetensors").write_text("half")
+    assert open_run(path, options, redo=False).checkpoint == saved
+    assert not list(path.rglob("*.part*"))
 
 
 def test_changed_options_are_named_with_both_ways_out(tmp_path):
