@@ -21,7 +21,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def hand_clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Four short videos with hands: real ones where they are at hand, else synthetic ones, so that nothing is skipped."""
+    """Four short videos with hands: real ones where they are at hand, else synthetic ones; nothing is skipped."""
     if (SHARED_DATA / "manifest.csv").is_file():
         names = ("subhi/session_25.mp4", "subhi/session_46.mp4", "subhi/session_16.mp4", "intel_asl/S1_help.mkv")
         return [SHARED_DATA / "videos" / name for name in names]

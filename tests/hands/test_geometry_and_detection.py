@@ -103,7 +103,7 @@ def test_handedness_and_landmarks_on_a_real_right_hand(real_data: Path) -> None:
     width = frame.image_rgb.shape[1]
     flipped = mirrored.landmarks_px * [-1, 1] + [width - 1, 0]
     assert np.linalg.norm(flipped - hand.landmarks_px, axis=1).mean() < 10
-    assert np.linalg.norm(cut.landmarks_px + [400, 0] - hand.landmarks_px, axis=1).mean() < 10
+    assert np.linalg.norm(cut.landmarks_px + np.array([400, 0]) - hand.landmarks_px, axis=1).mean() < 10
     # Recorded landmarks (pixels) of this frame: a change of the estimator shows here.
     recorded = {0: (780, 402), 4: (898, 223), 8: (773, 149), 12: (706, 169), 20: (615, 254)}
     for joint, xy in recorded.items():
