@@ -38,12 +38,12 @@ def main() -> None:
             x = int(rng.integers(0, FRAME_WH[0] - width + 1))
             y = int(rng.integers(0, FRAME_WH[1] - height + 1))
             frame[y : y + height, x : x + width] = sample.image_rgb
-            truth = sample.joints_px + [x, y]
+            truth = sample.joints_px + np.array([x, y])
             size_px = np.ptp(truth, axis=0).max()
             square = np.pad(frame, ((border, border), (0, 0), (0, 0)))
             for name, picture, shift in (("as it is", frame, 0), ("padded to a square", square, border)):
                 hands = adapter.detect(picture)
-                offset = truth + [0, shift]
+                offset = truth + np.array([0, shift])
                 error = np.linalg.norm(hands[0].landmarks_px - offset, axis=1).mean() / size_px if hands else np.nan
                 errors[name].append(float(error))
     table = np.array(list(errors.values()))
