@@ -120,7 +120,7 @@ def test_unusable_crops_are_counted(tmp_path: Path) -> None:
     summary = mine(MineConfig(workspace=tmp_path, min_confidence=0.3))
     assert summary.facts["crops"] == 6
     assert [(item.count, item.change) for item in summary.dropped] == [
-        (1, "keypoints --redo"),
+        (1, ""),
         (1, "--min-confidence"),
         (1, ""),
     ]
@@ -217,8 +217,6 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path) -> None:
     fresh = make_workspace(tmp_path / "fresh", [40, 40, 40])
     mine(MineConfig(workspace=tmp_path / "fresh", topk=2, sheet_queries=3))
     alike = hashes(fresh)
-    for name in ("config.yaml",):  # names its workspace
-        assert after_kills.pop(name) != alike.pop(name)
     assert after_kills == alike
     manifest = json.loads((workspace.mining_dir / "mine.json").read_text())
     assert set(manifest["outputs"]) == set(after_kills) - {"mine.json"}
