@@ -219,4 +219,4 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path) -> None:
     alike = hashes(fresh)
     assert after_kills == alike
     manifest = json.loads((workspace.mining_dir / "mine.json").read_text())
-    assert set(manifest["outputs"]) == set(after_kills) - {"mine.json"}
+    assert set(manifest["outputs"]) == set(after_kills) - {"mine.json", "config.yaml"}
