@@ -58,6 +58,8 @@ def demo(config: DemoConfig, console: Console | None = None) -> Summary:
         UsageProblem: an output that is of the wrong kind, or there already.
         KeyboardInterrupt: stopped by Ctrl-C; what was written until then is complete and playable.
     """
+    import cv2  # noqa: F401 - before PyAV: loaded after it, OpenCV's windows hang
+
     from simhand_cli.demo.models import choose_model
     from simhand_cli.demo.sources import find_source
     from simhand_cli.workspace.atomic import remove_leftovers_of

@@ -19,7 +19,7 @@ CHEAPER = {
     "finetune": "--set epochs=1 --set batch_size=8 --set width=16 --set workers=0",
     "evaluate": "--set limit=4 --set bootstrap=10",
     "demo": "--set max_frames=4",
-    "quickstart": "--set people=3 --set frames=6 --set labelled=60 --set encoder=test_resnet --set epochs=1 "
+    "quickstart": "--set people=6 --set frames=8 --set labelled=60 --set encoder=test_resnet --set epochs=1 "
     "--set finetune_epochs=1",
 }
 #: Examples that need what a test machine has not: they must say so in one line and end with 4.
