@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -91,18 +92,25 @@ def test_killed_and_run_again_equals_uninterrupted(sources: dict[str, str], tmp_
     for stage, template in STAGES.items():
         words = [sources.get(word, word) for word in template]
         length_s = _run_to_the_end(words, whole)
-        hits = 0
-        for _ in range(KILLS):
+        before, hits = tmp_path / "before", 0
+        if killed.exists():
+            shutil.copytree(killed, before, symlinks=True)
+        for _ in range(10 * KILLS):
             process = _start(words, killed)
             time.sleep(rng.uniform(0.2, 0.75) * length_s)
             over = process.poll() is not None  # enough was done before the earlier kills to finish in time
-            hits += not over
             process.send_signal(signal.SIGKILL)
             process.wait()
-            if over:
+            hits += not over
+            if hits == KILLS:
                 break
+            if over:  # from the start of this stage again
+                shutil.rmtree(killed)
+                if before.exists():
+                    shutil.copytree(before, killed, symlinks=True)
+        shutil.rmtree(before, ignore_errors=True)
         _run_to_the_end(words, killed)
-        assert hits >= 1, f"{stage} was always over before it was killed"
+        assert hits == KILLS, f"{stage} was killed only {hits} times before it was over"
         expected, got = _results(whole), _results(killed)
         assert got.keys() == expected.keys(), stage
         assert [name for name in expected if got[name] != expected[name]] == [], stage
