@@ -1,5 +1,6 @@
 """Make synthetic hands: videos to learn from, or images with exact 3D labels."""
 
+import difflib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -7,17 +8,25 @@ from typing import TYPE_CHECKING, Literal
 from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console, format_bytes, format_duration
 from simhand_cli.errors import UsageProblem
-from simhand_cli.summary import Summary
+from simhand_cli.summary import Dropped, Summary
 
 if TYPE_CHECKING:
+    from simhand_cli.synth.arrange import Variety
     from simhand_cli.synth.labelled_set import SetPlan
     from simhand_cli.synth.video_set import VideoJob
 
 EXAMPLES: tuple[str, ...] = (
     "simhand synth --count 2000 --image-px 128",
     "simhand synth --format videos --count 8 --frames 60 --out synthetic-videos",
+    "simhand synth --count 960 --cameras 8 --frames 4 --things 0.3 --out ring",
     "simhand synth --format freihand --count 500 --image-px 224 --out fake-freihand --dry-run",
+    "simhand synth --format hanco --count 20 --image-px 224 --out fake-hanco --dry-run",
 )
+Format = Literal["labelled", "videos", "freihand", "hanco"]
+#: Defaults that depend on the format.
+_COUNT: dict[str, int] = {"labelled": 1000, "videos": 16, "freihand": 1000, "hanco": 16}
+_FRAMES: dict[str, int] = {"labelled": 1, "videos": 75, "freihand": 1, "hanco": 10}
+_CAMERAS: dict[str, int] = {"labelled": 1, "videos": 1, "freihand": 1, "hanco": 8}
 # Rough costs for the plan, measured on one core.
 _SECONDS_PER_PIXEL = 0.30e-6
 _SECONDS_PER_PICTURE = 0.012
@@ -28,21 +37,35 @@ class SynthConfig(CommandConfig):
     """Options of ``simhand synth``."""
 
     out: Path | None = option(None, "Folder to write (default: synth/FORMAT in the workspace)", short="-o")
-    format: Literal["labelled", "videos", "freihand"] = option(
-        "labelled", "Labelled pictures, mp4 videos, or labelled pictures in FreiHAND's layout"
+    format: Format = option(
+        "labelled", "Labelled pictures, mp4 videos, or labelled pictures in FreiHAND's or HanCo's layout"
     )
-    count: int = option(1000, "Labelled pictures in all, videos, or FreiHAND hands (4 pictures each)", short="-n", ge=1)
+    count: int | None = option(
+        None,
+        "Labelled pictures in all (default 1000), videos (16), FreiHAND hands (1000), or HanCo sequences (16)",
+        short="-n",
+        ge=1,
+    )
     subjects: int = option(64, "People in a labelled set; every video has a person of its own", ge=1, le=99_999)
     test_fraction: float = option(0.2, "Share of the people (and pictures) held out as test split", ge=0, lt=1)
     image_px: int = option(256, "Side of the labelled pictures in pixels", ge=16, le=2048)
-    frames: int = option(75, "Frames of each video", ge=1, le=1_000_000)
-    fps: float = option(15.0, "Frames a second of the videos", gt=0, le=240)
+    cameras: int | None = option(None, "Cameras, a calibrated ring if several (default: 1, hanco 8)", ge=1, le=32)
+    frames: int | None = option(
+        None, "Frames of each sequence or video (default: 1, hanco 10, videos 75)", ge=1, le=1_000_000
+    )
+    fps: float = option(15.0, "Frames a second of sequences and videos", gt=0, le=240)
     frame_width: int = option(320, "Width of the videos' frames in pixels, even", ge=32, le=4096, multiple_of=2)
     frame_height: int = option(240, "Height of the videos' frames in pixels, even", ge=32, le=4096, multiple_of=2)
     view: Literal["moderate", "random", "ego"] = option(
         "moderate", "Upright hands from all sides, hands turned anyhow, or the own hand seen from the head"
     )
-    backdrop: Literal["mixed", "panorama", "clutter", "plain"] = option("mixed", "What is behind the hand in pictures")
+    backdrop: Literal["mixed", "panorama", "photo", "clutter", "plain"] = option(
+        "mixed", "What is behind the hand in labelled pictures and videos"
+    )
+    backgrounds: Path | None = option(None, "Folder of your own pictures to put behind the hands")
+    grasp: list[str] = option([], "Pose to make, of the 17 named ones; give the flag once per grasp (default: all)")
+    things: float = option(0.0, "Share of the pictures or sequences in which the hand holds something", ge=0, le=1)
+    second_hand: float = option(0.0, "Share with the person's other hand in sight", ge=0, le=1)
     vertices: bool = option(False, "Also store the mesh of every labelled picture (24 kB each)")
     depth: bool = option(False, "Also store the depth map of every labelled picture")
     seed: int = option(0, "Seed of everything", ge=0)
@@ -50,16 +73,20 @@ class SynthConfig(CommandConfig):
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:
-        """Where the set lies and how many processes make it do not change it."""
-        return frozenset({"out", "workers"})
+        """Where files lie and how many processes make the set do not change it; backgrounds count by content."""
+        return frozenset({"out", "workers", "backgrounds"})
 
 
+_SET = ("count", "subjects", "test_fraction", "image_px", "view", "grasp", "things", "second_hand", "seed")
 #: Options that matter to each format; the others are not compared when a set is gone on with.
 _RELEVANT: dict[str, tuple[str, ...]] = {
-    "labelled": ("count", "subjects", "test_fraction", "image_px", "view", "backdrop", "vertices", "depth", "seed"),
-    "videos": ("frames", "fps", "frame_width", "frame_height", "view", "seed"),
-    "freihand": ("count", "subjects", "test_fraction", "image_px", "view", "seed"),
-}
+    "labelled": (*_SET, "cameras", "frames", "fps", "backdrop", "vertices", "depth"),
+    "videos": (
+        "frames", "fps", "frame_width", "frame_height", "view", "backdrop", "grasp", "things", "second_hand", "seed",
+    ),
+    "freihand": _SET,
+    "hanco": (*_SET, "cameras", "frames", "fps"),
+}  # fmt: skip
 
 
 def synth(config: SynthConfig, console: Console | None = None) -> Summary:
@@ -73,48 +100,127 @@ def synth(config: SynthConfig, console: Console | None = None) -> Summary:
         what was made and where it lies.
 
     Raises:
-        UsageProblem: the folder holds a set made with other options or more videos, without ``--redo``; or files of
-            another origin.
+        UsageProblem: an unknown grasp; the folder holds a set made with other options or more videos, without
+            ``--redo``; or files of another origin.
+        InputProblem: the folder of backgrounds holds no usable picture.
         EnvironmentProblem: the folder is in use by another run or cannot be written.
     """
     from simhand_cli.workspace.paths import Workspace
 
     console = console or Console(quiet=True)
     folder = config.out or Workspace(config.workspace).synth_dir / config.format
+    config = _settled(config)
     if folder.exists() and not folder.is_dir():
         raise UsageProblem(f"--out {folder} is a file, not a folder")
+    digest, dropped = _check_backgrounds(config)
     if config.dry_run:
         return _plan(config, folder)
-    return _make(config, folder, console)
+    summary = _make(config, folder, digest, console)
+    summary.dropped = dropped
+    summary.problems = len(dropped)
+    return summary
 
 
-def _make(config: SynthConfig, folder: Path, console: Console) -> Summary:
+def _settled(config: SynthConfig) -> SynthConfig:
+    """The options with the format's defaults filled in and the grasps checked."""
+    kind = config.format
+    settled = config.model_copy(
+        update={
+            "count": config.count or _COUNT[kind],
+            "frames": config.frames or _FRAMES[kind],
+            "cameras": config.cameras or _CAMERAS[kind],
+            "grasp": _known_grasps(config.grasp),
+        }
+    )
+    given = {name for name in ("frames", "cameras") if getattr(config, name)}
+    fixed = {"videos": {"cameras"}, "freihand": {"frames", "cameras"}}.get(kind, set())
+    for name in sorted(given & fixed):
+        if getattr(settled, name) != 1:
+            raise UsageProblem(f"--{name} does nothing with --format {kind}; leave it out or choose labelled or hanco")
+    if kind == "labelled":
+        _check_count(_number(settled.count), _number(settled.frames), _number(settled.cameras))
+    return settled
+
+
+def _check_count(count: int, frames: int, cameras: int) -> None:
+    each = frames * cameras
+    if count % each:
+        up = -(-count // each) * each
+        raise UsageProblem(
+            f"--count {count} is no multiple of --frames {frames} x --cameras {cameras} = {each}; {up} would be"
+        )
+
+
+def _number(value: int | None) -> int:
+    """An option that :func:`_settled` has filled in."""
+    assert value is not None
+    return value
+
+
+def _known_grasps(wanted: list[str]) -> list[str]:
+    from simhand_cli.synth.grasps import GRASP_NAMES
+
+    exact = {name.lower(): name for name in GRASP_NAMES}
+    for name in wanted:
+        if name.lower() not in exact:
+            near = difflib.get_close_matches(name.lower(), exact, n=1)
+            hint = f"did you mean {exact[near[0]]}? " if near else ""
+            raise UsageProblem(f"--grasp {name} is unknown; {hint}There are {', '.join(GRASP_NAMES)}")
+    # In the catalogue's order and once each, so that the same choice is the same set.
+    chosen = {exact[name.lower()] for name in wanted}
+    return [name for name in GRASP_NAMES if name in chosen]
+
+
+def _check_backgrounds(config: SynthConfig) -> tuple[str | None, list[Dropped]]:
+    if config.backgrounds is None:
+        return None, []
+    from simhand_cli.synth.photos import check_pictures
+
+    return check_pictures(config.backgrounds)
+
+
+def _make(config: SynthConfig, folder: Path, backgrounds: str | None, console: Console) -> Summary:
     from simhand_cli.errors import EnvironmentProblem
     from simhand_cli.synth.work import settle_recipe
     from simhand_cli.workspace.lock import workspace_lock
 
     options = {"format": config.format, **{k: v for k, v in config.identity().items() if k in _RELEVANT[config.format]}}
+    options["backgrounds"] = backgrounds
+    makers = {
+        "labelled": _make_labelled, "videos": _make_videos, "freihand": _make_freihand, "hanco": _make_hanco,
+    }  # fmt: skip
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with workspace_lock(folder, "synth"):
             settle_recipe(folder, options, config.redo)
-            if config.format == "labelled":
-                return _make_labelled(config, folder, console)
-            if config.format == "videos":
-                return _make_videos(config, folder, console)
-            return _make_freihand(config, folder, console)
+            return makers[config.format](config, folder, console)
     except OSError as error:
         raise EnvironmentProblem(f"--out {folder}: {error.strerror or error}") from error
+
+
+def _variety(config: SynthConfig) -> "Variety":
+    from simhand_cli.synth.arrange import Variety
+    from simhand_cli.synth.grasps import GRASP_NAMES
+
+    return Variety(
+        view=config.view,
+        backdrop=None if config.backdrop == "mixed" else config.backdrop,
+        pictures=config.backgrounds.resolve() if config.backgrounds else None,
+        grasps=tuple(config.grasp) or GRASP_NAMES,
+        things=config.things,
+        second_hand=config.second_hand,
+    )
 
 
 def _set_plan(config: SynthConfig) -> "SetPlan":
     from simhand_cli.synth.labelled_set import SetPlan
 
-    people = min(config.subjects, config.count)
-    backdrop = None if config.backdrop == "mixed" else config.backdrop
+    frames, cameras, sequences = _number(config.frames), _number(config.cameras), _number(config.count)
+    if config.format == "labelled":
+        sequences //= frames * cameras
     return SetPlan(
-        config.seed, config.count, people, config.test_fraction, config.image_px, config.view, backdrop,
-        config.vertices, config.depth,
+        config.seed, sequences, min(config.subjects, sequences), config.test_fraction, config.image_px,
+        _variety(config), frames, cameras, config.fps, config.vertices, config.depth,
     )  # fmt: skip
 
 
@@ -125,20 +231,23 @@ def _make_labelled(config: SynthConfig, folder: Path, console: Console) -> Summa
     plan = _set_plan(config)
     shards, kept = make_set(folder, plan, config.workers, console)
     labelled_sheet(folder)
-    facts: dict[str, int | float | str] = {"pictures": plan.count, "people": plan.subjects}
-    facts |= {f"{split} pictures": len(numbers) for split, (numbers, _) in plan.splits().items()}
+    facts: dict[str, int | float | str] = {"pictures": _number(config.count), "people": plan.subjects}
+    facts |= {f"{split} pictures": len(n) * plan.pictures_each for split, (n, _) in plan.splits().items()}
+    if plan.pictures_each > 1:
+        facts["sequences"] = f"{plan.sequences} of {plan.frames} frames x {plan.cameras} cameras"
     facts |= {"shards": shards, "shards found finished": kept, "size (px)": plan.image_px}
-    outputs = {"set": folder, "contact sheet": folder / "contact_sheet.png"}
+    outputs = {"set": folder, "card": folder / "CARD.md", "contact sheet": folder / "contact_sheet.png"}
     return Summary("synth", facts, outputs=outputs, hint=f"simhand finetune --data {folder}")
 
 
 def _video_jobs(config: SynthConfig, folder: Path) -> "list[VideoJob]":
     from simhand_cli.synth.video_set import VideoJob
 
-    size = (config.frame_width, config.frame_height)
+    size, variety = (config.frame_width, config.frame_height), _variety(config)
+    frames = _number(config.frames)
     return [
-        VideoJob(folder / f"person-{k:05d}.mp4", config.seed, k, config.view, size, config.frames, config.fps)
-        for k in range(config.count)
+        VideoJob(folder / f"person-{k:05d}.mp4", config.seed, k, variety, size, frames, config.fps)
+        for k in range(_number(config.count))
     ]
 
 
@@ -146,17 +255,17 @@ def _make_videos(config: SynthConfig, folder: Path, console: Console) -> Summary
     from simhand_cli.synth.sheets import video_sheet
     from simhand_cli.synth.video_set import make_videos
 
-    jobs = _video_jobs(config, folder)
+    jobs, frames = _video_jobs(config, folder), _number(config.frames)
     kept = make_videos(folder, jobs, config.workers, console)
     video_sheet(folder, [job.path for job in jobs])
     facts: dict[str, int | float | str] = {
         "videos": len(jobs),
         "videos found finished": kept,
-        "frames": config.frames * len(jobs),
+        "frames": frames * len(jobs),
         "size (px)": f"{config.frame_width} x {config.frame_height}",
-        "seconds each": round(config.frames / config.fps, 2),
+        "seconds each": round(frames / config.fps, 2),
     }
-    outputs = {"videos": folder, "contact sheet": folder / "contact_sheet.png"}
+    outputs = {"videos": folder, "card": folder / "CARD.md", "contact sheet": folder / "contact_sheet.png"}
     return Summary("synth", facts, outputs=outputs, hint=f"simhand ingest {folder}")
 
 
@@ -165,16 +274,30 @@ def _make_freihand(config: SynthConfig, folder: Path, console: Console) -> Summa
 
     plan = _set_plan(config)
     pictures = make_freihand(folder, plan, config.workers, console)
-    facts: dict[str, int | float | str] = {"hands": plan.count, "people": plan.subjects, "pictures": pictures}
-    return Summary("synth", facts, outputs={"set": folder}, hint=f"simhand finetune --data {folder}")
+    facts: dict[str, int | float | str] = {"hands": plan.sequences, "people": plan.subjects, "pictures": pictures}
+    outputs = {"set": folder, "card": folder / "CARD.md", "contact sheet": folder / "contact_sheet.png"}
+    return Summary("synth", facts, outputs=outputs, hint=f"simhand finetune --data {folder}")
+
+
+def _make_hanco(config: SynthConfig, folder: Path, console: Console) -> Summary:
+    from simhand_cli.synth.hanco_set import make_hanco
+
+    plan = _set_plan(config)
+    pictures = make_hanco(folder, plan, config.workers, console)
+    facts: dict[str, int | float | str] = {"sequences": plan.sequences, "people": plan.subjects, "pictures": pictures}
+    facts["frames x cameras"] = f"{plan.frames} x {plan.cameras}"
+    outputs = {"set": folder, "card": folder / "CARD.md", "contact sheet": folder / "contact_sheet.png"}
+    return Summary("synth", facts, outputs=outputs)
 
 
 def _plan(config: SynthConfig, folder: Path) -> Summary:
     """What would be done: counts, bytes and time."""
+    count, frames, cameras = _number(config.count), _number(config.frames), _number(config.cameras)
     if config.format == "videos":
-        pictures, pixels = config.count * config.frames, config.frame_width * config.frame_height
+        pictures, pixels = count * frames, config.frame_width * config.frame_height
     else:
-        pictures, pixels = config.count * (4 if config.format == "freihand" else 1), config.image_px**2
+        variants = {"labelled": 1, "freihand": 4, "hanco": 5 * frames * cameras}[config.format]
+        pictures, pixels = count * variants, config.image_px**2
     seconds = pictures * (_SECONDS_PER_PICTURE + _SECONDS_PER_PIXEL * pixels) / config.workers
     facts: dict[str, int | float | str] = {
         "pictures": pictures,

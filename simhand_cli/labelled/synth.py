@@ -20,7 +20,7 @@ from simhand_cli.workspace.shards import open_h5, open_h5_file
 
 SET_SCHEMA: Final = "simhand.synth-set"
 SHARD_SCHEMA: Final = "simhand.synth-shard"
-VERSION: Final = 1
+VERSION: Final = 2
 #: Shards kept open by one process; a set may have thousands.
 MAX_OPEN: Final = 16
 
@@ -81,8 +81,8 @@ class SynthSet:
 
     @property
     def sequences(self) -> Sequence[str]:
-        """Every sample has a pose of its own."""
-        return [self._sample_id(i) for i in range(len(self))]
+        """The sequence of every sample: one person, place and motion; a still is a sequence of its own."""
+        return [_sequence_id(int(number)) for number in self._columns["sequence"]]
 
     def joints(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """``joints_mm`` (N, 21, 3) and ``joint_valid`` (N, 21) of all samples: every joint has a label."""
@@ -109,8 +109,8 @@ class SynthSet:
             joint_valid=np.ones(21, bool),
             hand="right" if column["hand"][index] else "left",
             subject=self._subjects[index],
-            sequence=self._sample_id(index),
-            camera="camera",
+            sequence=_sequence_id(int(column["sequence"][index])),
+            camera=f"camera{int(column['camera'][index])}",
             sample_id=self._sample_id(index),
             vertices_mm=file["vertices_mm"][row].astype(np.float64) if "vertices_mm" in file else None,
             mask=self._picture(file, "mask", row, shard) > 127,
@@ -126,7 +126,11 @@ class SynthSet:
         return np.asarray(tenths, np.float32) / np.float32(10)
 
     def column(self, name: str) -> NDArray[Any]:
-        """One value per sample: ``tone`` (0 light .. 1 dark), ``palm_facing`` (1 palm .. -1 back) or ``hand``."""
+        """One value per sample.
+
+        ``tone`` (0 light .. 1 dark), ``palm_facing`` (1 palm .. -1 back), ``hand`` (1 right), ``sequence``, ``frame``,
+        ``camera``, ``camera_from_world`` (4, 4) in mm, ``second_joints_mm`` (21, 3), NaN where there is no second hand.
+        """
         return self._columns[name]
 
     def _sample_id(self, index: int) -> str:
@@ -155,7 +159,14 @@ class SynthSet:
         return {**self.__dict__, "_open": {}, "_pid": -1}
 
 
-_COLUMNS: Final = ("hand", "subject", "joints_mm", "joints_px", "intrinsics", "tone", "palm_facing")
+_COLUMNS: Final = (
+    "hand", "subject", "joints_mm", "joints_px", "intrinsics", "tone", "palm_facing", "sequence", "frame", "camera",
+    "camera_from_world", "second_joints_mm",
+)  # fmt: skip
+
+
+def _sequence_id(number: int) -> str:
+    return f"sequence-{number:06d}"
 
 
 def _read_card(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """From joint angles to bone rotations, and the capsule test that keeps fingers out of each other."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -53,7 +54,7 @@ def bone_rotations(hand: ShapedHand, pose: Array) -> Array:
     return turns
 
 
-def _capsules() -> tuple[NDArray[np.int64], Array, NDArray[np.int64]]:
+def _capsule_table() -> tuple[NDArray[np.int64], Array, NDArray[np.int64]]:
     """Segments (C, 2) of joints, radii (C, 2), and the owner (0 thumb .. 4 little, 5 + k palm beam k)."""
     segments, radii, owner = [], [], []
     chains = {0: (1, _THUMB_RADII), **{f + 1: (5 + 4 * f, _FINGER_RADII[f]) for f in range(4)}}
@@ -69,7 +70,9 @@ def _capsules() -> tuple[NDArray[np.int64], Array, NDArray[np.int64]]:
     return np.array(segments), np.array(radii), np.array(owner)
 
 
-_SEGMENTS, _RADII, _OWNER = _capsules()
+_SEGMENTS, _RADII, _OWNER = _capsule_table()
+#: Which capsules (C,) are fingers; the others are the thumb and the palm.
+FINGER_CAPSULES: Final = (_OWNER >= 1) & (_OWNER < 5)
 
 
 def _tested_pairs() -> NDArray[np.int64]:
@@ -91,19 +94,23 @@ def _tested_pairs() -> NDArray[np.int64]:
 _PAIRS = _tested_pairs()
 
 
+def capsules(joints_mm: Array) -> tuple[Array, Array, Array]:
+    """The flesh of a posed hand (21, 3) as capsules: starts (C, 3), ends (C, 3), radii at both (C, 2); mm."""
+    size = float(np.linalg.norm(joints_mm[9] - joints_mm[0])) / REFERENCE_MM
+    return joints_mm[_SEGMENTS[:, 0]], joints_mm[_SEGMENTS[:, 1]], size * _RADII
+
+
 def overlap(joints_mm: Array) -> float:
     """Worst overlap of two hand capsules as a share of their radii: 0 touching or apart, 1 axes crossing.
 
     Args:
         joints_mm: (21, 3) posed joints, any frame.
     """
-    size = float(np.linalg.norm(joints_mm[9] - joints_mm[0])) / REFERENCE_MM
-    start, end = joints_mm[_SEGMENTS[:, 0]], joints_mm[_SEGMENTS[:, 1]]
+    start, end, radii = capsules(joints_mm)
     i, j = _PAIRS.T
     distance, s, t = segment_distance(start[i], end[i], start[j], end[j])
-    reach = size * (
-        _RADII[i, 0] * (1 - s) + _RADII[i, 1] * s + _RADII[j, 0] * (1 - t) + _RADII[j, 1] * t
-    )  # radii at the two closest points
+    # Radii at the two closest points.
+    reach = radii[i, 0] * (1 - s) + radii[i, 1] * s + radii[j, 0] * (1 - t) + radii[j, 1] * t
     return float(np.max(1 - distance / reach, initial=0.0))
 
 
@@ -133,13 +140,13 @@ def possible(hand: ShapedHand, pose: Array) -> bool:
     return overlap(posed_joints(hand, pose)) <= 1 - TOUCH
 
 
-def sample_pose(rng: np.random.Generator, hand: ShapedHand) -> tuple[Array, str]:
+def sample_pose(rng: np.random.Generator, hand: ShapedHand, grasps: Sequence[str] = GRASP_NAMES) -> tuple[Array, str]:
     """A random pose (24,) in degrees without interpenetration, and the name of its main grasp.
 
     Poses that fail the capsule test are drawn again about the same grasp, so that closed hands stay as frequent as open
     ones, each nearer to it; after :data:`TRIES` failures the last one is eased towards rest until it passes.
     """
-    grasp = GRASP_NAMES[int(rng.integers(len(GRASP_NAMES)))]
+    grasp = grasps[int(rng.integers(len(grasps)))]
     for attempt in range(TRIES):
         pose = random_pose(rng, grasp, 1.0 - 0.8 * attempt / TRIES)
         if possible(hand, pose):

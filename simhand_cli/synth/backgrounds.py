@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from simhand_cli.synth.panorama import Panorama, look
 
 Floats = NDArray[np.float32]
-Backdrop = Literal["panorama", "clutter", "plain"]
-BACKDROPS: Final[tuple[Backdrop, ...]] = ("panorama", "clutter", "plain")
+Backdrop = Literal["panorama", "photo", "clutter", "plain"]
+BACKDROPS: Final[tuple[Backdrop, ...]] = ("panorama", "photo", "clutter", "plain")
 
 
 def panorama_view(

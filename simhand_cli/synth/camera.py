@@ -23,7 +23,9 @@ class Camera:
     Attributes:
         intrinsics: (3, 3) K. size_wh: picture size in pixels.
         world_from_camera: (3, 3) rotation.
-        turn: (3, 3) hand frame -> camera frame. shift_mm: (3,) place of the wrist frame's origin in the camera frame.
+        turn: (3, 3) rig frame -> camera frame. shift_mm: (3,) place of the rig frame's origin in the camera frame.
+            The rig frame is that of the resting hand.
+        number: of the camera in its rig.
     """
 
     intrinsics: Array
@@ -31,9 +33,28 @@ class Camera:
     world_from_camera: Array
     turn: Array
     shift_mm: Array
+    number: int = 0
+
+    @property
+    def distance_mm(self) -> float:
+        """Depth of the rig's origin, the resting wrist."""
+        return max(float(self.shift_mm[2]), NEAR_MM)
+
+    @property
+    def world_from_rig(self) -> Array:
+        """(3, 3) rotation; the world's origin is the rig's. The same for all cameras of a rig."""
+        product: Array = self.world_from_camera @ self.turn
+        return product
+
+    @property
+    def camera_from_world(self) -> Array:
+        """Extrinsics (4, 4), mm: x_camera = R x_world + t."""
+        extrinsics: Array = np.eye(4)
+        extrinsics[:3, :3], extrinsics[:3, 3] = self.world_from_camera.T, self.shift_mm
+        return extrinsics
 
     def place(self, points_mm: Array) -> Array:
-        """Points (N, 3) of the hand frame in the camera frame."""
+        """Points (N, 3) of the rig frame in the camera frame."""
         placed: Array = np.einsum("nj,kj->nk", points_mm, self.turn) + self.shift_mm
         return placed
 
@@ -111,8 +132,8 @@ def aim(
         rng: source of chance.
         view: moderate (upright hand, all azimuths), random (any rotation), ego (own hand seen from the head).
         left: whether the points belong to a left hand.
-        points_mm: (P, 3) joints in the hand frame; several frames of a sequence may be stacked.
-        arm_mm: (A, 3) points along the forearm behind the wrist to the arm's end, hand frame.
+        points_mm: (P, 3) joints in the rig frame; several frames of a sequence may be stacked.
+        arm_mm: (A, 3) points along the forearm behind the wrist to the arm's end, rig frame.
         size_wh: picture size, pixels.
         fill: range of the larger extent of the points relative to the shorter picture side.
 
@@ -121,32 +142,69 @@ def aim(
     """
     fallback: Camera | None = None
     for _ in range(ATTEMPTS):
-        camera = _aim_once(rng, view, left, points_mm, size_wh, fill)
+        world_from_rig, camera_from_world = random_orientation(rng, view, left)
+        fov = float(rng.uniform(45.0, 70.0) if view == "ego" else rng.uniform(18.0, 45.0))
+        camera = _look(rng, world_from_rig, camera_from_world, fov, points_mm, size_wh, float(rng.uniform(*fill)))
         fallback = fallback or camera
-        if _shows_well(camera, points_mm, arm_mm):
+        if shows_well(camera, points_mm, arm_mm):
             return camera
     assert fallback is not None
     return fallback
 
 
-def _aim_once(
+def aim_ring(
     rng: np.random.Generator,
     view: View,
     left: bool,
     points_mm: Array,
+    arm_mm: Array,
     size_wh: tuple[int, int],
     fill: tuple[float, float],
+    cameras: int,
+) -> list[Camera]:
+    """A ring of calibrated cameras around the hand, in turn above and below its middle, as in multi-view studios.
+
+    Arguments as in :func:`aim`. The orientation with the fewest cameras that the arm gets in the way of is taken; a
+    studio does not choose its views, so some may remain.
+    """
+    best, worst = None, cameras + 1
+    for _ in range(ATTEMPTS // 2):
+        world_from_rig, _ = random_orientation(rng, view, left)
+        start, part = float(rng.uniform(0, 360)), float(rng.uniform(*fill))
+        fov = float(rng.uniform(18.0, 45.0))
+        ring = []
+        for number in range(cameras):
+            around = start + 360.0 * number / cameras + float(rng.normal(0, 4))
+            above = float(rng.normal(30, 5) if number % 2 == 0 else rng.normal(-8, 5))
+            camera_from_world = _level_camera(above) @ axis_turn(1, around)
+            ring.append(_look(rng, world_from_rig, camera_from_world, fov, points_mm, size_wh, part, number))
+        bad = sum(not shows_well(camera, points_mm, arm_mm) for camera in ring)
+        if bad < worst:
+            best, worst = ring, bad
+        if bad == 0:
+            break
+    assert best is not None
+    return best
+
+
+def _look(
+    rng: np.random.Generator,
+    world_from_rig: Array,
+    camera_from_world: Array,
+    fov_deg: float,
+    points_mm: Array,
+    size_wh: tuple[int, int],
+    part: float,
+    number: int = 0,
 ) -> Camera:
-    hand_to_world, camera_from_world = random_orientation(rng, view, left)
-    turn = camera_from_world @ hand_to_world
+    """A camera of a given orientation, moved so that the points' extent is ``part`` of the shorter side."""
+    turn = camera_from_world @ world_from_rig
     width, height = size_wh
     short = min(width, height)
-    fov = float(rng.uniform(45.0, 70.0) if view == "ego" else rng.uniform(18.0, 45.0))
-    focal = 0.5 * short / np.tan(np.deg2rad(fov / 2))
+    focal = 0.5 * short / np.tan(np.deg2rad(fov_deg / 2))
     jitter = rng.normal(0.0, 0.03 * short, 2)
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     intrinsics = np.array([[focal, 0, centre[0] + jitter[0]], [0, focal, centre[1] + jitter[1]], [0, 0, 1.0]])
-    part = float(rng.uniform(*fill))
     play = (np.array(size_wh) - part * short) * 0.5
     target = centre + rng.uniform(-0.45, 0.45, 2) * play
     turned = points_mm @ turn.T
@@ -159,18 +217,25 @@ def _aim_once(
         depth = max(float(shift[2] + middle[2]) * change, 150.0 + float(np.ptp(turned[:, 2])) / 2)
         off = target - (low + high) / 2
         shift = np.array([*(shift[:2] + off * depth / focal), depth - middle[2]])
-    return Camera(intrinsics, size_wh, camera_from_world.T, turn, shift)
+    return Camera(intrinsics, size_wh, camera_from_world.T, turn, shift, number)
 
 
-def _shows_well(camera: Camera, points_mm: Array, arm_mm: Array) -> bool:
-    hand, arm = camera.place(points_mm), camera.place(arm_mm)
+def shows_well(camera: Camera, points_mm: Array, arm_mm: Array) -> bool:
+    """Whether the points (P, 3) are inside the picture, and the arm (A, 3) neither hides them nor ends in it."""
+    hand = camera.place(points_mm)
     if hand[:, 2].min() < NEAR_MM * 1.5:
         return False
     pixels = camera.project(hand)
+    inside = (pixels >= 2).all() and (pixels <= np.array(camera.size_wh) - 3).all()
+    return bool(inside) and arm_leaves_free(camera, points_mm, arm_mm)
+
+
+def arm_leaves_free(camera: Camera, points_mm: Array, arm_mm: Array) -> bool:
+    """Whether an arm (A, 3), rig frame, neither hides the points (P, 3) nor shows its cut end."""
+    hand, arm = camera.place(points_mm), camera.place(arm_mm)
+    pixels = camera.project(hand)
     low, high = pixels.min(axis=0), pixels.max(axis=0)
     size = np.array(camera.size_wh)
-    if (low < 2).any() or (high > size - 3).any():
-        return False
     ahead = arm[:, 2] > NEAR_MM
     where = np.full((len(arm), 2), -1e6)
     where[ahead] = camera.project(arm[ahead])

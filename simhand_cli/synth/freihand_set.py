@@ -12,25 +12,29 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simhand_cli.console import Console
-from simhand_cli.synth.articulation import sample_pose
+from simhand_cli.synth.arrange import arrange, set_up
 from simhand_cli.synth.backgrounds import Backdrop
-from simhand_cli.synth.camera import aim
+from simhand_cli.synth.card import tone_quarters, write_card
 from simhand_cli.synth.labelled_set import SetPlan, encode_jpeg
 from simhand_cli.synth.person import person
-from simhand_cli.synth.render import forearm_axis, posed_surface, render
-from simhand_cli.synth.scene import random_scene
+from simhand_cli.synth.render import photograph
+from simhand_cli.synth.sampling import STUDIO, draw_frame
+from simhand_cli.synth.scene import backdrop_picture
+from simhand_cli.synth.sheets import picture_sheet
 from simhand_cli.synth.work import do_all
 from simhand_cli.workspace.atomic import write_bytes, write_json, write_text
 from simhand_cli.workspace.stage_runner import StageJob
 
+Floats = NDArray[np.float32]
 #: Backdrops of the published variants gs (green screen), hom, sample and auto.
 VARIANTS: Final[tuple[Backdrop | None, ...]] = (None, "panorama", "clutter", "plain")
 FILL: Final = (0.55, 0.80)
+_GREEN: Final = (0.05, 0.55, 0.12)
 _PART_HANDS: Final = 64
 _PARTS: Final = ".parts"
-_STREAM: Final = 13
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ def make_freihand(folder: Path, plan: SetPlan, workers: int, console: Console) -
         [StageJob(job.part_path.name, job, len(job.numbers)) for job in todo],
         make_part, workers=workers, console=console, label="synth", unit="hands",
     )  # fmt: skip
+    _describe(folder, plan, pictures, [json.loads(job.part_path.read_text()) for job in jobs])
     for half in sorted({job.half for job in jobs}, reverse=True):
         parts = [json.loads(job.part_path.read_text()) for job in jobs if job.half == half]
         for kind in ("K", "scale", "xyz"):
@@ -73,6 +78,18 @@ def make_freihand(folder: Path, plan: SetPlan, workers: int, console: Console) -
     return pictures
 
 
+def _describe(folder: Path, plan: SetPlan, pictures: int, parts: list[dict[str, Any]]) -> None:
+    grasps = [grasp for part in parts for grasp in part["grasp"]]
+    tones = tone_quarters(tone for part in parts for tone in part["tone"])
+    counts = {
+        "skin tone of the hands, light to dark quarters": dict(zip(("1st", "2nd", "3rd", "4th"), tones, strict=True)),
+        "grasp": {name: grasps.count(name) for name in sorted(set(grasps))},
+    }
+    facts = {"hands": plan.sequences, "pictures": pictures, "people": plan.subjects, "size, px": plan.image_px}
+    write_card(folder, "Synthetic hands in FreiHAND's layout", counts, facts)
+    picture_sheet(folder, sorted((folder / "training" / "rgb").glob("*.jpg")), "synthetic FreiHAND, training")
+
+
 def _complete(folder: Path, jobs: list[FreiHandJob]) -> bool:
     halves = {job.half for job in jobs}
     return not (folder / _PARTS).exists() and all((folder / f"{half}_xyz.json").is_file() for half in halves)
@@ -80,50 +97,59 @@ def _complete(folder: Path, jobs: list[FreiHandJob]) -> bool:
 
 def _jobs(folder: Path, plan: SetPlan) -> list[FreiHandJob]:
     jobs = []
-    for split, (numbers, people) in plan.splits().items():
-        half = "training" if split == "train" else "evaluation"
+    for split, (numbers, _) in plan.splits().items():
+        half, people = "training" if split == "train" else "evaluation", plan.people_of(split)
         for first in range(0, len(numbers), _PART_HANDS):
-            chosen = range(first, min(first + _PART_HANDS, len(numbers)))
-            who = tuple(people[i * len(people) // len(numbers)] for i in chosen)
-            mine = tuple(numbers[i] for i in chosen)
+            chosen = slice(first, min(first + _PART_HANDS, len(numbers)))
+            mine, who = tuple(numbers[chosen]), tuple(people[chosen])
             jobs.append(FreiHandJob(folder, plan, half, first, len(numbers), mine, who))
     return jobs
 
 
 def make_part(job: FreiHandJob) -> None:
     """Render and write some hands: their pictures, masks, and last their labels."""
-    labels: dict[str, list[Any]] = {"K": [], "xyz": [], "scale": []}
+    labels: dict[str, list[Any]] = {"K": [], "xyz": [], "scale": [], "grasp": [], "tone": []}
     for offset, (number, who) in enumerate(zip(job.numbers, job.people, strict=True)):
-        joints_m, intrinsics = _make_hand(job, job.first + offset, number, who)
-        labels["K"].append(intrinsics.tolist())
-        labels["xyz"].append(joints_m.tolist())
-        labels["scale"].append(float(np.linalg.norm(joints_m[9] - joints_m[10])))
+        for name, value in _make_hand(job, job.first + offset, number, who).items():
+            labels[name].append(value)
     write_json(job.part_path, labels)
 
 
-def _make_hand(job: FreiHandJob, index: int, number: int, who: int) -> tuple[Any, Any]:
-    import cv2
-
-    plan = job.plan
-    rng = np.random.default_rng([plan.seed, _STREAM, number])
-    someone = person(plan.seed, who)
-    pose, _ = sample_pose(rng, someone.hand)
-    scene = random_scene(rng)
-    surface = posed_surface(someone, pose, False, float(scene.cloth[0]))
-    size = (plan.image_px, plan.image_px)
-    camera = aim(rng, plan.view, False, surface.joints_mm, forearm_axis(someone, False), size, FILL)
+def _make_hand(job: FreiHandJob, index: int, number: int, who: int) -> dict[str, Any]:
+    plan, size = job.plan, (job.plan.image_px, job.plan.image_px)
+    rng = np.random.default_rng([plan.seed, STUDIO, number])
+    variety = replace(plan.variety, left=False)
+    arrangement = arrange(rng, person(plan.seed, who), variety, 1, plan.fps)
+    arrangement, (camera,) = set_up(rng, arrangement, variety, size, FILL, 1)
+    surface, scene = arrangement.surface(0), arrangement.scene
+    (drawing,) = draw_frame(arrangement, 0, surface, [camera])
     training = job.half == "training"
     folder = job.folder / job.half
-    shot = None
     for variant, backdrop in enumerate(VARIANTS if training else (scene.backdrop,)):
-        green = np.full((plan.image_px, plan.image_px, 3), (0.05, 0.55, 0.12), np.float32) if backdrop is None else None
-        here = scene if backdrop is None else replace(scene, backdrop=backdrop)
-        shot, _ = render(someone, surface, camera, here, rng, None, green)
+        behind = green_screen(size) if backdrop is None else backdrop_picture(replace(scene, backdrop=backdrop), camera)
+        image, _ = photograph(drawing, behind, scene, rng)
         name = f"{variant * job.hands_in_half + index:08d}.jpg"
-        write_bytes(folder / "rgb" / name, encode_jpeg(shot.image_rgb, 95))
-    assert shot is not None
+        write_bytes(folder / "rgb" / name, encode_jpeg(image, 95))
     if training:
-        mask = (shot.coverage >= 0.5).astype(np.uint8) * 255
-        encoded = cv2.imencode(".jpg", mask, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
-        write_bytes(folder / "mask" / f"{index:08d}.jpg", encoded.tobytes())
-    return shot.joints_mm / 1000.0, shot.intrinsics
+        write_bytes(folder / "mask" / f"{index:08d}.jpg", encode_mask(drawing.hand_coverage))
+    joints_m = camera.place(surface.joints_mm) / 1000.0
+    return {
+        "K": camera.intrinsics.tolist(),
+        "xyz": joints_m.tolist(),
+        "scale": float(np.linalg.norm(joints_m[9] - joints_m[10])),
+        "grasp": arrangement.grasp,
+        "tone": arrangement.person.tone,
+    }
+
+
+def green_screen(size_wh: tuple[int, int]) -> Floats:
+    """A studio's green wall (H, W, 3), linear."""
+    return np.full((size_wh[1], size_wh[0], 3), _GREEN, np.float32)
+
+
+def encode_mask(coverage: Floats) -> bytes:
+    """JPEG bytes of a mask, 255 where the hand and its arm cover half of a pixel or more."""
+    import cv2
+
+    mask = (coverage >= 0.5).astype(np.uint8) * 255
+    return bytes(cv2.imencode(".jpg", mask, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())

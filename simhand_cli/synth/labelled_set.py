@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.synth import SET_SCHEMA, SHARD_SCHEMA, VERSION, shard_path
-from simhand_cli.synth.backgrounds import Backdrop
-from simhand_cli.synth.camera import View
-from simhand_cli.synth.sampling import LabelledShot, labelled_shot
+from simhand_cli.synth.arrange import Variety
+from simhand_cli.synth.card import tone_quarters, write_card
+from simhand_cli.synth.sampling import LabelledShot, labelled_sequence
 from simhand_cli.synth.work import do_all
 from simhand_cli.workspace.atomic import write_json
 from simhand_cli.workspace.shards import open_h5, pack_blobs, write_h5
@@ -23,35 +23,54 @@ SHARD_SAMPLES: Final = 128
 
 @dataclass(frozen=True)
 class SetPlan:
-    """What a labelled set is made of; sizes of the splits follow from it."""
+    """What a labelled set is made of; sizes of the splits follow from it.
+
+    Attributes:
+        seed: of everything. sequences, subjects: how many. test_fraction: share of both that is held out.
+        image_px: side of the pictures. variety: what may be seen in them.
+        frames, cameras: pictures of a sequence are frames x cameras. fps: of its motion.
+        vertices, depth: what else is stored.
+    """
 
     seed: int
-    count: int
+    sequences: int
     subjects: int
     test_fraction: float
     image_px: int
-    view: View
-    backdrop: Backdrop | None
-    vertices: bool
-    depth: bool
+    variety: Variety
+    frames: int = 1
+    cameras: int = 1
+    fps: float = 15.0
+    vertices: bool = False
+    depth: bool = False
+
+    @property
+    def pictures_each(self) -> int:
+        """Pictures of one sequence."""
+        return self.frames * self.cameras
 
     def splits(self) -> dict[str, tuple[range, range]]:
-        """Split -> (numbers of its samples, numbers of its people); people of train and test differ."""
+        """Split -> (numbers of its sequences, numbers of its people); people of train and test differ."""
         held_out = 0
         if self.test_fraction > 0 and self.subjects > 1:
             held_out = min(max(round(self.subjects * self.test_fraction), 1), self.subjects - 1)
-        test = round(self.count * held_out / self.subjects)
-        test = min(max(test, 1 if held_out else 0), self.count - 1)
+        test = round(self.sequences * held_out / self.subjects)
+        test = min(max(test, 1 if held_out else 0), self.sequences - 1)
         kept = self.subjects - held_out
-        splits = {"train": (range(self.count - test), range(kept))}
+        splits = {"train": (range(self.sequences - test), range(kept))}
         if test:
-            splits["test"] = (range(self.count - test, self.count), range(kept, self.subjects))
+            splits["test"] = (range(self.sequences - test, self.sequences), range(kept, self.subjects))
         return splits
+
+    def people_of(self, split: str) -> list[int]:
+        """The person of every sequence of a split; neighbours share one, whose skin is then painted once."""
+        numbers, people = self.splits()[split]
+        return [people[i * len(people) // len(numbers)] for i in range(len(numbers))]
 
 
 @dataclass(frozen=True)
 class ShardJob:
-    """One shard: which pictures, of which people."""
+    """One shard: which sequences, of which people."""
 
     path: Path
     plan: SetPlan
@@ -60,13 +79,15 @@ class ShardJob:
 
 
 def shard_jobs(folder: Path, plan: SetPlan) -> list[ShardJob]:
-    """All shards of a set; consecutive pictures show the same person, whose skin is then painted once."""
+    """All shards of a set; a sequence is never cut in two."""
     jobs = []
-    for split, (numbers, people) in plan.splits().items():
-        for shard, start in enumerate(range(0, len(numbers), SHARD_SAMPLES)):
-            chosen = range(start, min(start + SHARD_SAMPLES, len(numbers)))
-            who = tuple(people[i * len(people) // len(numbers)] for i in chosen)
-            jobs.append(ShardJob(shard_path(folder, split, shard), plan, tuple(numbers[i] for i in chosen), who))
+    step = max(1, SHARD_SAMPLES // plan.pictures_each)
+    for split, (numbers, _) in plan.splits().items():
+        people = plan.people_of(split)
+        for shard, start in enumerate(range(0, len(numbers), step)):
+            chosen = slice(start, min(start + step, len(numbers)))
+            path = shard_path(folder, split, shard)
+            jobs.append(ShardJob(path, plan, tuple(numbers[chosen]), tuple(people[chosen])))
     return jobs
 
 
@@ -74,48 +95,56 @@ def is_done(job: ShardJob) -> bool:
     """Whether the shard is there, readable and complete."""
     try:
         with open_h5(job.path, SHARD_SCHEMA, VERSION) as file:
-            return bool(np.array_equal(file["number"][:], job.numbers))
+            return bool(np.array_equal(np.unique(file["sequence"][:]), job.numbers))
     except (InputProblem, OSError, KeyError):
         return False
 
 
 def make_shard(job: ShardJob) -> None:
-    """Render and write one shard."""
+    """Render and write one shard, a picture at a time, so that no picture waits in memory undecoded."""
     plan = job.plan
-    shots = [
-        labelled_shot(plan.seed, number, who, plan.view, plan.image_px, plan.backdrop)
-        for number, who in zip(job.numbers, job.people, strict=True)
-    ]
     blobs: dict[str, list[bytes]] = {"jpeg": [], "mask": []}
-    for shot in shots:
-        blobs["jpeg"].append(encode_jpeg(shot.shot.image_rgb, shot.jpeg_quality))
-        blobs["mask"].append(_png((shot.shot.coverage >= 0.5).astype(np.uint8) * 255))
-        if plan.depth:
-            tenths = np.clip(np.round(shot.shot.depth_mm * 10), 0, 65535).astype(np.uint16)
-            blobs.setdefault("depth", []).append(_png(tenths))
+    rows: list[dict[str, Any]] = []
+    for number, who in zip(job.numbers, job.people, strict=True):
+        for made in labelled_sequence(
+            plan.seed, number, who, plan.variety, plan.image_px, plan.frames, plan.cameras, plan.fps
+        ):
+            blobs["jpeg"].append(encode_jpeg(made.shot.image_rgb, made.jpeg_quality))
+            blobs["mask"].append(_png((made.shot.hand_coverage >= 0.5).astype(np.uint8) * 255))
+            if plan.depth:
+                tenths = np.clip(np.round(made.shot.depth_mm * 10), 0, 65535).astype(np.uint16)
+                blobs.setdefault("depth", []).append(_png(tenths))
+            rows.append(_labels(made, plan.vertices))
     arrays: dict[str, NDArray[Any]] = {}
     for name, encoded in blobs.items():
         arrays[name], arrays[f"{name}_offsets"] = pack_blobs(encoded)
-    arrays |= _label_columns(shots, job.numbers, plan.vertices)
-    write_h5(job.path, SHARD_SCHEMA, VERSION, arrays, {"seed": plan.seed, "image_px": plan.image_px, "view": plan.view})
+    arrays |= {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    view = plan.variety.view
+    write_h5(job.path, SHARD_SCHEMA, VERSION, arrays, {"seed": plan.seed, "image_px": plan.image_px, "view": view})
 
 
-def _label_columns(shots: list[LabelledShot], numbers: tuple[int, ...], vertices: bool) -> dict[str, NDArray[Any]]:
-    columns: dict[str, NDArray[Any]] = {
-        "number": np.array(numbers, np.int64),
-        "joints_mm": np.stack([s.shot.joints_mm for s in shots]),
-        "joints_px": np.stack([s.shot.joints_px for s in shots]),
-        "intrinsics": np.stack([s.shot.intrinsics for s in shots]),
-        "hand": np.array([not s.left for s in shots], np.uint8),
-        "subject": np.array([s.subject for s in shots], "S16"),
-        "grasp": np.array([s.grasp for s in shots], "S16"),
-        "backdrop": np.array([s.backdrop for s in shots], "S16"),
-        "tone": np.array([s.tone for s in shots], np.float32),
-        "palm_facing": np.array([s.palm_facing for s in shots], np.float32),
+def _labels(made: LabelledShot, vertices: bool) -> dict[str, Any]:
+    shot = made.shot
+    row = {
+        "sequence": np.int64(made.sequence),
+        "frame": np.int32(made.frame),
+        "camera": np.int32(made.camera),
+        "joints_mm": shot.joints_mm,
+        "joints_px": shot.joints_px,
+        "second_joints_mm": shot.second_joints_mm,
+        "intrinsics": shot.intrinsics,
+        "camera_from_world": shot.camera_from_world,
+        "hand": np.uint8(not made.left),
+        "subject": np.bytes_(made.subject),
+        "grasp": np.bytes_(made.grasp),
+        "thing": np.bytes_(made.thing),
+        "backdrop": np.bytes_(made.backdrop),
+        "tone": np.float32(made.tone),
+        "palm_facing": np.float32(made.palm_facing),
     }
     if vertices:
-        columns["vertices_mm"] = np.stack([s.shot.vertices_mm for s in shots]).astype(np.float32)
-    return columns
+        row["vertices_mm"] = shot.vertices_mm.astype(np.float32)
+    return row
 
 
 def encode_jpeg(image_rgb: NDArray[np.uint8], quality: int) -> bytes:
@@ -142,46 +171,68 @@ def make_set(folder: Path, plan: SetPlan, workers: int, console: Console) -> tup
     if todo:
         (folder / "dataset.json").unlink(missing_ok=True)  # the card says: complete
     do_all(
-        [StageJob(job.path.name, job, len(job.numbers)) for job in todo],
+        [StageJob(job.path.name, job, len(job.numbers) * plan.pictures_each) for job in todo],
         make_shard, workers=workers, console=console, label="synth", unit="pictures",
     )  # fmt: skip
     if todo or not (folder / "dataset.json").is_file():
-        write_json(folder / "dataset.json", _card(plan, jobs))
+        card = _describe(plan, jobs)
+        write_card(folder, "Labelled synthetic hands", card["counts"], _facts(plan))
+        write_json(folder / "dataset.json", card)
     return len(jobs), len(jobs) - len(todo)
 
 
-def _card(plan: SetPlan, jobs: list[ShardJob]) -> dict[str, Any]:
-    """The dataset card: splits, options, and how the samples spread over tones, sides, views, grasps and backdrops."""
+def _facts(plan: SetPlan) -> dict[str, Any]:
+    return {
+        "pictures": plan.sequences * plan.pictures_each,
+        "people": plan.subjects,
+        "pictures of train / test": " / ".join(str(len(n) * plan.pictures_each) for n, _ in plan.splits().values()),
+        "size, px": plan.image_px,
+        "frames x cameras of a sequence": f"{plan.frames} x {plan.cameras}",
+        "views": plan.variety.view,
+        "seed": plan.seed,
+    }
+
+
+def _describe(plan: SetPlan, jobs: list[ShardJob]) -> dict[str, Any]:
+    """``dataset.json``: what is in the set, and how it spreads over tones, sides, views, grasps and backdrops."""
     splits = {
         split: {
-            "samples": len(numbers),
-            "shards": -(-len(numbers) // SHARD_SAMPLES),
+            "samples": len(numbers) * plan.pictures_each,
+            "shards": sum(job.path.parent.name == split for job in jobs),
             "subjects": [f"p{k:05d}" for k in people],
         }
         for split, (numbers, people) in plan.splits().items()
     }
-    columns: dict[str, list[NDArray[Any]]] = {n: [] for n in ("tone", "palm_facing", "hand", "grasp", "backdrop")}
+    names = ("tone", "palm_facing", "hand", "grasp", "thing", "backdrop", "second_joints_mm")
+    columns: dict[str, list[NDArray[Any]]] = {n: [] for n in names}
     for job in jobs:
         with open_h5(job.path, SHARD_SCHEMA, VERSION) as file:
             for name, parts in columns.items():
                 parts.append(file[name][:])
     full = {name: np.concatenate(parts) for name, parts in columns.items()}
     facing = np.digitize(full["palm_facing"], (-0.5, 0.5))
+    second = int(np.isfinite(full["second_joints_mm"][:, 0, 0]).sum())
     return {
         "schema": SET_SCHEMA,
         "schema_version": VERSION,
         "seed": plan.seed,
         "image_px": plan.image_px,
-        "view": plan.view,
-        "samples": plan.count,
+        "view": plan.variety.view,
+        "samples": plan.sequences * plan.pictures_each,
+        "frames": plan.frames,
+        "cameras": plan.cameras,
         "subjects": plan.subjects,
         "splits": splits,
         "counts": {
-            "skin tone, light to dark quarters": np.bincount((full["tone"] * 4).astype(int), minlength=4).tolist(),
+            "skin tone, light to dark quarters": dict(
+                zip(("1st", "2nd", "3rd", "4th"), tone_quarters(full["tone"]), strict=True)
+            ),
             "hand": {"left": int((full["hand"] == 0).sum()), "right": int(full["hand"].sum())},
             "seen from": dict(zip(("back", "side", "palm"), np.bincount(facing, minlength=3).tolist(), strict=True)),
             "grasp": _tally(full["grasp"]),
-            "backdrop": _tally(full["backdrop"]),
+            "held thing": _tally(full["thing"]),
+            "second hand": {"no": len(facing) - second, "yes": second},
+            "background": _tally(full["backdrop"]),
         },
     }
 

@@ -1,5 +1,6 @@
 """A hand moving naturally from pose to pose: what one synthetic video shows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from simhand_cli.synth.articulation import posed_joints, possible, sample_pose
 from simhand_cli.synth.camera import axis_turn
-from simhand_cli.synth.grasps import GRASPS
+from simhand_cli.synth.grasps import GRASP_NAMES, GRASPS
 from simhand_cli.synth.hand_model import ShapedHand
 
 Array = NDArray[np.float64]
@@ -33,14 +34,31 @@ def smoothstep(t: Array) -> Array:
     return eased
 
 
-def random_motion(rng: np.random.Generator, hand: ShapedHand, frames: int, fps: float, left: bool) -> Motion:
+def random_motion(
+    rng: np.random.Generator,
+    hand: ShapedHand,
+    first: Array,
+    frames: int,
+    fps: float,
+    left: bool,
+    grasps: Sequence[str] = GRASP_NAMES,
+) -> Motion:
     """A sequence of ``frames``: key poses 0.7-1.5 s apart, joined by smooth steps, with slow turning and drift.
 
     Between two key poses no finger passes through another: where the straight way would, it goes over the open hand.
+
+    Args:
+        rng: source of chance.
+        hand: whose pose it is.
+        first: (24,) the pose at the start.
+        frames: length.
+        fps: frames a second.
+        left: mirrors the turning.
+        grasps: to choose the poses from.
     """
-    keys, times = [sample_pose(rng, hand)[0]], [0.0]
+    keys, times = [first], [0.0]
     while times[-1] < frames / fps:
-        pose = sample_pose(rng, hand)[0]
+        pose = sample_pose(rng, hand, grasps)[0]
         if not _free_way(hand, keys[-1], pose):
             keys.append(0.25 * (keys[-1] + pose) + 0.5 * GRASPS["open"])
             times.append(times[-1] + float(rng.uniform(0.4, 0.8)))
@@ -51,11 +69,24 @@ def random_motion(rng: np.random.Generator, hand: ShapedHand, frames: int, fps: 
     start, end = np.array(times)[segment], np.array(times)[segment + 1]
     share = smoothstep((now - start) / (end - start))[:, None]
     poses = np.array(keys)[segment] * (1 - share) + np.array(keys)[segment + 1] * share
+    return Motion(poses, *_drift(rng, now, left))
 
+
+def held_motion(rng: np.random.Generator, pose: Array, frames: int, fps: float, left: bool) -> Motion:
+    """A sequence in which the fingers keep their pose (24,), as about a thing; only the whole hand turns and drifts."""
+    return Motion(np.repeat(pose[None], frames, axis=0), *_drift(rng, np.arange(frames) / fps, left))
+
+
+def still_motion(pose: Array) -> Motion:
+    """A single frame in the rig frame's own place."""
+    return Motion(pose[None], np.eye(3)[None], np.zeros((1, 3)))
+
+
+def _drift(rng: np.random.Generator, now: Array, left: bool) -> tuple[Array, Array]:
     swing = np.stack([_wander(rng, now, spread) for spread in (14.0, 22.0, 14.0)], axis=1)
     turns = np.stack([axis_turn(2, c) @ axis_turn(0, a) @ axis_turn(1, b * (-1 if left else 1)) for a, b, c in swing])
     shifts = np.stack([_wander(rng, now, 10.0) for _ in range(3)], axis=1)
-    return Motion(poses, turns, shifts)
+    return turns, shifts
 
 
 def _free_way(hand: ShapedHand, start: Array, end: Array) -> bool:

@@ -75,9 +75,7 @@ def make_person(seed: int, number: int) -> Person:
     model = hand_model()
     weights, age = shape_weights(rng)
     hand = model.shape(weights)
-    # The order of strata is a fixed shuffle, so that any few people in a row already differ.
-    stratum = (0, 4, 2, 6, 1, 5, 3, 7)[number % TONE_STRATA]
-    tone = float((stratum + rng.random()) / TONE_STRATA)
+    tone = person_tone(seed, number)
     return Person(
         name=f"p{number:05d}",
         hand=hand,
@@ -89,6 +87,13 @@ def make_person(seed: int, number: int) -> Person:
         reflectance=float(rng.uniform(0.02, 0.05)),
         scattering=float(rng.uniform(0.15, 0.40)),
     )
+
+
+def person_tone(seed: int, number: int) -> float:
+    """Skin tone of a person, 0 light .. 1 dark."""
+    # The order of strata is a fixed shuffle, so that any few people in a row already differ.
+    stratum = (0, 4, 2, 6, 1, 5, 3, 7)[number % TONE_STRATA]
+    return float((stratum + np.random.default_rng([seed, 7002, number]).random()) / TONE_STRATA)
 
 
 @lru_cache(maxsize=4)

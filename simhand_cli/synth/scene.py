@@ -1,6 +1,7 @@
 """Everything about a picture but the hand's pose: light, backdrop, sleeve, exposure and the photograph's flaws."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -10,10 +11,15 @@ from simhand_cli.synth.backgrounds import Backdrop, clutter, panorama_view, plai
 from simhand_cli.synth.camera import Camera
 from simhand_cli.synth.panorama import Panorama, panorama, panorama_names, sky_directions
 from simhand_cli.synth.person import NO_SLEEVE
+from simhand_cli.synth.photos import photo_view
 
 Floats = NDArray[np.float32]
 #: Share of each backdrop in mixed sets.
-BACKDROP_SHARES: Final[dict[Backdrop, float]] = {"panorama": 0.6, "clutter": 0.3, "plain": 0.1}
+BACKDROP_SHARES: Final[dict[Backdrop, float]] = {"panorama": 0.55, "photo": 0.15, "clutter": 0.2, "plain": 0.1}
+#: The same where the user's own pictures are given.
+OWN_SHARES: Final[dict[Backdrop, float]] = {"panorama": 0.3, "photo": 0.6, "clutter": 0.1}
+#: Gloss and squared roughness of cloth.
+_CLOTH_SHINE: Final = (0.2, 0.5)
 LUMINANCE: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
@@ -24,7 +30,8 @@ class Scene:
     Attributes:
         yaw: turn of the panorama about the vertical, radians.
         key_gain: strength of the key light relative to the panorama's own, capped.
-        cloth: the shader's sleeve parameters (8,).
+        cloth: (10,) the sleeve's material, see :func:`simhand_cli.synth.shading.shade`.
+        pictures: folder of the user's own backgrounds; None: the packaged photographs.
         exposure_ev, white_balance: metering offset in stops; share of the light's colour that is balanced out.
         vivid: gain on the colours' distance from grey, as cameras apply it.
         blur_px, grain, jpeg_quality: flaws of the photograph; sigma of the blur is for a 256-pixel picture.
@@ -43,6 +50,7 @@ class Scene:
     blur_px: float
     grain: float
     jpeg_quality: int
+    pictures: Path | None = None
 
     @property
     def surrounding(self) -> Panorama:
@@ -50,10 +58,11 @@ class Scene:
         return panorama(self.panorama_name)
 
 
-def random_scene(rng: np.random.Generator, backdrop: Backdrop | None = None) -> Scene:
-    """Draw a place; without ``backdrop`` its kind follows :data:`BACKDROP_SHARES`."""
+def random_scene(rng: np.random.Generator, backdrop: Backdrop | None = None, pictures: Path | None = None) -> Scene:
+    """Draw a place; without ``backdrop`` its kind follows :data:`BACKDROP_SHARES`, or :data:`OWN_SHARES`."""
     names = panorama_names()
-    kind: Backdrop = backdrop or str(rng.choice(list(BACKDROP_SHARES), p=list(BACKDROP_SHARES.values())))  # type: ignore[assignment]
+    shares = OWN_SHARES if pictures else BACKDROP_SHARES
+    kind: Backdrop = backdrop or str(rng.choice(list(shares), p=list(shares.values())))  # type: ignore[assignment]
     tint = np.exp(rng.normal(0.0, 0.12, 3)) if rng.random() < 0.25 else np.ones(3)
     return Scene(
         panorama_name=names[int(rng.integers(len(names)))],
@@ -69,18 +78,19 @@ def random_scene(rng: np.random.Generator, backdrop: Backdrop | None = None) -> 
         blur_px=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.5 else 0.0,
         grain=float(rng.uniform(0.003, 0.022)),
         jpeg_quality=int(rng.integers(70, 96)),
+        pictures=pictures,
     )
 
 
 def random_cloth(rng: np.random.Generator) -> Floats:
-    """The sleeve for the shader: start mm, colour, second colour, stripe period mm (0 plain)."""
+    """The sleeve's material (10,) for the shader; matt."""
     if rng.random() > 0.55:
-        return np.array([NO_SLEEVE, 0, 0, 0, 0, 0, 0, 0], np.float32)
+        return np.array([NO_SLEEVE, 0, 0, 0, 0, 0, 0, 0, *_CLOTH_SHINE], np.float32)
     value = rng.uniform(0.03, 0.7)
     first = np.clip(value * np.exp(rng.normal(0, 0.7, 3)), 0.01, 0.85)
     second = np.clip(first * np.exp(rng.normal(0, 0.8, 3)), 0.01, 0.85)
     period = rng.uniform(8, 40) if rng.random() < 0.35 else 0.0
-    return np.array([rng.uniform(30, 160), *first, *second, period], np.float32)
+    return np.array([rng.uniform(30, 160), *first, *second, period, *_CLOTH_SHINE], np.float32)
 
 
 def turn_about_vertical(directions: Floats, yaw: float) -> Floats:
@@ -90,13 +100,12 @@ def turn_about_vertical(directions: Floats, yaw: float) -> Floats:
     return np.stack([x * c + z * s, y, z * c - x * s], axis=-1).astype(np.float32)
 
 
-def lights(scene: Scene, camera: Camera) -> tuple[Floats, Floats, Floats, Floats]:
-    """Directions and powers of the sky's parts (D, 3), and of the key light (3,), in the camera frame."""
+def lights(scene: Scene, rig_from_world: NDArray[np.float64]) -> tuple[Floats, Floats, Floats, Floats]:
+    """Directions and powers of the sky's parts (D, 3), and of the key light (3,), in the rig frame."""
     place = scene.surrounding
-    to_camera = camera.world_from_camera.T
-    toward = (turn_about_vertical(sky_directions(), scene.yaw) @ to_camera.T).astype(np.float32)
+    toward = (turn_about_vertical(sky_directions(), scene.yaw) @ rig_from_world.T).astype(np.float32)
     power = place.sky * scene.tint
-    key_toward = (to_camera @ turn_about_vertical(place.key_direction, scene.yaw)).astype(np.float32)
+    key_toward = (rig_from_world @ turn_about_vertical(place.key_direction, scene.yaw)).astype(np.float32)
     key = place.key_irradiance * scene.tint
     # A bare sun is fifty times the sky here; a photograph's shade would be black. It stays below three skies.
     sky_total = float(power.sum(axis=0) @ LUMINANCE) / 4
@@ -114,11 +123,16 @@ def reflections(scene: Scene) -> Floats:
 
 
 def backdrop_picture(scene: Scene, camera: Camera) -> Floats:
-    """The picture behind the hand, (H, W, 3) linear, in the light's units."""
+    """The picture behind the hand, (H, W, 3) linear, in the light's units.
+
+    Panoramas agree between the cameras of a rig; the other kinds are flat pictures, each camera's its own.
+    """
     seen = panorama_view(scene.surrounding, camera.world_from_camera, camera.intrinsics, scene.yaw, camera.size_wh)
     if scene.backdrop == "panorama":
         return seen
-    rng = np.random.default_rng(scene.backdrop_seed)
+    rng = np.random.default_rng([scene.backdrop_seed, camera.number])
+    if scene.backdrop == "photo":
+        return photo_view(rng, scene.pictures, camera.size_wh, float(np.median(seen @ LUMINANCE)))
     palette = np.clip(seen.reshape(-1, 3)[rng.integers(seen.shape[0] * seen.shape[1], size=24)], 0.05, 2.0)
     painter = clutter if scene.backdrop == "clutter" else plain
     return painter(rng, camera.size_wh, palette)

@@ -108,12 +108,12 @@ def _bumped(n: Three, position: Floats, corners: Ints, uv: Floats, scale: float,
 
 
 @kernel
-def _cloth_colour(cloth: Floats, along: float) -> Three:
-    """Colour of the sleeve ``along`` mm behind the wrist: stripes, and a darker seam a centimetre from the hem."""
-    hem = along - cloth[0]
-    first = 4 if cloth[7] > 0 and hem % cloth[7] > 0.5 * cloth[7] else 1
+def _plain_colour(material: Floats, along: float) -> Three:
+    """Colour of a sleeve or thing ``along`` mm from its start: stripes, and a darker seam a centimetre from the hem."""
+    hem = along - material[0]
+    first = 4 if material[7] > 0 and hem % material[7] > 0.5 * material[7] else 1
     bright = 0.75 if 9.0 < hem < 10.6 else 1.0
-    return bright * cloth[first], bright * cloth[first + 1], bright * cloth[first + 2]
+    return bright * material[first], bright * material[first + 1], bright * material[first + 2]
 
 
 @kernel
@@ -177,7 +177,8 @@ def _colour(
     reflection: Floats,
     world_from_camera: Floats,
     skin: Floats,
-    cloth: Floats,
+    material: Floats,
+    is_thing: bool,
 ) -> Three:
     """Linear colour of one point of the surface; arguments as in :func:`shade`, for one triangle."""
     p, e = _mix(position, corners, w), _mix(light, corners, w)
@@ -185,8 +186,8 @@ def _colour(
     n = _unit(m[0], m[1], m[2])
     open_sky = light[corners[0], 3] * w[0] + light[corners[1], 3] * w[1] + light[corners[2], 3] * w[2]
     scatter = skin[2]
-    if along > cloth[0]:
-        base, gloss, alpha2, scatter = _cloth_colour(cloth, along), 0.2, 0.5, 0.0
+    if is_thing or along > material[0]:
+        base, gloss, alpha2, scatter = _plain_colour(material, along), material[8], material[9], 0.0
     else:
         u = (uv[0, 0] * w[0] + uv[1, 0] * w[1] + uv[2, 0] * w[2]) * uv_scale - 0.5
         v = (uv[0, 1] * w[0] + uv[1, 1] * w[1] + uv[2, 1] * w[2]) * uv_scale - 0.5
@@ -249,7 +250,9 @@ def shade(
     reflection: Floats,
     world_from_camera: Floats,
     skin: Floats,
-    cloth: Floats,
+    materials: Floats,
+    hand_faces: int,
+    skin_faces: int,
     factor: int,
     out: Floats,
 ) -> None:
@@ -262,7 +265,7 @@ def shade(
         position: (V, 3) camera frame, mm.
         normal: (V, 3) unit.
         light: (V, 4) of :func:`simhand_cli.synth.sky_light.sky_light`.
-        arm: (V,) mm behind the wrist along the forearm, for the sleeve.
+        arm: (V,) mm behind the wrist along the forearm, for the sleeve; along its axis on a thing.
         faces: (T, 3).
         uv: (T, 3, 2) atlas pixels of level 0.
         atlas: (h, w, 5) linear colour, height in mm, nail gloss.
@@ -273,9 +276,13 @@ def shade(
         reflection: (h, w, 3) blurred panorama, already turned.
         world_from_camera: (3, 3).
         skin: roughness, reflectance at normal incidence, scattering.
-        cloth: start of the sleeve (mm; huge for none), colour (3), second colour (3), stripe period mm (0 plain).
+        materials: (2, 10) of the sleeve and of the held thing: start (mm; huge for no sleeve), colour (3), second
+            colour (3), stripe period mm (0 plain), gloss, squared GGX roughness.
+        hand_faces: triangles of the labelled hand, the first ones.
+        skin_faces: triangles with skin; those after them are the thing's.
         factor: samples per pixel side.
-        out: (H, W, 5) in/out, means of linear colour, coverage and inverse depth; start with zeros.
+        out: (H, W, 6) in/out, means of linear colour, coverage, inverse depth, and the labelled hand's coverage; start
+            with zeros.
     """
     share = 1.0 / (factor * factor)
     for py in range(out.shape[0]):
@@ -293,14 +300,17 @@ def shade(
                         continue
                     out[py, px, 3] += share
                     out[py, px, 4] += share * inverse[y, x]
+                    if t < hand_faces:
+                        out[py, px, 5] += share
                     if kind == 2 and sx != sy:
                         continue
                     corners = faces[t]
                     w = _weights(xy, position, corners, x, y)
                     along = arm[corners[0]] * w[0] + arm[corners[1]] * w[1] + arm[corners[2]] * w[2]
+                    is_thing = t >= skin_faces
                     colour = _colour(
                         corners, w, position, normal, light, along, uv[t], atlas, uv_scale, shadow, to_map, key,
-                        reflection, world_from_camera, skin, cloth,
+                        reflection, world_from_camera, skin, materials[1 if is_thing else 0], is_thing,
                     )  # fmt: skip
                     out[py, px, 0] += gain * colour[0]
                     out[py, px, 1] += gain * colour[1]

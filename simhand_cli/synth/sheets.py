@@ -18,7 +18,7 @@ def labelled_sheet(folder: Path) -> None:
     from simhand_cli.report.sheet import Tile, contact_sheet, save_image
 
     labelled = SynthSet(folder, "train")
-    chosen = np.unique(np.linspace(0, len(labelled) - 1, _COLUMNS * _ROWS // 2).astype(int))
+    chosen = _spread(len(labelled), _COLUMNS * _ROWS // 2)
     rows: list[list[Tile]] = []
     for start in range(0, len(chosen), _COLUMNS):
         samples = [labelled[int(i)] for i in chosen[start : start + _COLUMNS]]
@@ -28,11 +28,28 @@ def labelled_sheet(folder: Path) -> None:
     save_image(folder / SHEET_NAME, contact_sheet(rows, tile_px=160, title=title))
 
 
+def picture_sheet(folder: Path, pictures: list[Path], title: str) -> None:
+    """Pictures spread over a list of files; written into ``folder``."""
+    import cv2
+
+    from simhand_cli.report.sheet import Tile, contact_sheet, save_image
+
+    chosen = [pictures[int(i)] for i in _spread(len(pictures), _COLUMNS * _ROWS)]
+    tiles = [Tile(np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), np.uint8)) for path in chosen]
+    rows = [tiles[start : start + _COLUMNS] for start in range(0, len(tiles), _COLUMNS)]
+    save_image(folder / SHEET_NAME, contact_sheet(rows, tile_px=160, title=title))
+
+
+def _spread(count: int, wanted: int) -> NDArray[np.int64]:
+    """Up to ``wanted`` different indices spread evenly over ``count``."""
+    return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.int64))
+
+
 def video_sheet(folder: Path, videos: list[Path]) -> None:
     """Frames of up to eight videos, one row each; written into the videos' folder."""
     from simhand_cli.report.sheet import Tile, contact_sheet, save_image
 
-    chosen = [videos[int(i)] for i in np.unique(np.linspace(0, len(videos) - 1, min(8, len(videos))).astype(int))]
+    chosen = [videos[int(i)] for i in _spread(len(videos), 8)]
     rows = [[Tile(frame) for frame in _spread_frames(path)] for path in chosen]
     labels = [path.stem for path in chosen]
     title = f"{len(videos)} synthetic videos"

@@ -7,8 +7,10 @@ from typing import Any
 
 from simhand_cli.console import Console
 from simhand_cli.errors import UsageProblem
-from simhand_cli.synth.camera import View
-from simhand_cli.synth.sampling import video_frames
+from simhand_cli.synth.arrange import Variety
+from simhand_cli.synth.card import CARD_NAME, tone_quarters, write_card
+from simhand_cli.synth.person import person_tone
+from simhand_cli.synth.sampling import video_shots
 from simhand_cli.synth.work import WAYS_OUT, do_all
 from simhand_cli.workspace.atomic import atomic_path
 from simhand_cli.workspace.stage_runner import StageJob
@@ -21,7 +23,7 @@ class VideoJob:
     path: Path
     seed: int
     number: int
-    view: View
+    variety: Variety
     size_wh: tuple[int, int]
     frames: int
     fps: float
@@ -41,8 +43,8 @@ def make_video(job: VideoJob) -> None:
         stream.width, stream.height = job.size_wh
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1
-        for image in video_frames(job.seed, job.number, job.view, job.size_wh, job.frames, job.fps):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        for shot in video_shots(job.seed, job.number, job.variety, job.size_wh, job.frames, job.fps):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(shot.image_rgb, format="rgb24")))
         container.mux(stream.encode())
 
 
@@ -73,4 +75,21 @@ def make_videos(folder: Path, jobs: list[VideoJob], workers: int, console: Conso
         [StageJob(job.path.name, job, job.frames) for job in todo],
         make_video, workers=workers, console=console, label="synth", unit="frames",
     )  # fmt: skip
+    if todo or not (folder / CARD_NAME).is_file():
+        _describe(folder, jobs)
     return len(jobs) - len(todo)
+
+
+def _describe(folder: Path, jobs: list[VideoJob]) -> None:
+    tones = tone_quarters(person_tone(job.seed, job.number) for job in jobs)
+    counts = {"skin tone, light to dark quarters": dict(zip(("1st", "2nd", "3rd", "4th"), tones, strict=True))}
+    first = jobs[0]
+    facts = {
+        "videos, each of another person": len(jobs),
+        "frames each": first.frames,
+        "frames a second": first.fps,
+        "size, px": f"{first.size_wh[0]} x {first.size_wh[1]}",
+        "views": first.variety.view,
+        "seed": first.seed,
+    }
+    write_card(folder, "Synthetic hand videos", counts, facts)

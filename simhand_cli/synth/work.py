@@ -16,15 +16,18 @@ Payload = TypeVar("Payload")
 
 RECIPE_NAME: Final = "recipe.json"
 #: Raised whenever the same options would give other pictures, so that old and new ones are never mixed.
-GENERATOR: Final = 1
+GENERATOR: Final = 2
 #: What sets of all formats consist of, in the order it is deleted: first what says that something is complete, so
 #: that a set deleted in part is never taken for a whole one.
 CONTENT: Final = (
-    "dataset.json", "*_xyz.json", "*_K.json", "*_scale.json", ".parts", "training", "evaluation",
-    "train/shard-*.h5", "test/shard-*.h5", "person-*.mp4",
+    "dataset.json", "meta.json", "*_xyz.json", "*_K.json", "*_scale.json", ".parts", "training", "evaluation", "rgb",
+    "rgb_*", "mask_hand", "xyz", "calib", "train/shard-*.h5", "test/shard-*.h5", "person-*.mp4",
 )  # fmt: skip
 #: Folders of a set in which files are written.
-_PLACES: Final = (".", "train", "test", ".parts", "training/rgb", "training/mask", "evaluation/rgb")
+_PLACES: Final = (
+    ".", "train", "test", ".parts", "training/rgb", "training/mask", "evaluation/rgb", "rgb*/*/*", "mask_hand/*/*",
+    "xyz/*", "calib/*",
+)  # fmt: skip
 WAYS_OUT: Final = "--redo makes the set anew, --out puts this one elsewhere"
 
 
@@ -51,8 +54,9 @@ def settle_recipe(folder: Path, options: Mapping[str, Any], redo: bool) -> None:
         if path.is_file():
             if not redo:
                 refuse_changes("synth", _read_recipe(path), recipe, WAYS_OUT)
-            for place in _PLACES:
-                remove_leftovers(folder / place)
+            for pattern in _PLACES:
+                for place in [folder] if pattern == "." else folder.glob(pattern):
+                    remove_leftovers(place)
             if not redo:
                 return
             _delete_content(folder)
@@ -111,7 +115,7 @@ def do_all(
         # Compiled here first, the kernels lie in numba's cache when the workers start.
         from simhand_cli.synth.sampling import labelled_shot
 
-        labelled_shot(0, 0, 0, "moderate", 16)
+        labelled_shot(0, 0, 0, image_px=16)
 
         def fail(job: StageJob[Payload], reason: str) -> None:
             raise EnvironmentProblem(f"{job.video_id} could not be made: {reason}")

@@ -1,0 +1,171 @@
+"""Who is photographed, holding what, how, where: drawn from a seed before any picture is taken."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhand_cli.synth.articulation import posed_joints, sample_pose
+from simhand_cli.synth.backgrounds import Backdrop
+from simhand_cli.synth.camera import Camera, View, aim, aim_ring
+from simhand_cli.synth.grasps import GRASP_NAMES
+from simhand_cli.synth.mesh import (
+    Mesh,
+    Surface,
+    forearm_axis,
+    hand_mesh,
+    posed_surface,
+    with_second_hand,
+    with_thing,
+)
+from simhand_cli.synth.motion import Motion, all_joints, held_motion, random_motion, still_motion
+from simhand_cli.synth.person import Person
+from simhand_cli.synth.scene import Scene, random_scene
+from simhand_cli.synth.second_hand import SecondHand, place_second_hand
+from simhand_cli.synth.things import HOLDING, Thing, hold
+
+Array = NDArray[np.float64]
+#: Poses tried until one has room for a thing.
+_GRIPS = 8
+
+
+@dataclass(frozen=True)
+class Variety:
+    """What may be seen in a set.
+
+    Attributes:
+        view: kind of camera. backdrop: one kind; None mixes them. pictures: folder of the user's own backgrounds.
+        grasps: names to choose from. things, second_hand: shares of the sequences with a held thing, a second hand.
+        left: None draws the side; True and False fix it.
+    """
+
+    view: View = "moderate"
+    backdrop: Backdrop | None = None
+    pictures: Path | None = None
+    grasps: tuple[str, ...] = GRASP_NAMES
+    things: float = 0.0
+    second_hand: float = 0.0
+    left: bool | None = None
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """One sequence before its cameras: the same person, things, place and light in all of its frames."""
+
+    person: Person
+    scene: Scene
+    left: bool
+    grasp: str
+    motion: Motion
+    thing: Thing | None = None
+    second: SecondHand | None = None
+
+    @cached_property
+    def arm_mm(self) -> Array:
+        """Points (12, 3) along the arm, rig frame."""
+        return forearm_axis(self.person, self.left)
+
+    def surface(self, frame: int) -> Surface:
+        """The labelled hand in a frame, rig frame."""
+        still = posed_surface(self.person, self.motion.poses[frame], self.left, float(self.scene.cloth[0]))
+        return _carried(self.motion, frame, still)
+
+    def mesh(self, frame: int, surface: Surface) -> Mesh:
+        """Everything solid in a frame; the second hand and the thing move along with the first hand."""
+        mesh = hand_mesh(self.person, surface)
+        if self.second is not None:
+            mesh = with_second_hand(mesh, hand_mesh(self.person, _carried(self.motion, frame, self.second.surface)))
+        if self.thing is not None:
+            carried = self.motion.carry(frame, self.thing.vertices_mm)
+            mesh = with_thing(mesh, carried, self.thing.faces, self.thing.along_mm)
+        return mesh
+
+    def second_joints_mm(self, frame: int) -> Array:
+        """Joints (21, 3) of the second hand in a frame, rig frame; NaN where there is none."""
+        if self.second is None:
+            return np.full((21, 3), np.nan)
+        return self.motion.carry(frame, self.second.surface.joints_mm)
+
+
+def _carried(motion: Motion, frame: int, still: Surface) -> Surface:
+    fine, control, joints = (motion.carry(frame, part) for part in (still.fine_mm, still.control_mm, still.joints_mm))
+    return Surface(fine, control, joints, still.faces, still.left)
+
+
+def arrange(rng: np.random.Generator, person: Person, variety: Variety, frames: int, fps: float) -> Arrangement:
+    """Draw a sequence: side, pose or motion, held thing, place. A single frame does not move."""
+    left = bool(rng.random() < 0.5)
+    left = left if variety.left is None else variety.left
+    pose, grasp, thing = _grip(rng, person, variety)
+    if frames == 1:
+        motion = still_motion(pose)
+    elif thing is not None:
+        motion = held_motion(rng, pose, frames, fps, left)
+    else:
+        motion = random_motion(rng, person.hand, pose, frames, fps, left, variety.grasps)
+    scene = random_scene(rng, variety.backdrop, variety.pictures)
+    if thing is not None and left:
+        thing = thing.mirrored()
+    return Arrangement(person, scene, left, grasp, motion, thing)
+
+
+def _grip(rng: np.random.Generator, person: Person, variety: Variety) -> tuple[Array, str, Thing | None]:
+    """A pose, its grasp, and for a share of them a thing between palm and fingers."""
+    if rng.random() >= variety.things:
+        return *sample_pose(rng, person.hand, variety.grasps), None
+    able = tuple(grasp for grasp in variety.grasps if grasp in HOLDING) or variety.grasps
+    for _ in range(_GRIPS):
+        pose, grasp = sample_pose(rng, person.hand, able)
+        thing = hold(rng, posed_joints(person.hand, pose))
+        if thing is not None:
+            break
+    return pose, grasp, thing
+
+
+def set_up(
+    rng: np.random.Generator,
+    arrangement: Arrangement,
+    variety: Variety,
+    size_wh: tuple[int, int],
+    fill: tuple[float, float],
+    cameras: int,
+) -> tuple[Arrangement, list[Camera]]:
+    """Aim the cameras, and bring the second hand in where it hides little from any of them.
+
+    Args:
+        rng: source of chance.
+        arrangement: what is to be seen.
+        variety: kind of view, share of second hands.
+        size_wh: of the pictures.
+        fill: range of the joints' larger extent relative to the shorter side.
+        cameras: one, or a ring of several.
+    """
+    joints = all_joints(arrangement.person.hand, arrangement.motion, arrangement.left)
+    view, left, arm = variety.view, arrangement.left, arrangement.arm_mm
+    if cameras > 1:
+        rig = aim_ring(rng, view, left, joints, arm, size_wh, fill, cameras)
+    else:
+        rig = [aim(rng, view, left, joints, arm, size_wh, fill)]
+    if rng.random() < variety.second_hand:
+        start, sleeve = arrangement.surface(0), float(arrangement.scene.cloth[0])
+        second = place_second_hand(rng, arrangement.person, start, rig, sleeve, variety.grasps)
+        if second is not None:
+            arrangement = replace(arrangement, second=_uncarried(arrangement.motion, second))
+    return arrangement, rig
+
+
+def _uncarried(motion: Motion, second: SecondHand) -> SecondHand:
+    """The hand where it must be at rest to be at its place in the first frame."""
+    turn, shift = motion.turns[0], motion.shifts_mm[0]
+
+    def back(points_mm: Array) -> Array:
+        rest: Array = (points_mm - shift) @ turn
+        return rest
+
+    surface = second.surface
+    return SecondHand(
+        Surface(back(surface.fine_mm), back(surface.control_mm), back(surface.joints_mm), surface.faces, surface.left),
+        back(second.arm_mm),
+    )
