@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from simhand_cli.synth.arrange import Variety
 from simhand_cli.synth.camera import VIEWS, Camera, aim, axis_turn, project, random_rotation
 from simhand_cli.synth.grasps import GRASPS
 from simhand_cli.synth.hand_model import hand_model
+from simhand_cli.synth.mesh import forearm_axis, posed_surface
 from simhand_cli.synth.person import person
 from simhand_cli.synth.raster import depth_map, rasterise
-from simhand_cli.synth.render import forearm_axis, posed_surface
 from simhand_cli.synth.sampling import labelled_shot, video_shots
 
 
@@ -29,7 +30,7 @@ def draw(vertices: np.ndarray, faces: np.ndarray, intrinsics: np.ndarray, size: 
 @pytest.mark.parametrize("view", VIEWS)
 def test_labels_reproject_exactly(view: str) -> None:
     for number in range(4):
-        shot = labelled_shot(2, number, number, view, 64).shot
+        shot = labelled_shot(2, number, number, Variety(view=view), 64).shot
         projected = shot.joints_mm @ shot.intrinsics.T
         np.testing.assert_allclose(projected[:, :2] / projected[:, 2:], shot.joints_px, atol=1e-9)
         assert shot.joints_px.min() > 0
@@ -37,7 +38,7 @@ def test_labels_reproject_exactly(view: str) -> None:
 
 
 def test_markers_at_the_joints_fall_on_the_projected_joints() -> None:
-    shot = labelled_shot(2, 5, 1, "moderate", 256).shot
+    shot = labelled_shot(2, 5, 1).shot
     for joint, pixel in zip(shot.joints_mm, shot.joints_px, strict=True):
         _, owner = draw(*cube(joint, 2.5), shot.intrinsics, 256)
         rows, columns = np.nonzero(owner >= 0)
@@ -47,10 +48,10 @@ def test_markers_at_the_joints_fall_on_the_projected_joints() -> None:
 def test_the_surface_covers_the_joints_and_lies_in_front_of_them() -> None:
     covered = total = 0
     for number in range(6):
-        shot = labelled_shot(4, number, number, "moderate", 192).shot
+        shot = labelled_shot(4, number, number, image_px=192).shot
         for (x, y), depth in zip(np.round(shot.joints_px).astype(int), shot.joints_mm[:, 2], strict=True):
             total += 1
-            if shot.coverage[y, x] > 0.99:
+            if shot.hand_coverage[y, x] > 0.99:
                 covered += 1
                 around = shot.depth_mm[y - 1 : y + 2, x - 1 : x + 2]  # a tip may be the last point before the edge
                 assert around[around > 0].min() < depth + 1.5
@@ -119,18 +120,18 @@ def test_the_own_hand_reaches_up_and_away() -> None:
 
 
 def test_frames_of_a_video_share_person_place_and_light() -> None:
-    shots = list(video_shots(0, 0, "moderate", (96, 64), 6, 3.0))
+    shots = list(video_shots(0, 0, Variety(backdrop="panorama"), (96, 64), 6, 3.0))
     assert len(shots) == 6
     corners = np.stack([np.delete(s.image_rgb, slice(4, 60), axis=0)[:, :10].mean(axis=(0, 1)) for s in shots])
-    empty = [s.coverage[:, :10].max() == 0 for s in shots]
+    empty = [s.hand_coverage[:, :10].max() == 0 for s in shots]
     if all(empty):
         assert np.ptp(corners, axis=0).max() < 6
     np.testing.assert_array_equal(shots[0].intrinsics, shots[-1].intrinsics)
 
 
 def test_the_same_seed_gives_the_same_picture_and_another_seed_another() -> None:
-    first, again = labelled_shot(9, 3, 1, "random", 48).shot, labelled_shot(9, 3, 1, "random", 48).shot
-    other = labelled_shot(10, 3, 1, "random", 48).shot
+    first, again = labelled_shot(9, 3, 1, image_px=48).shot, labelled_shot(9, 3, 1, image_px=48).shot
+    other = labelled_shot(10, 3, 1, image_px=48).shot
     np.testing.assert_array_equal(first.image_rgb, again.image_rgb)
     assert (first.image_rgb != other.image_rgb).mean() > 0.5
 

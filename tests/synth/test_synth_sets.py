@@ -77,8 +77,10 @@ def test_the_reader_keeps_few_files_open(small_set: Path, monkeypatch: pytest.Mo
 def test_the_card_counts_what_is_there(small_set: Path) -> None:
     card = json.loads((small_set / "dataset.json").read_text())
     assert card["schema"] == "simhand.synth-set"
-    assert sum(card["counts"]["skin tone, light to dark quarters"]) == 14
-    assert sum(card["counts"]["grasp"].values()) == 14
+    assert all(sum(table.values()) == 14 for table in card["counts"].values())
+    text = (small_set / "CARD.md").read_text()
+    assert "| people | 4 |" in text
+    assert "contact_sheet.png" in text
     assert (small_set / "contact_sheet.png").is_file()
 
 
@@ -116,12 +118,16 @@ def test_changed_options_are_named_and_refused_unless_redone(small_set: Path, tm
     assert SynthSet(folder, "train")[0].image_rgb.shape == (24, 24, 3)
 
 
-MAKERS = {"labelled": "labelled_set", "videos": "video_set", "freihand": "freihand_set"}
+MAKERS = {"labelled": "labelled_set", "videos": "video_set", "freihand": "freihand_set", "hanco": "hanco_set"}
 FORMATS = {
     "labelled": SMALL,
     "videos": {"format": "videos", "count": 2, "frames": 3, "frame_width": 64, "frame_height": 48, "workers": 1},
     "freihand": {"format": "freihand", "count": 3, "subjects": 3, "test_fraction": 0.3, "image_px": 24, "workers": 1},
-}
+    "hanco": {
+        "format": "hanco", "count": 2, "subjects": 2, "frames": 2, "cameras": 3, "test_fraction": 0.5, "image_px": 24,
+        "workers": 1,
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -248,7 +254,7 @@ def test_freihand_layout_is_read_by_its_reader(tmp_path: Path) -> None:
 
 
 def test_dry_run_writes_nothing(tmp_path: Path) -> None:
-    for kind in ("labelled", "videos", "freihand"):
+    for kind in FORMATS:
         summary = synth(SynthConfig(out=tmp_path / "no", format=kind, dry_run=True))
         assert "time, roughly" in summary.facts
     assert not (tmp_path / "no").exists()
@@ -264,7 +270,15 @@ def test_an_unwritable_folder_gets_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--view", "sideways"], "view"), (["--count", "0"], "count"), (["--format", "hanco"], "format")],
+    [
+        (["--view", "sideways"], "view"),
+        (["--count", "0"], "count"),
+        (["--format", "hanko"], "format"),
+        (["--grasp", "fsit"], "did you mean fist?"),
+        (["--count", "10", "--cameras", "4"], "12 would be"),
+        (["--format", "videos", "--cameras", "2"], "--cameras does nothing"),
+        (["--things", "1.5"], "things"),
+    ],
 )
 def test_bad_options_get_one_clear_line(run_cli, tmp_path: Path, words: list[str], said: str) -> None:
     done = run_cli("synth", *words, "--out", tmp_path / "x")
@@ -272,3 +286,124 @@ def test_bad_options_get_one_clear_line(run_cli, tmp_path: Path, words: list[str
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+def _backgrounds(folder: Path, good: int, bad: int) -> Path:
+    import cv2
+
+    folder.mkdir()
+    for k in range(good):
+        cv2.imwrite(str(folder / f"good {k}.PNG"), np.full((64, 80, 3), (20, 40 + k, 200), np.uint8))
+    for k in range(bad):
+        (folder / f"bad{k}.jpg").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("not looked at")
+    return folder
+
+
+def test_own_backgrounds_are_used_and_broken_ones_named(tmp_path: Path) -> None:
+    folder = _backgrounds(tmp_path / "back", 2, 1)
+    options = {"count": 2, "subjects": 2, "test_fraction": 0.0, "image_px": 64, "workers": 1, "backdrop": "photo"}
+    summary = synth(SynthConfig(out=tmp_path / "set", backgrounds=folder, **options))
+    assert summary.problems == 1
+    assert [(d.what, d.count) for d in summary.dropped] == [("bad0.jpg", 1)]
+    sample = SynthSet(tmp_path / "set", "train")[0]
+    # Orange behind the hand, whatever the exposure: red far above blue in the corner furthest from it.
+    around = sample.image_rgb[:8][~sample.mask[:8]].reshape(-1, 3).mean(axis=0)
+    assert around[0] > around[2] + 40
+    again = synth(SynthConfig(out=tmp_path / "set", backgrounds=folder, **options))
+    assert again.facts["shards found finished"] == 1
+    (folder / "good 0.PNG").unlink()
+    with pytest.raises(UsageProblem, match="backgrounds="):
+        synth(SynthConfig(out=tmp_path / "set", backgrounds=folder, **options))
+
+
+@pytest.mark.parametrize(("good", "bad", "said"), [(0, 2, "none of its 2 pictures"), (0, 0, "holds no pictures")])
+def test_backgrounds_without_a_picture_write_nothing(tmp_path: Path, good: int, bad: int, said: str) -> None:
+    folder = _backgrounds(tmp_path / "back", good, bad)
+    with pytest.raises(InputProblem, match=said):
+        synth(SynthConfig(out=tmp_path / "set", backgrounds=folder, **SMALL))
+    with pytest.raises(InputProblem, match="No such file"):
+        synth(SynthConfig(out=tmp_path / "set", backgrounds=tmp_path / "nowhere", **SMALL))
+    assert not (tmp_path / "set").exists()
+
+
+def test_only_the_chosen_grasps_are_made(tmp_path: Path) -> None:
+    synth(SynthConfig(out=tmp_path / "set", grasp=["OK", "fist"], **SMALL | {"count": 8, "image_px": 16}))
+    counts = json.loads((tmp_path / "set" / "dataset.json").read_text())["counts"]
+    assert set(counts["grasp"]) <= {"ok", "fist"}
+
+
+def test_rings_and_sequences_are_labelled_consistently(tmp_path: Path) -> None:
+    """Every camera and frame of a sequence tells the same story: same world joints, same bones, fixed cameras."""
+    config = SynthConfig(
+        out=tmp_path / "set", count=24, frames=3, cameras=4, subjects=2, test_fraction=0.0, image_px=48, workers=1,
+        second_hand=1.0, depth=True,
+    )  # fmt: skip
+    facts = synth(config).facts
+    assert facts["sequences"] == "2 of 3 frames x 4 cameras"
+    made = SynthSet(tmp_path / "set", "train")
+    assert len(set(made.sequences)) == 2
+    sequence, frame, camera = (made.column(n) for n in ("sequence", "frame", "camera"))
+    extrinsics, intrinsics = made.column("camera_from_world"), made.column("intrinsics")
+    world = np.stack([_world(made[i].joints_mm, extrinsics[i]) for i in range(24)])
+    for s in (0, 1):
+        for c in range(4):
+            rows = np.flatnonzero((sequence == s) & (camera == c))
+            assert sorted(frame[rows]) == [0, 1, 2]
+            np.testing.assert_array_equal(extrinsics[rows], extrinsics[rows[:1]].repeat(3, axis=0))
+            np.testing.assert_array_equal(intrinsics[rows], intrinsics[rows[:1]].repeat(3, axis=0))
+        for f in range(3):
+            rows = np.flatnonzero((sequence == s) & (frame == f))
+            assert sorted(camera[rows]) == [0, 1, 2, 3]
+            np.testing.assert_allclose(world[rows], world[rows[:1]].repeat(4, axis=0), atol=1e-9)
+        bones = np.linalg.norm(np.diff(world[sequence == s][:, 5:9], axis=1), axis=2)
+        np.testing.assert_allclose(bones, bones[:1].repeat(12, axis=0), rtol=1e-9)
+
+
+def _world(joints_mm: np.ndarray, camera_from_world: np.ndarray) -> np.ndarray:
+    return (joints_mm - camera_from_world[:3, 3]) @ camera_from_world[:3, :3]
+
+
+def test_hanco_layout_is_as_published(tmp_path: Path) -> None:
+    """Read as the data set's own viewer does: project the world's joints with M and K into every camera's picture."""
+    import cv2
+
+    folder = tmp_path / "hanco"
+    config = SynthConfig(
+        out=folder, format="hanco", count=3, subjects=3, test_fraction=0.34, image_px=64, frames=2, workers=1, things=1.0
+    )
+    before = synth(config).facts
+    meta = json.loads((folder / "meta.json").read_text())
+    assert sorted(meta) == ["has_fit", "is_train", "is_valid", "object_id", "subject_id"]
+    assert meta["is_train"] == [[True] * 2, [True] * 2, [False] * 2]
+    assert before["pictures"] == 2 * 8 * (2 * 5 + 1)
+    for sid, fid in ((0, 0), (1, 1), (2, 0)):
+        xyz = np.array(json.loads((folder / "xyz" / f"{sid:04d}" / f"{fid:08d}.json").read_text()))
+        calib = json.loads((folder / "calib" / f"{sid:04d}" / f"{fid:08d}.json").read_text())
+        m, k = np.array(calib["M"]), np.array(calib["K"])
+        assert (xyz.shape, m.shape, k.shape) == ((21, 3), (8, 4, 4), (8, 3, 3))
+        assert 0.05 < np.linalg.norm(xyz[9] - xyz[0]) < 0.13
+        centres = np.stack([-m[c, :3, :3].T @ m[c, :3, 3] for c in range(8)])
+        assert np.linalg.norm(centres[:, None] - centres, axis=2)[np.triu_indices(8, 1)].min() > 0.05
+        for cam in range(8):
+            place = f"{sid:04d}/cam{cam}/{fid:08d}.jpg"
+            image = cv2.imread(str(folder / "rgb" / place))
+            assert image.shape == (64, 64, 3)
+            at = (xyz @ m[cam, :3, :3].T + m[cam, :3, 3]) @ k[cam].T
+            at = at[:, :2] / at[:, 2:]
+            assert at.min() > -2
+            assert at.max() < 66
+            if sid == 2:
+                assert not (folder / "mask_hand" / place).exists()
+                continue
+            mask = cv2.imread(str(folder / "mask_hand" / place), cv2.IMREAD_GRAYSCALE) > 127
+            inside = np.clip(np.round(at).astype(int), 0, 63)
+            assert mask[inside[:, 1], inside[:, 0]].mean() > 0.4
+            green = image[~mask].astype(int)
+            assert np.median(green[:, 1] - green[:, 2]) > 40
+            for name in ("rgb_merged", "rgb_homo", "rgb_color_auto", "rgb_color_sample"):
+                assert (folder / name / place).is_file()
+    whole = hashes(folder)
+    (folder / "meta.json").unlink()
+    synth(config)
+    assert hashes(folder) == whole
