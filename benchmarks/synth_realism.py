@@ -26,6 +26,7 @@ def look_at(task: tuple[str, str, int, range]) -> list[dict[str, float]]:
     import cv2
 
     from simhand_cli.hands.mediapipe_hands import HandLandmarkerAdapter
+    from simhand_cli.synth.arrange import Variety
     from simhand_cli.synth.labelled_set import encode_jpeg
     from simhand_cli.synth.sampling import labelled_shot
 
@@ -33,7 +34,8 @@ def look_at(task: tuple[str, str, int, range]) -> list[dict[str, float]]:
     records = []
     with HandLandmarkerAdapter(max_hands=1) as adapter:
         for number in numbers:
-            made = labelled_shot(77, number, number // 4, view, image_px, None if backdrop == "mixed" else backdrop)
+            variety = Variety(view=view, backdrop=None if backdrop == "mixed" else backdrop)
+            made = labelled_shot(77, number, number // 4, variety, image_px)
             stored = np.frombuffer(encode_jpeg(made.shot.image_rgb, made.jpeg_quality), np.uint8)
             found = adapter.detect(cv2.imdecode(stored, cv2.IMREAD_COLOR_RGB))
             joints = made.shot.joints_px
@@ -70,15 +72,20 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--image-px", type=int, default=256)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", default="", help="view,backdrop: only this set, nothing is written")
     given = parser.parse_args()
     results = {}
     with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
         for view, backdrop in SETS:
+            if given.only not in ("", f"{view},{backdrop}"):
+                continue
             chunks = [range(s, min(s + 25, given.count)) for s in range(0, given.count, 25)]
             tasks = [(view, backdrop, given.image_px, chunk) for chunk in chunks]
             records = [r for part in pool.map(look_at, tasks, chunksize=1) for r in part]
             results[f"{view}, {backdrop}"] = summarise(records)
             print(view, backdrop, json.dumps(results[f"{view}, {backdrop}"], indent=1), flush=True)
+    if given.only:
+        return
     out = Path(__file__).parent / "results" / "synth_realism.json"
     out.write_text(json.dumps({"image_px": given.image_px, "sets": results}, indent=2) + "\n")
 

@@ -9,7 +9,7 @@ from simhand_cli.synth.jit import kernel
 from simhand_cli.synth.scene import LUMINANCE, Scene
 
 Floats = NDArray[np.float32]
-DARKEST: Final = 0.09  # mean linear luminance a hand has at least after metering
+DARKEST: Final = 0.15  # mean linear luminance a hand has at least after metering
 
 
 def exposure_gains(linear_rgb: Floats, coverage: Floats, behind: Floats, light: Floats, scene: Scene) -> Floats:
