@@ -173,7 +173,8 @@ def _look(config: "QuickstartConfig", places: _Places) -> list[Step]:
     )
     return [
         Step("measure it on people it has not seen", "evaluate", evaluation(str(places.model_run), "model")),
-        Step("measure the floor: always the mean pose", "evaluate", evaluation("mean-pose", "mean-pose")),
+        Step("measure a floor: always the mean pose", "evaluate", evaluation("mean-pose", "mean-pose")),
+        Step("measure another floor: always the mean shape", "evaluate", evaluation("mean-shape", "mean-shape")),
         Step("measure MediaPipe on the same hands", "evaluate", evaluation("mediapipe", "mediapipe")),
         Step("show it on the unseen person's video", "demo", demo, done_by=film),
     ]
