@@ -42,7 +42,9 @@ def quickstart(config: QuickstartConfig, console: Console | None = None) -> Summ
     steps = make_steps(config)
     expected = format_duration(expected_seconds(config))
     if config.dry_run:
-        facts: dict[str, int | float | str] = {step.name: step.command_line for step in steps}
+        facts: dict[str, int | float | str] = {
+            f"{n}. {step.title}": step.command_line for n, step in enumerate(steps, 1)
+        }
         return Summary("quickstart", facts=facts | {"time, roughly": expected})
     console.say(f"{len(steps)} steps, about {expected} on {config.workers} cores; a report is written at the end")
     return run_steps(config, steps, console)
