@@ -37,8 +37,8 @@ def build_app(words: set[str] | None = None) -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
-        epilog="Start with: simhand quickstart   or: simhand ingest VIDEOS/ && simhand detect && simhand keypoints "
-        "&& simhand mine && simhand pretrain && simhand finetune && simhand evaluate && simhand demo webcam",
+        epilog="Start with: simhand quickstart   or, one after the other: ingest VIDEOS/, detect, keypoints, mine, "
+        "pretrain, synth (or labels of your own), finetune, evaluate, demo webcam",
     )
 
     @app.callback(invoke_without_command=True)
@@ -135,6 +135,8 @@ def main() -> None:
             sys.exit(_report(error, "", as_json=False, debug="--debug" in words))
         if text := message():
             command = next((word for word in sys.argv[1:] if word in COMMANDS), "")
+            if sys.argv[1].startswith("-") and command:
+                text = f"{text} Options stand after the command: simhand {command} {sys.argv[1]}"
             call = f"simhand {command}".strip()
             line = f"{' '.join(text.split())} (see '{call} --help')"
             print(f"{call}: {line}", file=sys.stderr)

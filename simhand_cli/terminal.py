@@ -17,11 +17,17 @@ def print_summary(summary: Summary, *, as_json: bool, dry_run: bool = False) -> 
         print(f"  {name:<{width}}  {_show(value)}")
     for item in summary.dropped:
         change = f" ({item.change})" if item.change else ""
-        print(f"  dropped {item.count} {item.what}: {item.why}{change}")
+        # One file is named, several things are counted.
+        what = item.what if item.count == 1 and _names_a_file(item.what) else f"{item.count:,} {item.what}"
+        print(f"  dropped {what}: {item.why}{change}")
     for name, path in summary.outputs.items():
         print(f"  {name}: {path}")
     if summary.hint:
         print(f"  next: {summary.hint}")
+
+
+def _names_a_file(what: str) -> bool:
+    return "/" in what or "." in what
 
 
 def _show(value: float | str) -> str:

@@ -26,7 +26,8 @@ class EvaluateConfig(CommandConfig):
     data: list[Path] = option([], "Labelled set to test on, repeatable; none: those of the fine-tuning run")
     split: str = option("test", "Split of the set")
     model: str = option(
-        "", "Run folder or model file of 'simhand finetune', or 'mediapipe' or 'mean-pose'; none: the newest run"
+        "",
+        "Run folder or model file of 'simhand finetune', or mediapipe, mean-pose or mean-shape; none: the newest run",
     )
     name: str = option("", "Name of this evaluation's folder; none: named after the model, and the set of --data")
     limit: int | None = option(None, "Evaluate a random choice of this many samples of each set", ge=1)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from simhand_cli.config.base import CommandConfig, option
-from simhand_cli.console import Console, format_duration
+from simhand_cli.console import Console, format_bytes, format_duration
 from simhand_cli.finetune.options import AugmentOptions, LossOptions, Readout, TargetOptions
 from simhand_cli.summary import Dropped, Summary
 
@@ -152,7 +152,7 @@ def _dry_run(
         "precision": precision.name,
         "time, roughly": format_duration(per_crop * crops),
         # model.safetensors; two checkpoints of weights, best weights and two optimiser moments.
-        "disk space, bytes": weights * (1 + 2 * 4),
+        "disk space": format_bytes(weights * (1 + 2 * 4)),
     }
     return summary
 

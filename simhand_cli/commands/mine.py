@@ -230,6 +230,7 @@ def _facts(settings: "MiningSettings", mined: "Mined", figures: "PairStatistics"
         facts["recall measured on"] = mined.recall_rows
         facts["largest number fetched per crop"] = mined.log.rounds[-1][0]
         facts["crops searched exactly in the end"] = mined.log.exact_rows
+    facts["different hands that are some crop's Top-1"] = figures.distinct_positives
     facts["median distance of Top-1"] = round(figures.top1_quantiles[1], 4)
     if figures.random_median == figures.random_median:  # not a number where no random pair is from two videos
         facts["median distance of random pairs"] = round(figures.random_median, 4)

@@ -132,7 +132,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
         dropped=_dropped(table),
         outputs=outputs,
         data={"result": result},
-        hint=f"simhand finetune --encoder {run_dir}",
+        hint=f"simhand finetune --encoder {run_dir} (labels: --data YOUR_SET, or run simhand synth first)",
     )
 
 
@@ -184,8 +184,8 @@ def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable",
             "time, measured on 8 images": format_duration(seconds),
             "memory per process, by a formula": format_bytes(costs.bytes_per_process),
             "size of a checkpoint": format_bytes(costs.checkpoint_bytes),
+            **({"note": plan.warning} if plan.warning else {}),
         },
         dropped=_dropped(table),
         data={"seconds": seconds, "bytes_per_process": costs.bytes_per_process, "warning": plan.warning},
-        hint=plan.warning,
     )

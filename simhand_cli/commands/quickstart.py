@@ -16,10 +16,10 @@ class QuickstartConfig(CommandConfig):
     workspace: Path = option(Path("quickstart"), "Folder for all of it", short="-w")
     people: int = option(16, "Synthetic people, one video each", ge=3, le=1000)
     frames: int = option(30, "Frames of each video", ge=5, le=100_000)
-    labelled: int = option(2400, "Labelled synthetic images for fine-tuning and testing", ge=60)
-    encoder: str = option("resnet18", "timm name of the encoder")
+    labelled: int = option(4000, "Labelled synthetic images for fine-tuning and testing", ge=60)
+    encoder: str = option("resnet10t", "timm name of the encoder")
     epochs: int = option(8, "Epochs of pre-training", ge=1)
-    finetune_epochs: int = option(7, "Epochs of fine-tuning", ge=1)
+    finetune_epochs: int = option(9, "Epochs of fine-tuning", ge=1)
     seed: int = option(0, "Seed of everything", ge=0)
     workers: int = option(os.cpu_count() or 1, "Processes", ge=1, le=1024)
 
@@ -42,7 +42,9 @@ def quickstart(config: QuickstartConfig, console: Console | None = None) -> Summ
     steps = make_steps(config)
     expected = format_duration(expected_seconds(config))
     if config.dry_run:
-        facts: dict[str, int | float | str] = {step.name: step.command_line for step in steps}
+        facts: dict[str, int | float | str] = {
+            f"{n}. {step.title}": step.command_line for n, step in enumerate(steps, 1)
+        }
         return Summary("quickstart", facts=facts | {"time, roughly": expected})
     console.say(f"{len(steps)} steps, about {expected} on {config.workers} cores; a report is written at the end")
     return run_steps(config, steps, console)

@@ -75,10 +75,18 @@ def describe_error(model: type[BaseModel], error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown option '{name}'{_nearest(model, name)}"
     if first["type"] == "missing":
-        return f"'{name}' must be given"
+        return f"{_as_typed(model, name)} must be given (--help shows how)"
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     got = "" if isinstance(first["input"], Mapping) else f", got {first['input']!r}"
     return f"'{name}': {_plain_message(first)}{got}{more}"
+
+
+def _as_typed(model: type[BaseModel], name: str) -> str:
+    """A positional argument as --help shows it, an option as a flag."""
+    field = model.model_fields.get(name)
+    extra = field.json_schema_extra if field else None
+    positional = isinstance(extra, dict) and extra.get("positional")
+    return name.upper() if positional else f"--{name.replace('_', '-')}"
 
 
 def _plain_message(detail: ErrorDetails) -> str:

@@ -1,4 +1,4 @@
-"""What can be evaluated: a fine-tuned model, and two baselines that need no training here."""
+"""What can be evaluated: a fine-tuned model, and baselines that need no training here."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.evaluation.alignment import procrustes
 from simhand_cli.hands.skeleton import MIDDLE_MCP, NUM_JOINTS, WRIST
 from simhand_cli.labelled.sample import LabelledSet
 
@@ -20,6 +21,7 @@ MEDIAPIPE_CROP_SCALE = 2.5
 _MEDIAPIPE_INPUT_PX = 224
 #: The mean pose is settled long before all training samples are read.
 _MEAN_POSE_SAMPLES = 1000
+_GPA_ROUNDS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,40 +144,31 @@ def _most_central(hands: "list[DetectedHand]", middle_px: float) -> "DetectedHan
     return min(hands, key=distance, default=None)
 
 
-class MeanPose:
-    """The same answer for every image: the mean right hand of a training split, as a floor to compare with.
+class ConstantPose:
+    """The same answer for every image: a floor to compare with.
 
     Args:
-        training: the split whose mean pose is given.
-        seed: of the samples it is taken from.
+        pose_mm: (21, 3) relative to the wrist, of a right hand.
+        facts: what it is, for the report.
     """
 
     input_px: int = 16
     crop_scale: float = 1.6
 
-    def __init__(self, training: LabelledSet, seed: int) -> None:
-        relative = _training_poses(training, seed)
-        self._pose = relative.mean(axis=0)
-        # Averaging shrinks a hand; the mean bone length is restored.
-        length = np.linalg.norm(relative[:, MIDDLE_MCP], axis=-1).mean()
-        self._pose *= length / max(float(np.linalg.norm(self._pose[MIDDLE_MCP])), 1e-9)
-        self.facts: dict[str, Any] = {
-            "kind": "mean-pose",
-            "of": f"{training.name}/{training.split}, {len(relative)} samples",
-            "metric_scale": "mean wrist to middle-MCP length of these samples",
-            "bone_length_mm": float(length),
-        }
+    def __init__(self, pose_mm: NDArray[np.float64], facts: dict[str, Any]) -> None:
+        self.pose_mm = pose_mm
+        self.facts = facts
 
     def predict(self, crops_rgb: NDArray[np.uint8]) -> CropPoses:
-        """The mean pose for every crop, its shadow filling the part of the crop a hand fills."""
+        """The pose for every crop, its shadow filling the part of the crop a hand fills."""
         batch, side = crops_rgb.shape[:2]
-        flat = self._pose[:, :2]
+        flat = self.pose_mm[:, :2]
         low, high = flat.min(axis=0), flat.max(axis=0)
         scale = side / self.crop_scale / max(float((high - low).max()), 1e-9)
         shadow = (flat - (low + high) / 2) * scale + (side - 1) / 2
         return CropPoses(
             np.repeat(shadow[None], batch, axis=0),
-            np.repeat(self._pose[None], batch, axis=0),
+            np.repeat(self.pose_mm[None], batch, axis=0),
             np.ones((batch, NUM_JOINTS)),
             np.ones(batch, dtype=bool),
         )
@@ -184,11 +177,51 @@ class MeanPose:
         """Nothing to free."""
 
 
+def mean_pose(training: LabelledSet, seed: int) -> ConstantPose:
+    """The mean of a training split's wrist-relative joints: the floor of errors in which rotation counts.
+
+    Hands seen from all sides nearly cancel out in it, so that its shape is flat: after Procrustes alignment
+    :func:`mean_shape` is the floor.
+    """
+    poses = _training_poses(training, seed)
+    return _constant("mean-pose", poses.mean(axis=0), poses, training)
+
+
+def mean_shape(training: LabelledSet, seed: int) -> ConstantPose:
+    """The mean hand shape of a training split, every hand first turned and scaled onto it: Procrustes errors' floor.
+
+    Generalised Procrustes analysis (Gower 1975); its answer is turned to fit the mean pose best.
+    """
+    poses = _training_poses(training, seed)
+    valid = np.ones(poses.shape[:2], dtype=bool)
+    shape = poses[0]
+    for _ in range(_GPA_ROUNDS):
+        target = np.repeat(shape[None], len(poses), axis=0)
+        shape = procrustes(poses, target, valid, with_scale=True).joints_mm.mean(axis=0)
+        shape *= np.linalg.norm(poses[0, MIDDLE_MCP]) / max(
+            float(np.linalg.norm(shape[MIDDLE_MCP] - shape[WRIST])), 1e-9
+        )
+    turned = procrustes(shape[None], poses.mean(axis=0)[None], valid[:1], with_scale=False).joints_mm[0]
+    return _constant("mean-shape", turned - turned[WRIST], poses, training)
+
+
+def _constant(kind: str, pose: NDArray[np.float64], poses: NDArray[np.float64], training: LabelledSet) -> ConstantPose:
+    # Averaging shrinks a hand; the mean bone length is restored.
+    length = float(np.linalg.norm(poses[:, MIDDLE_MCP], axis=-1).mean())
+    facts = {
+        "kind": kind,
+        "of": f"{training.name}/{training.split}, {len(poses)} samples",
+        "metric_scale": "mean wrist to middle-MCP length of these samples",
+        "bone_length_mm": length,
+    }
+    return ConstantPose(pose * (length / max(float(np.linalg.norm(pose[MIDDLE_MCP])), 1e-9)), facts)
+
+
 def _training_poses(training: LabelledSet, seed: int) -> NDArray[np.float64]:
     """(M, 21, 3) wrist-relative poses, mm, of at most :data:`_MEAN_POSE_SAMPLES` fully labelled samples."""
     order = np.random.default_rng(seed).permutation(len(training))[:_MEAN_POSE_SAMPLES]
     samples = (training[int(i)].as_right() for i in np.sort(order))
     poses = [s.joints_mm - s.joints_mm[WRIST] for s in samples if s.joint_valid.all()]
     if not poses:
-        raise InputProblem(f"--model mean-pose: {training.name}/{training.split} has no fully labelled sample")
+        raise InputProblem(f"no mean hand: {training.name}/{training.split} has no fully labelled sample")
     return np.stack(poses)

@@ -18,7 +18,7 @@ from simhand_cli.evaluation.gallery import choose, gallery_3d, gallery_sheet
 from simhand_cli.evaluation.model_choice import model_name, named_model, newest_model, resolve_device
 from simhand_cli.evaluation.predict_set import SetRun, choose_samples, predict_set
 from simhand_cli.evaluation.predictions import SetPredictions, write_predictions
-from simhand_cli.evaluation.predictors import FinetunedPose, MeanPose, MediaPipePose, PosePredictor
+from simhand_cli.evaluation.predictors import FinetunedPose, MediaPipePose, PosePredictor, mean_pose, mean_shape
 from simhand_cli.evaluation.records import METRICS_SCHEMA, METRICS_VERSION, screen_table, set_record
 from simhand_cli.evaluation.report import SetPictures, build_report
 from simhand_cli.evaluation.score import Scale, SetScore, score_set
@@ -37,7 +37,7 @@ from simhand_cli.workspace.paths import Workspace
 if TYPE_CHECKING:
     from simhand_cli.commands.evaluate import EvaluateConfig
 
-BASELINES = ("mediapipe", "mean-pose")
+BASELINES = ("mediapipe", "mean-pose", "mean-shape")
 _FILES = ("metrics.json", "predictions.h5", "sheet.png", "report.html")
 
 
@@ -84,8 +84,10 @@ def prepare(config: "EvaluateConfig") -> EvaluationRun:
     workspace = Workspace(config.workspace)
     model_file = find_model(config.model, workspace)
     paths = config.data or _default_sets(model_file, workspace)
-    if config.model == "mean-pose" and len(paths) != 1:
-        raise UsageProblem("--model mean-pose takes the mean of one set's training split: give exactly one --data")
+    if config.model in ("mean-pose", "mean-shape") and len(paths) != 1:
+        raise UsageProblem(
+            f"--model {config.model} takes the mean of one set's training split: give exactly one --data"
+        )
     sets = [open_labelled(path, config.split) for path in paths]
     required = (JOINT_NAMES.index(config.root_joint), *Scale().bone)
     checks = [check_labels(one, path, required) for one, path in zip(sets, paths, strict=True)]
@@ -117,7 +119,7 @@ def find_model(model: str, workspace: Workspace) -> Path | None:
     if newest is None:
         raise InputProblem(
             f"no finished fine-tuning run in {workspace.root}: run 'simhand finetune' first, or give --model PATH, "
-            "--model mediapipe or --model mean-pose"
+            "--model mediapipe, mean-pose or mean-shape"
         )
     return newest
 
@@ -191,7 +193,8 @@ def _make_predictor(job: EvaluationRun) -> PosePredictor:
         return FinetunedPose(job.model_file, resolve_device(job.config.device))
     if job.config.model == "mediapipe":
         return MediaPipePose()
-    return MeanPose(open_labelled(job.paths[0], "train"), job.config.seed)
+    mean = mean_pose if job.config.model == "mean-pose" else mean_shape
+    return mean(open_labelled(job.paths[0], "train"), job.config.seed)
 
 
 def _predict(

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 #: A run writes at most about so many lines of metrics unless told otherwise.
 _METRIC_LINES = 5000
+#: With fewer optimiser steps the encoder hardly moves from where it started.
+_FEW_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
     total_steps = steps_per_epoch * config.epochs
     if config.max_steps is not None:
         total_steps = min(total_steps, config.max_steps)
+    if total_steps < _FEW_STEPS and config.max_steps is None:
+        few = f"only {total_steps} steps in all, too few to learn much: ingest more videos or raise --epochs"
+        warning = f"{warning}; {few}" if warning else few
     if config.warmup_epochs is None:
         warmup_steps = round(total_steps / 10)
     else:

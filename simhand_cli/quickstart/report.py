@@ -50,7 +50,7 @@ def write_report(root: Path, steps: Sequence[tuple[Step, float]], took_s: float,
     page.heading("3. Pre-training")
     pretrain, finetune = workspace.run_dir("pretrain", "quickstart"), workspace.run_dir("finetune", "quickstart")
     page.picture((pretrain / "pairs.png").read_bytes(), "What the encoder sees: augmented pairs with their joints.")
-    page.picture((pretrain / "loss.png").read_bytes(), "Contrastive loss by step.")
+    page.picture((pretrain / "loss.png").read_bytes(), "Contrastive loss by epoch.")
     page.heading("4. Fine-tuning")
     page.picture(
         (finetune / "curves.png").read_bytes(), "Training and validation; validation people are not trained on."
@@ -67,11 +67,11 @@ def write_report(root: Path, steps: Sequence[tuple[Step, float]], took_s: float,
     page.table(
         ["step", "command", "time"],
         [[step.title, step.command_line, format_duration(seconds)] for step, seconds in steps],
-        f"All together {format_duration(took_s)}; steps that had been done before take no time.",
+        f"All together {format_duration(took_s)}, interrupted attempts included.",
     )
     page.text(
-        "Now with your own videos: simhand ingest VIDEOS/ && simhand detect && simhand keypoints && simhand mine && "
-        "simhand pretrain, then simhand finetune --data YOUR_LABELLED_SET."
+        "Now with your own videos: simhand ingest VIDEOS/, simhand detect, simhand keypoints, simhand mine, simhand "
+        "pretrain, then simhand finetune --data YOUR_LABELLED_SET (or simhand synth first, for labels)."
     )
     page.write(path)
 
@@ -101,6 +101,7 @@ def _add_table(page: Page, workspace: Workspace) -> None:
     for title, name in (
         ("this model", "model"),
         ("always the mean pose", "mean-pose"),
+        ("always the mean shape", "mean-shape"),
         ("MediaPipe's world landmarks", "mediapipe"),
     ):
         record = json.loads((workspace.run_dir("evaluate", name) / "metrics.json").read_text())["sets"][0]
@@ -112,7 +113,8 @@ def _add_table(page: Page, workspace: Workspace) -> None:
         ["model", *_ALIGNMENTS.values(), "hands found"],
         rows,
         f"Mean error per joint (MPJPE) in mm over {samples} test hands of people not trained on; lower is better. "
-        "A model that has learned something beats the mean pose. Errors of MediaPipe are over the hands it finds.",
+        "A model that has learned something beats the mean pose where rotation counts, and the mean shape after "
+        "Procrustes alignment. Errors of MediaPipe are over the hands it finds; it places joints a little differently.",
     )
 
 

@@ -75,7 +75,7 @@ def test_doctor_reports_a_broken_library(tmp_path: Path, run_cli) -> None:
         (["detect", "--max-hands", "many"], 2, "valid integer"),
         (["detect"], 3, "simhand ingest"),
         (["ingest", "nowhere.mp4"], 3, "no such file"),
-        (["ingest"], 2, "'paths' must be given"),
+        (["ingest"], 2, "PATHS must be given"),
     ],
 )
 def test_mistakes_end_in_one_line(words: list[str], code: int, expected: str, tmp_path: Path, run_cli) -> None:

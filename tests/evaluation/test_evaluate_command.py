@@ -129,7 +129,7 @@ def test_what_is_missing_is_named(tmp_path, workspace, small_set):
     with pytest.raises(InputProblem, match="split 'test' only"):
         evaluate(config(workspace, small_set, split="train"))
     with pytest.raises(InputProblem, match="split 'test' only"):
-        evaluate(config(workspace, small_set, model="mean-pose"))
+        evaluate(config(workspace, small_set, model="mean-shape"))
 
 
 def test_mediapipe_on_real_images(tmp_path, real_data):

@@ -12,7 +12,7 @@ from simhand_cli.evaluation.bootstrap import resampling
 from simhand_cli.evaluation.gallery import choose, gallery_sheet
 from simhand_cli.evaluation.predict_set import choose_samples, predict_set
 from simhand_cli.evaluation.predictions import write_predictions
-from simhand_cli.evaluation.predictors import MeanPose
+from simhand_cli.evaluation.predictors import mean_pose, mean_shape
 from simhand_cli.evaluation.records import screen_table, set_record
 from simhand_cli.evaluation.score import Scale, score_set
 
@@ -159,7 +159,7 @@ def test_small_sets_have_a_gallery_too(count):
 
 def test_the_mean_pose_is_the_mean_with_the_true_size():
     labelled = MemorySet(8)
-    predictor = MeanPose(labelled, seed=0)
+    predictor = mean_pose(labelled, seed=0)
     poses = np.stack([s.as_right().joints_mm for s in labelled.samples])
     poses -= poses[:, :1]
     mean = poses.mean(axis=0)
@@ -168,3 +168,30 @@ def test_the_mean_pose_is_the_mean_with_the_true_size():
     np.testing.assert_allclose(answer.relative_mm[2], mean / np.linalg.norm(mean[9]) * length)
     spread = answer.joints_px[0].max(axis=0) - answer.joints_px[0].min(axis=0)
     assert spread.max() == pytest.approx(64 / predictor.crop_scale)
+
+
+def test_the_mean_shape_is_the_best_constant_after_procrustes():
+    """Turning, scaling and shifting hands changes nothing; no small change of the shape lowers the squared error."""
+    rng = np.random.default_rng(5)
+    labelled = MemorySet(8)
+    shape = mean_shape(labelled, seed=0).pose_mm
+    poses = np.stack([s.as_right().joints_mm for s in labelled.samples])
+    length = np.linalg.norm(poses[:, 9] - poses[:, 0], axis=1).mean()
+    assert np.linalg.norm(shape[9] - shape[0]) == pytest.approx(length)
+
+    def squared_error(constant):
+        # Every hand is laid onto the constant at the constant's size: what the mean shape minimises.
+        unit = constant / np.linalg.norm(constant - constant.mean(axis=0))
+        total = 0.0
+        for pose in poses:
+            a, b = pose - pose.mean(axis=0), unit - unit.mean(axis=0)
+            u, s, vt = np.linalg.svd(a.T @ b)
+            s[2] *= np.sign(np.linalg.det(u @ vt))
+            total += 1 - (s.sum() / np.linalg.norm(a)) ** 2
+        return total
+
+    best = squared_error(shape)
+    mean = mean_pose(labelled, seed=0).pose_mm
+    assert best < squared_error(mean)
+    worse = [squared_error(shape + rng.normal(0, 2.0, shape.shape)) - best for _ in range(20)]
+    assert min(worse) > -0.02 * best

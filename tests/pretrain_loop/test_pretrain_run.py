@@ -280,7 +280,7 @@ def test_dry_run_says_what_it_would_do_and_writes_nothing(workspace):
     assert summary.facts["pairs per step"] == 28
     assert summary.facts["steps"] == 3
     assert summary.facts["found there"] == "new"
-    assert "reduced to 28: there are only 28 pairs" in summary.hint
+    assert "reduced to 28: there are only 28 pairs" in summary.facts["note"]
     assert summary.data["seconds"] > 0
     assert sorted(workspace.rglob("*")) == before
 
