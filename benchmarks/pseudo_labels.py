@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.evaluation.alignment import align
+from simhand_cli.evaluation.alignment import procrustes
 from simhand_cli.labelled.sample import HandSample
 from simhand_cli.summary import Dropped
 
@@ -95,8 +95,9 @@ def chirality(joints_mm: Array, right_hand_mm: Array) -> str:
     """The side whose mean pose fits better without mirroring; joints (21, 3)."""
     error = {}
     for side, mirror in (("right", 1.0), ("left", -1.0)):
-        fitted = align(right_hand_mm[None] * [mirror, 1, 1], joints_mm[None], "procrustes_scale")
-        error[side] = float(np.linalg.norm(fitted - joints_mm, axis=-1).mean())
+        hand = right_hand_mm[None] * [mirror, 1, 1]
+        fitted = procrustes(hand, joints_mm[None], np.ones((1, 21), bool), with_scale=True)
+        error[side] = float(np.linalg.norm(fitted.joints_mm[0] - joints_mm, axis=-1).mean())
     return min(error, key=lambda side: error[side])
 
 

@@ -2,11 +2,11 @@
 
 Usage: python benchmarks/synth_transfer.py DATA MODEL.safetensors SYNTH_SET [--out results/synth_transfer.json]
 
-DATA is a folder with `labelled3d/hand_graph_cnn_real` and `videos_multiview`, MODEL a fine-tuning run's model trained on
-SYNTH_SET alone. Measured on real hands beside two baselines: the mean pose of SYNTH_SET's training half (which has seen
-the same data as the model), and MediaPipe's own world landmarks. The labels of the videos are triangulated from MediaPipe's
-2D joints, so they flatter MediaPipe. The calibrated videos' unit is unknown for handpose3d: only its aligned figures mean
-anything there.
+DATA is a folder with `labelled3d/hand_graph_cnn_real` and `videos_multiview`, MODEL a fine-tuning run's model trained
+on SYNTH_SET alone. Measured on real hands beside three baselines: the mean pose and the mean shape of SYNTH_SET's
+training half (which has seen the same data as the model), and MediaPipe's own world landmarks. The labels of the videos
+are triangulated from MediaPipe's 2D joints, so they flatter MediaPipe. The unit of handpose3d is unknown: only its
+aligned figures mean anything.
 """
 
 import argparse
@@ -18,14 +18,15 @@ import numpy as np
 from pseudo_labels import caliscope, handpose3d
 
 from simhand_cli.console import Console
+from simhand_cli.evaluation.alignment import AlignmentName
 from simhand_cli.evaluation.bootstrap import resampling
 from simhand_cli.evaluation.predict_set import predict_set
-from simhand_cli.evaluation.predictors import FinetunedPose, MeanPose, MediaPipePose, PosePredictor
+from simhand_cli.evaluation.predictors import FinetunedPose, MediaPipePose, PosePredictor, mean_pose, mean_shape
 from simhand_cli.evaluation.score import Scale, score_set
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.sample import LabelledSet
 
-ALIGNMENTS = ("root", "root_bone_scale", "procrustes_scale")
+ALIGNMENTS: tuple[AlignmentName, ...] = ("root", "root_bone_scale", "procrustes_scale")
 
 
 def measure(labelled: LabelledSet, predictor: PosePredictor, console: Console) -> dict[str, Any]:
@@ -33,12 +34,12 @@ def measure(labelled: LabelledSet, predictor: PosePredictor, console: Console) -
     with console.progress(labelled.name, len(labelled), "samples") as ticker:
         predictions = predict_set(labelled, np.arange(len(labelled)), predictor, 32, ticker).predictions
     assert predictions is not None
-    score = score_set(predictions, Scale(), resampling({"sample": predictions.sample_ids}["sample"], "sample", 1000, 0))
+    score = score_set(predictions, Scale(), resampling(predictions.sample_ids, "sample", 1000, 0))
     row: dict[str, Any] = {"samples": score.samples, "found": score.found}
-    for aligned in score.alignments:
-        if aligned.alignment in ALIGNMENTS:
-            figure = aligned.figures["mpjpe"]
-            row[aligned.alignment] = {"mm": round(figure.value, 2), "95 %": [round(v, 2) for v in figure.interval_95]}
+    for name in ALIGNMENTS:
+        aligned = score.by_alignment[name]
+        low, high = aligned.intervals["mpjpe"]
+        row[name] = {"mm": round(aligned.mean, 2), "95 %": [round(low, 2), round(high, 2)]}
     return row
 
 
@@ -52,9 +53,9 @@ def main() -> None:
     given = parser.parse_args()
     console = Console()
     train = open_labelled(given.synth, "train")
-    mean = MeanPose(train, 0)
+    mean, shape = mean_pose(train, 0), mean_shape(train, 0)
     multiview = given.data / "videos_multiview"
-    right = mean.pose_mm
+    right = shape.pose_mm
     sets: list[LabelledSet] = [
         open_labelled(given.data / "labelled3d" / "hand_graph_cnn_real", "test"),
         caliscope(multiview / "caliscope" / "post_optimization", right),
@@ -63,13 +64,16 @@ def main() -> None:
     ]
     results: dict[str, dict[str, Any]] = {}
     model = FinetunedPose(given.model, "cpu")
+    baselines: list[tuple[str, PosePredictor]] = [
+        ("model", model), ("mean pose", mean), ("mean shape", shape), ("MediaPipe", MediaPipePose()),
+    ]  # fmt: skip
     for labelled in sets:
         rows = results.setdefault(labelled.name, {})
-        for name, predictor in (("model", model), ("mean pose", mean), ("MediaPipe", MediaPipePose())):
+        for name, predictor in baselines:
             rows[name] = measure(labelled, predictor, console)
             print(labelled.name, name, json.dumps(rows[name]), flush=True)
     facts = model.facts
-    facts.pop("file", None)
+    facts.pop("path", None)
     given.out.write_text(json.dumps({"model": facts, "mpjpe, mm": results}, indent=2) + "\n")
 
 

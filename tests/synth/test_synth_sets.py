@@ -370,7 +370,15 @@ def test_hanco_layout_is_as_published(tmp_path: Path) -> None:
 
     folder = tmp_path / "hanco"
     config = SynthConfig(
-        out=folder, format="hanco", count=3, subjects=3, test_fraction=0.34, image_px=64, frames=2, workers=1, things=1.0
+        out=folder,
+        format="hanco",
+        count=3,
+        subjects=3,
+        test_fraction=0.34,
+        image_px=64,
+        frames=2,
+        workers=1,
+        things=1.0,
     )
     before = synth(config).facts
     meta = json.loads((folder / "meta.json").read_text())
