@@ -27,9 +27,9 @@ def timed_command(count: int, image_px: int, workers: int) -> tuple[float, float
     """Seconds of one run of the command into a new folder, and the largest process's memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "simhand_cli", "synth", "--count", str(count), "--image-px", str(image_px)]
-        command += ["--workers", str(workers), "--out", f"{folder}/set", "--subjects", "64", "--quiet"]
+        command += ["--workers", str(workers), "--out", f"{folder}/set", "--subjects", "64"]
         start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         seconds = time.perf_counter() - start
     return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 

@@ -1,6 +1,5 @@
 """Make synthetic hands: videos to learn from, or images with exact 3D labels."""
 
-import difflib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console, format_bytes, format_duration
 from simhand_cli.errors import UsageProblem
-from simhand_cli.summary import Dropped, Summary
+from simhand_cli.summary import Summary
 
 if TYPE_CHECKING:
     from simhand_cli.synth.arrange import Variety
@@ -23,10 +22,6 @@ EXAMPLES: tuple[str, ...] = (
     "simhand synth --format hanco --count 20 --image-px 224 --out fake-hanco --dry-run",
 )
 Format = Literal["labelled", "videos", "freihand", "hanco"]
-#: Defaults that depend on the format.
-_COUNT: dict[str, int] = {"labelled": 1000, "videos": 16, "freihand": 1000, "hanco": 16}
-_FRAMES: dict[str, int] = {"labelled": 1, "videos": 75, "freihand": 1, "hanco": 10}
-_CAMERAS: dict[str, int] = {"labelled": 1, "videos": 1, "freihand": 1, "hanco": 8}
 # Rough costs for the plan, measured on one core.
 _SECONDS_PER_PIXEL = 0.30e-6
 _SECONDS_PER_PICTURE = 0.012
@@ -105,78 +100,21 @@ def synth(config: SynthConfig, console: Console | None = None) -> Summary:
         InputProblem: the folder of backgrounds holds no usable picture.
         EnvironmentProblem: the folder is in use by another run or cannot be written.
     """
+    from simhand_cli.synth.settle import check_backgrounds, settle
     from simhand_cli.workspace.paths import Workspace
 
     console = console or Console(quiet=True)
     folder = config.out or Workspace(config.workspace).synth_dir / config.format
-    config = _settled(config)
+    config = settle(config)
     if folder.exists() and not folder.is_dir():
         raise UsageProblem(f"--out {folder} is a file, not a folder")
-    digest, dropped = _check_backgrounds(config)
+    digest, dropped = check_backgrounds(config)
     if config.dry_run:
         return _plan(config, folder)
     summary = _make(config, folder, digest, console)
     summary.dropped = dropped
     summary.problems = len(dropped)
     return summary
-
-
-def _settled(config: SynthConfig) -> SynthConfig:
-    """The options with the format's defaults filled in and the grasps checked."""
-    kind = config.format
-    settled = config.model_copy(
-        update={
-            "count": config.count or _COUNT[kind],
-            "frames": config.frames or _FRAMES[kind],
-            "cameras": config.cameras or _CAMERAS[kind],
-            "grasp": _known_grasps(config.grasp),
-        }
-    )
-    given = {name for name in ("frames", "cameras") if getattr(config, name)}
-    fixed = {"videos": {"cameras"}, "freihand": {"frames", "cameras"}}.get(kind, set())
-    for name in sorted(given & fixed):
-        if getattr(settled, name) != 1:
-            raise UsageProblem(f"--{name} does nothing with --format {kind}; leave it out or choose labelled or hanco")
-    if kind == "labelled":
-        _check_count(_number(settled.count), _number(settled.frames), _number(settled.cameras))
-    return settled
-
-
-def _check_count(count: int, frames: int, cameras: int) -> None:
-    each = frames * cameras
-    if count % each:
-        up = -(-count // each) * each
-        raise UsageProblem(
-            f"--count {count} is no multiple of --frames {frames} x --cameras {cameras} = {each}; {up} would be"
-        )
-
-
-def _number(value: int | None) -> int:
-    """An option that :func:`_settled` has filled in."""
-    assert value is not None
-    return value
-
-
-def _known_grasps(wanted: list[str]) -> list[str]:
-    from simhand_cli.synth.grasps import GRASP_NAMES
-
-    exact = {name.lower(): name for name in GRASP_NAMES}
-    for name in wanted:
-        if name.lower() not in exact:
-            near = difflib.get_close_matches(name.lower(), exact, n=1)
-            hint = f"did you mean {exact[near[0]]}? " if near else ""
-            raise UsageProblem(f"--grasp {name} is unknown; {hint}There are {', '.join(GRASP_NAMES)}")
-    # In the catalogue's order and once each, so that the same choice is the same set.
-    chosen = {exact[name.lower()] for name in wanted}
-    return [name for name in GRASP_NAMES if name in chosen]
-
-
-def _check_backgrounds(config: SynthConfig) -> tuple[str | None, list[Dropped]]:
-    if config.backgrounds is None:
-        return None, []
-    from simhand_cli.synth.photos import check_pictures
-
-    return check_pictures(config.backgrounds)
 
 
 def _make(config: SynthConfig, folder: Path, backgrounds: str | None, console: Console) -> Summary:
@@ -214,8 +152,9 @@ def _variety(config: SynthConfig) -> "Variety":
 
 def _set_plan(config: SynthConfig) -> "SetPlan":
     from simhand_cli.synth.labelled_set import SetPlan
+    from simhand_cli.synth.settle import whole
 
-    frames, cameras, sequences = _number(config.frames), _number(config.cameras), _number(config.count)
+    frames, cameras, sequences = whole(config.frames), whole(config.cameras), whole(config.count)
     if config.format == "labelled":
         sequences //= frames * cameras
     return SetPlan(
@@ -226,12 +165,13 @@ def _set_plan(config: SynthConfig) -> "SetPlan":
 
 def _make_labelled(config: SynthConfig, folder: Path, console: Console) -> Summary:
     from simhand_cli.synth.labelled_set import make_set
+    from simhand_cli.synth.settle import whole
     from simhand_cli.synth.sheets import labelled_sheet
 
     plan = _set_plan(config)
     shards, kept = make_set(folder, plan, config.workers, console)
     labelled_sheet(folder)
-    facts: dict[str, int | float | str] = {"pictures": _number(config.count), "people": plan.subjects}
+    facts: dict[str, int | float | str] = {"pictures": whole(config.count), "people": plan.subjects}
     facts |= {f"{split} pictures": len(n) * plan.pictures_each for split, (n, _) in plan.splits().items()}
     if plan.pictures_each > 1:
         facts["sequences"] = f"{plan.sequences} of {plan.frames} frames x {plan.cameras} cameras"
@@ -241,21 +181,23 @@ def _make_labelled(config: SynthConfig, folder: Path, console: Console) -> Summa
 
 
 def _video_jobs(config: SynthConfig, folder: Path) -> "list[VideoJob]":
+    from simhand_cli.synth.settle import whole
     from simhand_cli.synth.video_set import VideoJob
 
     size, variety = (config.frame_width, config.frame_height), _variety(config)
-    frames = _number(config.frames)
+    frames = whole(config.frames)
     return [
         VideoJob(folder / f"person-{k:05d}.mp4", config.seed, k, variety, size, frames, config.fps)
-        for k in range(_number(config.count))
+        for k in range(whole(config.count))
     ]
 
 
 def _make_videos(config: SynthConfig, folder: Path, console: Console) -> Summary:
+    from simhand_cli.synth.settle import whole
     from simhand_cli.synth.sheets import video_sheet
     from simhand_cli.synth.video_set import make_videos
 
-    jobs, frames = _video_jobs(config, folder), _number(config.frames)
+    jobs, frames = _video_jobs(config, folder), whole(config.frames)
     kept = make_videos(folder, jobs, config.workers, console)
     video_sheet(folder, [job.path for job in jobs])
     facts: dict[str, int | float | str] = {
@@ -292,7 +234,9 @@ def _make_hanco(config: SynthConfig, folder: Path, console: Console) -> Summary:
 
 def _plan(config: SynthConfig, folder: Path) -> Summary:
     """What would be done: counts, bytes and time."""
-    count, frames, cameras = _number(config.count), _number(config.frames), _number(config.cameras)
+    from simhand_cli.synth.settle import whole
+
+    count, frames, cameras = whole(config.count), whole(config.frames), whole(config.cameras)
     if config.format == "videos":
         pictures, pixels = count * frames, config.frame_width * config.frame_height
     else:
