@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal
 from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console, format_bytes, format_duration
 from simhand_cli.errors import UsageProblem
-from simhand_cli.summary import Summary
+from simhand_cli.summary import Dropped, Summary
 
 if TYPE_CHECKING:
     from simhand_cli.synth.arrange import Variety
     from simhand_cli.synth.labelled_set import SetPlan
+    from simhand_cli.synth.photos import Pictures
     from simhand_cli.synth.video_set import VideoJob
 
 EXAMPLES: tuple[str, ...] = (
@@ -72,18 +73,6 @@ class SynthConfig(CommandConfig):
         return frozenset({"out", "workers", "backgrounds"})
 
 
-_SET = ("count", "subjects", "test_fraction", "image_px", "view", "grasp", "things", "second_hand", "seed")
-#: Options that matter to each format; the others are not compared when a set is gone on with.
-_RELEVANT: dict[str, tuple[str, ...]] = {
-    "labelled": (*_SET, "cameras", "frames", "fps", "backdrop", "vertices", "depth"),
-    "videos": (
-        "frames", "fps", "frame_width", "frame_height", "view", "backdrop", "grasp", "things", "second_hand", "seed",
-    ),
-    "freihand": _SET,
-    "hanco": (*_SET, "cameras", "frames", "fps"),
-}  # fmt: skip
-
-
 def synth(config: SynthConfig, console: Console | None = None) -> Summary:
     """Make a synthetic set, or go on with one that was interrupted.
 
@@ -100,7 +89,7 @@ def synth(config: SynthConfig, console: Console | None = None) -> Summary:
         InputProblem: the folder of backgrounds holds no usable picture.
         EnvironmentProblem: the folder is in use by another run or cannot be written.
     """
-    from simhand_cli.synth.settle import check_backgrounds, settle
+    from simhand_cli.synth.settle import settle
     from simhand_cli.workspace.paths import Workspace
 
     console = console or Console(quiet=True)
@@ -108,22 +97,30 @@ def synth(config: SynthConfig, console: Console | None = None) -> Summary:
     config = settle(config)
     if folder.exists() and not folder.is_dir():
         raise UsageProblem(f"--out {folder} is a file, not a folder")
-    digest, dropped = check_backgrounds(config)
-    if config.dry_run:
-        return _plan(config, folder)
-    summary = _make(config, folder, digest, console)
+    pictures, dropped = _check_backgrounds(config, console)
+    summary = _plan(config, folder) if config.dry_run else _make(config, folder, pictures, console)
     summary.dropped = dropped
     summary.problems = len(dropped)
     return summary
 
 
-def _make(config: SynthConfig, folder: Path, backgrounds: str | None, console: Console) -> Summary:
+def _check_backgrounds(config: SynthConfig, console: Console) -> "tuple[Pictures | None, list[Dropped]]":
+    if config.backgrounds is None:
+        return None, []
+    from simhand_cli.synth.photos import check_pictures
+
+    return check_pictures(config.backgrounds, console)
+
+
+def _make(config: SynthConfig, folder: Path, pictures: "Pictures | None", console: Console) -> Summary:
     from simhand_cli.errors import EnvironmentProblem
+    from simhand_cli.synth.settle import RELEVANT
     from simhand_cli.synth.work import settle_recipe
     from simhand_cli.workspace.lock import workspace_lock
 
-    options = {"format": config.format, **{k: v for k, v in config.identity().items() if k in _RELEVANT[config.format]}}
-    options["backgrounds"] = backgrounds
+    options = {"format": config.format, **{k: v for k, v in config.identity().items() if k in RELEVANT[config.format]}}
+    options["backgrounds"] = pictures.digest if pictures else None
+    variety = _variety(config, pictures)
     makers = {
         "labelled": _make_labelled, "videos": _make_videos, "freihand": _make_freihand, "hanco": _make_hanco,
     }  # fmt: skip
@@ -131,26 +128,26 @@ def _make(config: SynthConfig, folder: Path, backgrounds: str | None, console: C
         folder.mkdir(parents=True, exist_ok=True)
         with workspace_lock(folder, "synth"):
             settle_recipe(folder, options, config.redo)
-            return makers[config.format](config, folder, console)
+            return makers[config.format](config, variety, folder, console)
     except OSError as error:
         raise EnvironmentProblem(f"--out {folder}: {error.strerror or error}") from error
 
 
-def _variety(config: SynthConfig) -> "Variety":
+def _variety(config: SynthConfig, pictures: "Pictures | None") -> "Variety":
     from simhand_cli.synth.arrange import Variety
     from simhand_cli.synth.grasps import GRASP_NAMES
 
     return Variety(
         view=config.view,
         backdrop=None if config.backdrop == "mixed" else config.backdrop,
-        pictures=config.backgrounds.resolve() if config.backgrounds else None,
+        pictures=pictures,
         grasps=tuple(config.grasp) or GRASP_NAMES,
         things=config.things,
         second_hand=config.second_hand,
     )
 
 
-def _set_plan(config: SynthConfig) -> "SetPlan":
+def _set_plan(config: SynthConfig, variety: "Variety") -> "SetPlan":
     from simhand_cli.synth.labelled_set import SetPlan
     from simhand_cli.synth.settle import whole
 
@@ -159,16 +156,16 @@ def _set_plan(config: SynthConfig) -> "SetPlan":
         sequences //= frames * cameras
     return SetPlan(
         config.seed, sequences, min(config.subjects, sequences), config.test_fraction, config.image_px,
-        _variety(config), frames, cameras, config.fps, config.vertices, config.depth,
+        variety, frames, cameras, config.fps, config.vertices, config.depth,
     )  # fmt: skip
 
 
-def _make_labelled(config: SynthConfig, folder: Path, console: Console) -> Summary:
+def _make_labelled(config: SynthConfig, variety: "Variety", folder: Path, console: Console) -> Summary:
     from simhand_cli.synth.labelled_set import make_set
     from simhand_cli.synth.settle import whole
     from simhand_cli.synth.sheets import labelled_sheet
 
-    plan = _set_plan(config)
+    plan = _set_plan(config, variety)
     shards, kept = make_set(folder, plan, config.workers, console)
     labelled_sheet(folder)
     facts: dict[str, int | float | str] = {"pictures": whole(config.count), "people": plan.subjects}
@@ -180,11 +177,11 @@ def _make_labelled(config: SynthConfig, folder: Path, console: Console) -> Summa
     return Summary("synth", facts, outputs=outputs, hint=f"simhand finetune --data {folder}")
 
 
-def _video_jobs(config: SynthConfig, folder: Path) -> "list[VideoJob]":
+def _video_jobs(config: SynthConfig, variety: "Variety", folder: Path) -> "list[VideoJob]":
     from simhand_cli.synth.settle import whole
     from simhand_cli.synth.video_set import VideoJob
 
-    size, variety = (config.frame_width, config.frame_height), _variety(config)
+    size = (config.frame_width, config.frame_height)
     frames = whole(config.frames)
     return [
         VideoJob(folder / f"person-{k:05d}.mp4", config.seed, k, variety, size, frames, config.fps)
@@ -192,12 +189,12 @@ def _video_jobs(config: SynthConfig, folder: Path) -> "list[VideoJob]":
     ]
 
 
-def _make_videos(config: SynthConfig, folder: Path, console: Console) -> Summary:
+def _make_videos(config: SynthConfig, variety: "Variety", folder: Path, console: Console) -> Summary:
     from simhand_cli.synth.settle import whole
     from simhand_cli.synth.sheets import video_sheet
     from simhand_cli.synth.video_set import make_videos
 
-    jobs, frames = _video_jobs(config, folder), whole(config.frames)
+    jobs, frames = _video_jobs(config, variety, folder), whole(config.frames)
     kept = make_videos(folder, jobs, config.workers, console)
     video_sheet(folder, [job.path for job in jobs])
     facts: dict[str, int | float | str] = {
@@ -211,20 +208,20 @@ def _make_videos(config: SynthConfig, folder: Path, console: Console) -> Summary
     return Summary("synth", facts, outputs=outputs, hint=f"simhand ingest {folder}")
 
 
-def _make_freihand(config: SynthConfig, folder: Path, console: Console) -> Summary:
+def _make_freihand(config: SynthConfig, variety: "Variety", folder: Path, console: Console) -> Summary:
     from simhand_cli.synth.freihand_set import make_freihand
 
-    plan = _set_plan(config)
+    plan = _set_plan(config, variety)
     pictures = make_freihand(folder, plan, config.workers, console)
     facts: dict[str, int | float | str] = {"hands": plan.sequences, "people": plan.subjects, "pictures": pictures}
     outputs = {"set": folder, "card": folder / "CARD.md", "contact sheet": folder / "contact_sheet.png"}
     return Summary("synth", facts, outputs=outputs, hint=f"simhand finetune --data {folder}")
 
 
-def _make_hanco(config: SynthConfig, folder: Path, console: Console) -> Summary:
+def _make_hanco(config: SynthConfig, variety: "Variety", folder: Path, console: Console) -> Summary:
     from simhand_cli.synth.hanco_set import make_hanco
 
-    plan = _set_plan(config)
+    plan = _set_plan(config, variety)
     pictures = make_hanco(folder, plan, config.workers, console)
     facts: dict[str, int | float | str] = {"sequences": plan.sequences, "people": plan.subjects, "pictures": pictures}
     facts["frames x cameras"] = f"{plan.frames} x {plan.cameras}"

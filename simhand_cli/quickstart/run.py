@@ -66,14 +66,14 @@ def _begin(config: "QuickstartConfig") -> None:
 
 def _run_all(config: "QuickstartConfig", steps: Sequence[Step], console: Console) -> Summary:
     results: list[StepResult] = []
-    clock = _StepClock(config.workspace / "quickstart" / "seconds.json")
+    report = config.workspace / "report.html"
+    clock = _StepClock(config.workspace / "quickstart" / "seconds.json", frozen=report.is_file())
     for number, step in enumerate(steps, 1):
         console.say(f"\n[{number}/{len(steps)}] {step.title}\n  $ {step.command_line}")
-        with clock.running(str(number)):
+        with clock.running(step.title):
             done_before = step.done_by is not None and step.done_by.exists()
             summary = None if done_before else step.run(console)
-        results.append(StepResult(step, summary, clock.seconds[str(number)]))
-    report = config.workspace / "report.html"
+        results.append(StepResult(step, summary, clock.seconds[step.title]))
     took_s = sum(clock.seconds.values())
     write_report(config.workspace, [(r.step, r.seconds) for r in results], took_s, report)
     return Summary(
@@ -85,14 +85,15 @@ def _run_all(config: "QuickstartConfig", steps: Sequence[Step], console: Console
 
 
 class _StepClock:
-    """Seconds spent on each step, also in attempts that were interrupted."""
+    """Seconds spent on each step, also in attempts that were interrupted; looking at a finished tour adds nothing."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, frozen: bool) -> None:
+        self._path, self._frozen = path, frozen
+        self.seconds: dict[str, float] = {}
         try:
-            self.seconds: dict[str, float] = json.loads(path.read_text())
-        except (OSError, ValueError):
-            self.seconds = {}
+            self.seconds = {str(step): float(seconds) for step, seconds in json.loads(path.read_text()).items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            self._frozen = False
 
     @contextmanager
     def running(self, step: str) -> Iterator[None]:
@@ -101,7 +102,8 @@ class _StepClock:
         try:
             yield
         finally:
-            self.seconds[step] = self.seconds.get(step, 0.0) + time.monotonic() - began
+            took = 0.0 if self._frozen else time.monotonic() - began
+            self.seconds[step] = self.seconds.get(step, 0.0) + took
             write_json(self._path, self.seconds)
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,19 @@ from simhand_cli.synth.mesh import (
     with_second_hand,
     with_thing,
 )
-from simhand_cli.synth.motion import Motion, all_joints, held_motion, random_motion, still_motion
+from simhand_cli.synth.motion import (
+    Motion,
+    all_joints,
+    frames_to_watch,
+    held_motion,
+    random_motion,
+    rest_joints,
+    still_motion,
+)
 from simhand_cli.synth.person import Person
+from simhand_cli.synth.photos import Pictures
 from simhand_cli.synth.scene import Scene, random_scene
-from simhand_cli.synth.second_hand import SecondHand, place_second_hand
+from simhand_cli.synth.second_hand import Moment, SecondHand, place_second_hand
 from simhand_cli.synth.things import HOLDING, Thing, hold
 
 Array = NDArray[np.float64]
@@ -36,14 +44,14 @@ class Variety:
     """What may be seen in a set.
 
     Attributes:
-        view: kind of camera. backdrop: one kind; None mixes them. pictures: folder of the user's own backgrounds.
+        view: kind of camera. backdrop: one kind; None mixes them. pictures: the user's own backgrounds.
         grasps: names to choose from. things, second_hand: shares of the sequences with a held thing, a second hand.
         left: None draws the side; True and False fix it.
     """
 
     view: View = "moderate"
     backdrop: Backdrop | None = None
-    pictures: Path | None = None
+    pictures: Pictures | None = None
     grasps: tuple[str, ...] = GRASP_NAMES
     things: float = 0.0
     second_hand: float = 0.0
@@ -57,8 +65,8 @@ class Arrangement:
     person: Person
     scene: Scene
     left: bool
-    grasp: str
     motion: Motion
+    fps: float
     thing: Thing | None = None
     second: SecondHand | None = None
 
@@ -100,15 +108,15 @@ def arrange(rng: np.random.Generator, person: Person, variety: Variety, frames: 
     left = left if variety.left is None else variety.left
     pose, grasp, thing = _grip(rng, person, variety)
     if frames == 1:
-        motion = still_motion(pose)
+        motion = still_motion(pose, grasp)
     elif thing is not None:
-        motion = held_motion(rng, pose, frames, fps, left)
+        motion = held_motion(rng, pose, grasp, frames, fps, left)
     else:
-        motion = random_motion(rng, person.hand, pose, frames, fps, left, variety.grasps)
+        motion = random_motion(rng, person.hand, (pose, grasp), frames, fps, left, variety.grasps)
     scene = random_scene(rng, variety.backdrop, variety.pictures)
     if thing is not None and left:
         thing = thing.mirrored()
-    return Arrangement(person, scene, left, grasp, motion, thing)
+    return Arrangement(person, scene, left, motion, fps, thing)
 
 
 def _grip(rng: np.random.Generator, person: Person, variety: Variety) -> tuple[Array, str, Thing | None]:
@@ -142,30 +150,24 @@ def set_up(
         fill: range of the joints' larger extent relative to the shorter side.
         cameras: one, or a ring of several.
     """
-    joints = all_joints(arrangement.person.hand, arrangement.motion, arrangement.left)
+    joints = all_joints(arrangement.person.hand, arrangement.motion, arrangement.left, arrangement.fps)
     view, left, arm = variety.view, arrangement.left, arrangement.arm_mm
     if cameras > 1:
         rig = aim_ring(rng, view, left, joints, arm, size_wh, fill, cameras)
     else:
         rig = [aim(rng, view, left, joints, arm, size_wh, fill)]
     if rng.random() < variety.second_hand:
-        start, sleeve = arrangement.surface(0), float(arrangement.scene.cloth[0])
-        second = place_second_hand(rng, arrangement.person, start, rig, sleeve, variety.grasps)
-        if second is not None:
-            arrangement = replace(arrangement, second=_uncarried(arrangement.motion, second))
+        sleeve = float(arrangement.scene.cloth[0])
+        second = place_second_hand(
+            rng, arrangement.person, not left, _moments(arrangement), rig, arrangement.thing, sleeve, variety.grasps
+        )
+        arrangement = replace(arrangement, second=second)
     return arrangement, rig
 
 
-def _uncarried(motion: Motion, second: SecondHand) -> SecondHand:
-    """The hand where it must be at rest to be at its place in the first frame."""
-    turn, shift = motion.turns[0], motion.shifts_mm[0]
-
-    def back(points_mm: Array) -> Array:
-        rest: Array = (points_mm - shift) @ turn
-        return rest
-
-    surface = second.surface
-    return SecondHand(
-        Surface(back(surface.fine_mm), back(surface.control_mm), back(surface.joints_mm), surface.faces, surface.left),
-        back(second.arm_mm),
-    )
+def _moments(arrangement: Arrangement) -> list[Moment]:
+    motion, hand = arrangement.motion, arrangement.person.hand
+    return [
+        Moment(rest_joints(hand, motion, f, arrangement.left), motion.turns[f], motion.shifts_mm[f])
+        for f in frames_to_watch(motion, arrangement.fps)
+    ]

@@ -31,6 +31,8 @@ from simhand_cli.workspace.stage_runner import StageJob
 Floats = NDArray[np.float32]
 #: Backdrops of the published variants gs (green screen), hom, sample and auto.
 VARIANTS: Final[tuple[Backdrop | None, ...]] = (None, "panorama", "clutter", "plain")
+#: The same where the user's own pictures are given.
+OWN_VARIANTS: Final[tuple[Backdrop | None, ...]] = (None, "photo", "photo", "photo")
 FILL: Final = (0.55, 0.80)
 _GREEN: Final = (0.05, 0.55, 0.12)
 _PART_HANDS: Final = 64
@@ -125,8 +127,10 @@ def _make_hand(job: FreiHandJob, index: int, number: int, who: int) -> dict[str,
     (drawing,) = draw_frame(arrangement, 0, surface, [camera])
     training = job.half == "training"
     folder = job.folder / job.half
-    for variant, backdrop in enumerate(VARIANTS if training else (scene.backdrop,)):
-        behind = green_screen(size) if backdrop is None else backdrop_picture(replace(scene, backdrop=backdrop), camera)
+    variants = OWN_VARIANTS if variety.pictures else VARIANTS
+    for variant, backdrop in enumerate(variants if training else (scene.backdrop,)):
+        here = replace(scene, backdrop=backdrop or "plain", backdrop_seed=scene.backdrop_seed + variant)
+        behind = green_screen(size) if backdrop is None else backdrop_picture(here, camera)
         image, _ = photograph(drawing, behind, scene, rng)
         name = f"{variant * job.hands_in_half + index:08d}.jpg"
         write_bytes(folder / "rgb" / name, encode_jpeg(image, 95))
@@ -137,7 +141,7 @@ def _make_hand(job: FreiHandJob, index: int, number: int, who: int) -> dict[str,
         "K": camera.intrinsics.tolist(),
         "xyz": joints_m.tolist(),
         "scale": float(np.linalg.norm(joints_m[9] - joints_m[10])),
-        "grasp": arrangement.grasp,
+        "grasp": arrangement.motion.grasps[0],
         "tone": arrangement.person.tone,
     }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simhand_cli.console import Console
 from simhand_cli.synth.arrange import Arrangement, arrange, set_up
@@ -42,6 +43,9 @@ TRAINING: Final[dict[str, Backdrop | None]] = {
     "rgb_color_sample": "photo",
 }
 TEST: Final[dict[str, Backdrop | None]] = {"rgb": "panorama"}
+#: The same where the user's own pictures are given.
+OWN_TRAINING: Final = TRAINING | {"rgb_merged": "photo", "rgb_color_auto": "photo"}
+OWN_TEST: Final[dict[str, Backdrop | None]] = {"rgb": "photo"}
 _PARTS: Final = ".parts"
 
 
@@ -87,12 +91,12 @@ def make_hanco(folder: Path, plan: SetPlan, workers: int, console: Console) -> i
 
 def _describe(folder: Path, plan: SetPlan, pictures: int, rows: list[dict[str, Any]]) -> None:
     tones = tone_quarters(row["tone"] for row in rows)
-    grasps = [row["grasp"] for row in rows]
+    grasps = [grasp for row in rows for grasp in row["grasps"]]
     counts = {
         "skin tone of the sequences, light to dark quarters": dict(
             zip(("1st", "2nd", "3rd", "4th"), tones, strict=True)
         ),
-        "grasp at the start": {name: grasps.count(name) for name in sorted(set(grasps))},
+        "grasp, by frame": {name: grasps.count(name) for name in sorted(set(grasps))},
         "half": {"training": sum(r["is_train"] for r in rows), "test": sum(not r["is_train"] for r in rows)},
     }
     facts = {
@@ -120,7 +124,7 @@ def make_sequence(job: HanCoJob) -> None:
     thing = arrangement.thing
     row = {
         "is_train": job.training, "subject_id": job.who, "is_valid": True, "has_fit": False,
-        "object_id": KINDS.index(thing.kind) if thing else None, "grasp": arrangement.grasp,
+        "object_id": KINDS.index(thing.kind) if thing else None, "grasps": list(arrangement.motion.grasps),
         "tone": arrangement.person.tone,
     }  # fmt: skip
     write_json(job.part_path, row)
@@ -143,15 +147,19 @@ class _Studio:
 
     def __init__(self, job: HanCoJob, arrangement: Arrangement, rig: list[Camera], rng: np.random.Generator) -> None:
         self._job, self._scene, self._rng = job, arrangement.scene, rng
-        self._behind: dict[tuple[str, int], Floats] = {}
+        self._behind: dict[tuple[str, int], NDArray[np.float16]] = {}
         self._gains: dict[tuple[str, int], Floats] = {}
-        for name, backdrop in (TRAINING if job.training else TEST).items():
+        own = job.plan.variety.pictures is not None
+        variants = (OWN_TRAINING if own else TRAINING) if job.training else (OWN_TEST if own else TEST)
+        for number, (name, backdrop) in enumerate(variants.items()):
             for camera in rig:
-                key = (name, camera.number)
-                if backdrop is None:
-                    self._behind[key] = green_screen(camera.size_wh)
-                else:
-                    self._behind[key] = backdrop_picture(replace(self._scene, backdrop=backdrop), camera)
+                scene = replace(
+                    self._scene, backdrop=backdrop or "plain", backdrop_seed=self._scene.backdrop_seed + number
+                )
+                green = backdrop is None
+                behind = green_screen(camera.size_wh) if green else backdrop_picture(scene, camera)
+                # Half precision: all of a rig's backdrops are kept during a sequence.
+                self._behind[name, camera.number] = np.minimum(behind, 6e4).astype(np.float16)
 
     def take(self, frame: int, camera: Camera, drawing: Drawing) -> None:
         """Write all variants of one view, and its mask."""
@@ -159,7 +167,7 @@ class _Studio:
         for name in TRAINING if self._job.training else TEST:
             key = (name, camera.number)
             image, self._gains[key] = photograph(
-                drawing, self._behind[key], self._scene, self._rng, self._gains.get(key)
+                drawing, self._behind[key].astype(np.float32), self._scene, self._rng, self._gains.get(key)
             )
             write_bytes(self._job.folder / name / place, encode_jpeg(image, 95))
         if self._job.training:

@@ -11,7 +11,7 @@ from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.synth import SET_SCHEMA, SHARD_SCHEMA, VERSION, shard_path
 from simhand_cli.synth.arrange import Variety
-from simhand_cli.synth.card import tone_quarters, write_card
+from simhand_cli.synth.card import CARD_NAME, tone_quarters, write_card
 from simhand_cli.synth.sampling import LabelledShot, labelled_sequence
 from simhand_cli.synth.work import do_all
 from simhand_cli.workspace.atomic import write_json
@@ -174,7 +174,7 @@ def make_set(folder: Path, plan: SetPlan, workers: int, console: Console) -> tup
         [StageJob(job.path.name, job, len(job.numbers) * plan.pictures_each) for job in todo],
         make_shard, workers=workers, console=console, label="synth", unit="pictures",
     )  # fmt: skip
-    if todo or not (folder / "dataset.json").is_file():
+    if todo or not all((folder / name).is_file() for name in ("dataset.json", CARD_NAME)):
         card = _describe(plan, jobs)
         write_card(folder, "Labelled synthetic hands", card["counts"], _facts(plan))
         write_json(folder / "dataset.json", card)

@@ -16,9 +16,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Motion:
-    """Poses (F, 24) in degrees, rotations (F, 3, 3) of the whole hand about the wrist, and shifts (F, 3) in mm."""
+    """What a hand does over F frames.
+
+    Attributes:
+        poses: (F, 24) degrees. grasps: (F) the named grasp each is nearest to in time.
+        turns: (F, 3, 3) rotations of the whole hand about the wrist. shifts_mm: (F, 3).
+    """
 
     poses: Array
+    grasps: tuple[str, ...]
     turns: Array
     shifts_mm: Array
 
@@ -37,7 +43,7 @@ def smoothstep(t: Array) -> Array:
 def random_motion(
     rng: np.random.Generator,
     hand: ShapedHand,
-    first: Array,
+    first: tuple[Array, str],
     frames: int,
     fps: float,
     left: bool,
@@ -50,36 +56,40 @@ def random_motion(
     Args:
         rng: source of chance.
         hand: whose pose it is.
-        first: (24,) the pose at the start.
+        first: (24,) the pose at the start, and its grasp.
         frames: length.
         fps: frames a second.
         left: mirrors the turning.
         grasps: to choose the poses from.
     """
-    keys, times = [first], [0.0]
+    keys, names, times = [first[0]], [first[1]], [0.0]
     while times[-1] < frames / fps:
-        pose = sample_pose(rng, hand, grasps)[0]
+        pose, name = sample_pose(rng, hand, grasps)
         if not _free_way(hand, keys[-1], pose):
             keys.append(0.25 * (keys[-1] + pose) + 0.5 * GRASPS["open"])
+            names.append("open")
             times.append(times[-1] + float(rng.uniform(0.4, 0.8)))
         keys.append(pose)
+        names.append(name)
         times.append(times[-1] + float(rng.uniform(0.7, 1.5)))
     now = np.arange(frames) / fps
     segment = np.clip(np.searchsorted(times, now, side="right") - 1, 0, len(keys) - 2)
     start, end = np.array(times)[segment], np.array(times)[segment + 1]
     share = smoothstep((now - start) / (end - start))[:, None]
     poses = np.array(keys)[segment] * (1 - share) + np.array(keys)[segment + 1] * share
-    return Motion(poses, *_drift(rng, now, left))
+    nearest = segment + (share[:, 0] > 0.5)
+    return Motion(poses, tuple(names[k] for k in nearest), *_drift(rng, now, left))
 
 
-def held_motion(rng: np.random.Generator, pose: Array, frames: int, fps: float, left: bool) -> Motion:
+def held_motion(rng: np.random.Generator, pose: Array, grasp: str, frames: int, fps: float, left: bool) -> Motion:
     """A sequence in which the fingers keep their pose (24,), as about a thing; only the whole hand turns and drifts."""
-    return Motion(np.repeat(pose[None], frames, axis=0), *_drift(rng, np.arange(frames) / fps, left))
+    poses = np.repeat(pose[None], frames, axis=0)
+    return Motion(poses, (grasp,) * frames, *_drift(rng, np.arange(frames) / fps, left))
 
 
-def still_motion(pose: Array) -> Motion:
+def still_motion(pose: Array, grasp: str) -> Motion:
     """A single frame in the rig frame's own place."""
-    return Motion(pose[None], np.eye(3)[None], np.zeros((1, 3)))
+    return Motion(pose[None], (grasp,), np.eye(3)[None], np.zeros((1, 3)))
 
 
 def _drift(rng: np.random.Generator, now: Array, left: bool) -> tuple[Array, Array]:
@@ -102,9 +112,18 @@ def _wander(rng: np.random.Generator, now: Array, spread: float) -> Array:
     return spread * total / 1.7
 
 
-def all_joints(hand: ShapedHand, motion: Motion, left: bool, every: int = 3) -> Array:
-    """Joints of every few frames, stacked (., 3): what the camera must keep in view."""
-    mirror = np.array([-1.0, 1.0, 1.0]) if left else np.ones(3)
-    return np.concatenate(
-        [motion.carry(f, posed_joints(hand, motion.poses[f]) * mirror) for f in range(0, len(motion.poses), every)]
-    )
+def frames_to_watch(motion: Motion, fps: float, seconds: float = 0.2) -> list[int]:
+    """Frames so close together in time that a hand does not get far between them, with the last one."""
+    step, count = max(int(seconds * fps), 1), len(motion.poses)
+    return sorted({*range(0, count, step), count - 1})
+
+
+def rest_joints(hand: ShapedHand, motion: Motion, frame: int, left: bool) -> Array:
+    """Joints (21, 3) of a frame before the whole hand is moved, rig frame."""
+    return posed_joints(hand, motion.poses[frame]) * (np.array([-1.0, 1.0, 1.0]) if left else 1.0)
+
+
+def all_joints(hand: ShapedHand, motion: Motion, left: bool, fps: float) -> Array:
+    """Joints of all frames to watch, stacked (., 3): what the camera must keep in view."""
+    watched = frames_to_watch(motion, fps)
+    return np.concatenate([motion.carry(f, rest_joints(hand, motion, f, left)) for f in watched])

@@ -1,6 +1,7 @@
 """Photographs as backgrounds: the few that come with simhand, or a folder of the user's own."""
 
 import hashlib
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem
 from simhand_cli.summary import Dropped
 from simhand_cli.synth.hand_model import asset_path
@@ -17,6 +19,7 @@ Bytes = NDArray[np.uint8]
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 #: Pictures are kept at this size at most; a part of one fills the background.
 _KEPT_PX: Final = 1024
+_SMALLEST_PX: Final = 16
 #: Smallest part of a picture's shorter side that is shown.
 _SMALLEST_PART: Final = 0.4
 
@@ -36,40 +39,58 @@ def list_pictures(folder: Path) -> list[Path]:
     return found
 
 
-def check_pictures(folder: Path) -> tuple[str, list[Dropped]]:
+@dataclass(frozen=True)
+class Pictures:
+    """The user's usable pictures, in order; ``digest`` stands for their names and contents."""
+
+    paths: tuple[Path, ...]
+    digest: str
+
+
+def check_pictures(folder: Path, console: Console) -> tuple[Pictures, list[Dropped]]:
     """Decode every picture once.
 
+    Args:
+        folder: of the pictures.
+        console: shows progress.
+
     Returns:
-        a digest of the usable pictures' names and contents, and the files that are not usable.
+        the usable pictures, and the files that are not usable.
 
     Raises:
         InputProblem: as :func:`list_pictures`, or not one is usable.
     """
-    digest, dropped, usable = hashlib.sha256(), [], 0
-    for path in list_pictures(folder):
-        content = _content(path)
-        if _decode(content) is None:
-            dropped.append(Dropped(path.name, 1, "cannot be decoded as a picture; not used"))
-            continue
-        usable += 1
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(content).digest())
+    digest, dropped, usable = hashlib.sha256(), [], []
+    paths = list_pictures(folder)
+    with console.progress("backgrounds", len(paths), "pictures") as ticker:
+        for path in paths:
+            content = _content(path)
+            ticker.advance()
+            if _decode(content) is None:
+                dropped.append(Dropped(path.name, 1, "cannot be used as a background picture"))
+                continue
+            usable.append(path.resolve())
+            digest.update(path.name.encode() + b"\0" + hashlib.sha256(content).digest())
     if not usable:
         raise InputProblem(f"--backgrounds {folder}: none of its {len(dropped)} pictures can be decoded")
-    return digest.hexdigest()[:16], dropped
+    return Pictures(tuple(usable), digest.hexdigest()[:16]), dropped
 
 
-def photo_view(rng: np.random.Generator, folder: Path | None, size_wh: tuple[int, int], brightness: float) -> Floats:
+def photo_view(rng: np.random.Generator, own: Pictures | None, size_wh: tuple[int, int], brightness: float) -> Floats:
     """A random part of a random photograph, (H, W, 3) linear.
 
     Args:
         rng: source of chance.
-        folder: of the user's pictures; None: the packaged ones.
+        own: the user's pictures; None: the packaged ones.
         size_wh: size in pixels.
         brightness: median luminance to bring it near.
     """
     import cv2
 
-    picture = _own(folder, rng) if folder else _packaged()[int(rng.integers(len(_packaged())))]
+    if own is None:
+        picture = _packaged()[int(rng.integers(len(_packaged())))]
+    else:
+        picture = _load(own.paths[int(rng.integers(len(own.paths)))], own.digest)
     height, width = picture.shape[:2]
     ratio = size_wh[0] / size_wh[1]
     largest = min(width, height * ratio)
@@ -94,25 +115,14 @@ def _packaged() -> list[Bytes]:
     return [picture for picture in pictures if picture is not None]
 
 
-@lru_cache(maxsize=4)
-def _paths(folder: Path) -> tuple[Path, ...]:
-    return tuple(list_pictures(folder))
-
-
-def _own(folder: Path, rng: np.random.Generator) -> Bytes:
-    """A picture that can be decoded; broken ones were reported before and are passed over."""
-    paths = _paths(folder)
-    start = int(rng.integers(len(paths)))
-    for step in range(len(paths)):
-        picture = _load(paths[(start + step) % len(paths)])
-        if picture is not None:
-            return picture
-    raise InputProblem(f"--backgrounds {folder}: its pictures can no longer be decoded")
-
-
 @lru_cache(maxsize=32)
-def _load(path: Path) -> Bytes | None:
-    return _decode(_content(path))
+def _load(path: Path, digest: str) -> Bytes:
+    """A picture that was usable when it was checked; ``digest`` keeps pictures of another time apart."""
+    del digest
+    picture = _decode(_content(path))
+    if picture is None:
+        raise InputProblem(f"--backgrounds: {path} can no longer be decoded")
+    return picture
 
 
 def _content(path: Path) -> bytes:
@@ -127,13 +137,18 @@ def _decode(content: bytes) -> Bytes | None:
 
     if not content:
         return None
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if picture is None or min(picture.shape[:2]) < 16:
+    try:
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:  # more pixels than OpenCV allows
+        return None
+    if picture is None:
         return None
     larger = max(picture.shape[:2])
     if larger > _KEPT_PX:
         scale = _KEPT_PX / larger
         picture = cv2.resize(picture, None, None, scale, scale, cv2.INTER_AREA)
+    if min(picture.shape[:2]) < _SMALLEST_PX:
+        return None
     return np.asarray(picture, np.uint8)
 
 

@@ -94,7 +94,7 @@ def labelled_sequence(
     for frame in range(frames):
         for view, shot in zip(views, shoot(arrangement, frame, views, rng), strict=True):
             yield LabelledShot(
-                shot, arrangement.left, who.name, who.tone, arrangement.grasp,
+                shot, arrangement.left, who.name, who.tone, arrangement.motion.grasps[frame],
                 arrangement.thing.kind if arrangement.thing else "none", scene.backdrop,
                 palm_facing(arrangement, frame, view.camera, shot), scene.jpeg_quality,
                 number, frame, view.camera.number,

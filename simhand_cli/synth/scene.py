@@ -1,7 +1,6 @@
 """Everything about a picture but the hand's pose: light, backdrop, sleeve, exposure and the photograph's flaws."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -11,7 +10,7 @@ from simhand_cli.synth.backgrounds import Backdrop, clutter, panorama_view, plai
 from simhand_cli.synth.camera import Camera
 from simhand_cli.synth.panorama import Panorama, panorama, panorama_names, sky_directions
 from simhand_cli.synth.person import NO_SLEEVE
-from simhand_cli.synth.photos import photo_view
+from simhand_cli.synth.photos import Pictures, photo_view
 
 Floats = NDArray[np.float32]
 #: Share of each backdrop in mixed sets.
@@ -31,7 +30,7 @@ class Scene:
         yaw: turn of the panorama about the vertical, radians.
         key_gain: strength of the key light relative to the panorama's own, capped.
         cloth: (10,) the sleeve's material, see :func:`simhand_cli.synth.shading.shade`.
-        pictures: folder of the user's own backgrounds; None: the packaged photographs.
+        pictures: the user's own backgrounds; None: the packaged photographs.
         exposure_ev, white_balance: metering offset in stops; share of the light's colour that is balanced out.
         vivid: gain on the colours' distance from grey, as cameras apply it.
         blur_px, grain, jpeg_quality: flaws of the photograph; sigma of the blur is for a 256-pixel picture.
@@ -50,7 +49,7 @@ class Scene:
     blur_px: float
     grain: float
     jpeg_quality: int
-    pictures: Path | None = None
+    pictures: Pictures | None = None
 
     @property
     def surrounding(self) -> Panorama:
@@ -58,7 +57,7 @@ class Scene:
         return panorama(self.panorama_name)
 
 
-def random_scene(rng: np.random.Generator, backdrop: Backdrop | None = None, pictures: Path | None = None) -> Scene:
+def random_scene(rng: np.random.Generator, backdrop: Backdrop | None = None, pictures: Pictures | None = None) -> Scene:
     """Draw a place; without ``backdrop`` its kind follows :data:`BACKDROP_SHARES`, or :data:`OWN_SHARES`."""
     names = panorama_names()
     shares = OWN_SHARES if pictures else BACKDROP_SHARES

@@ -33,6 +33,7 @@ class Thing:
         vertices_mm: (V, 3). faces: (T, 3), counter-clockwise seen from outside. along_mm: (V,) along its axis.
         material: (10,), see :func:`simhand_cli.synth.shading.shade`.
         radius_mm: of the cylinder, the ball, or the circle around the box's section.
+        ends_mm: (2, 3) ends of its axis.
     """
 
     kind: Kind
@@ -41,17 +42,19 @@ class Thing:
     along_mm: Floats
     material: Floats
     radius_mm: float
+    ends_mm: Array
 
     def mirrored(self) -> "Thing":
         """The same in a left hand."""
-        return replace(self, vertices_mm=self.vertices_mm * MIRROR, faces=np.ascontiguousarray(self.faces[:, ::-1]))
+        turned = np.ascontiguousarray(self.faces[:, ::-1])
+        return replace(self, vertices_mm=self.vertices_mm * MIRROR, faces=turned, ends_mm=self.ends_mm * MIRROR)
 
 
 def hold(rng: np.random.Generator, joints_mm: Array) -> Thing | None:
     """Put a thing between the palm and the fingers of a posed right hand.
 
     The axis is tried in many places and directions; where fingers and palm, as capsules, leave it most room between
-    them the thing is made as thick as fits. So it touches the hand and does not pass through it.
+    them the thing is made as thick as fits. So it touches the hand, and passes through it no more than flesh gives way.
 
     Args:
         rng: source of chance.
@@ -116,7 +119,8 @@ def _make(rng: np.random.Generator, kind: Kind, centre: Array, axis: Array, half
         u, v = np.cos(spin) * u + np.sin(spin) * v, np.cos(spin) * v - np.sin(spin) * u
         frame = np.stack([u, v, axis], axis=1)
     along = (vertices[:, 2] + half_mm + radius_mm).astype(np.float32)
-    return Thing(kind, vertices @ frame.T + centre, faces, along, _material(rng), radius_mm)
+    ends = np.stack([centre - half_mm * axis, centre + half_mm * axis])
+    return Thing(kind, vertices @ frame.T + centre, faces, along, _material(rng), radius_mm, ends)
 
 
 def _material(rng: np.random.Generator) -> Floats:

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -21,7 +22,8 @@ GENERATOR: Final = 2
 #: that a set deleted in part is never taken for a whole one.
 CONTENT: Final = (
     "dataset.json", "meta.json", "*_xyz.json", "*_K.json", "*_scale.json", ".parts", "training", "evaluation", "rgb",
-    "rgb_*", "mask_hand", "xyz", "calib", "train/shard-*.h5", "test/shard-*.h5", "person-*.mp4",
+    "rgb_*", "mask_hand", "xyz", "calib", "train/shard-*.h5", "test/shard-*.h5", "person-*.mp4", "CARD.md",
+    "contact_sheet.png",
 )  # fmt: skip
 #: Folders of a set in which files are written.
 _PLACES: Final = (
@@ -125,8 +127,7 @@ def do_all(
             label=label, workers=min(workers, len(jobs)), console=console, unit=unit, initializer=one_thread,
         )  # fmt: skip
         return
-    one_thread()
-    with console.progress(label, sum(job.size for job in jobs), unit) as ticker:
+    with _one_thread_here(), console.progress(label, sum(job.size for job in jobs), unit) as ticker:
         for job in jobs:
             try:
                 work(job.payload)
@@ -134,6 +135,19 @@ def do_all(
                 where = error.filename or job.video_id
                 raise EnvironmentProblem(f"{error.strerror or error} ({where})") from error
             ticker.advance(job.size)
+
+
+@contextmanager
+def _one_thread_here() -> Iterator[None]:
+    """As :func:`one_thread`, for the block only: the process is the caller's."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    one_thread()
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def one_thread() -> None:

@@ -61,7 +61,7 @@ def test_fingertips_lie_on_the_surface_and_other_joints_well_inside(seed: int) -
 
 def test_bone_lengths_stay_the_same_in_a_sequence() -> None:
     hand = any_hand(3)
-    motion = random_motion(np.random.default_rng(0), hand, np.zeros(24), 40, 10.0, False)
+    motion = random_motion(np.random.default_rng(0), hand, (np.zeros(24), "rest"), 40, 10.0, False)
     at_rest = bone_lengths(hand.joints_mm)
     for frame, pose in enumerate(motion.poses):
         joints = motion.carry(frame, articulation.posed_joints(hand, pose))
@@ -73,7 +73,7 @@ def test_bone_lengths_stay_the_same_in_a_sequence() -> None:
 
 def test_motion_is_smooth() -> None:
     hand = any_hand(4)
-    motion = random_motion(np.random.default_rng(1), hand, np.zeros(24), 90, 30.0, False)
+    motion = random_motion(np.random.default_rng(1), hand, (np.zeros(24), "rest"), 90, 30.0, False)
     joints = np.stack([motion.carry(f, articulation.posed_joints(hand, p)) for f, p in enumerate(motion.poses)])
     speed = np.linalg.norm(np.diff(joints, axis=0), axis=2)
     assert speed.max() < 40  # mm between frames at 30 frames a second: fast, but no jump

@@ -12,7 +12,7 @@ from simhand_cli.commands.synth import SynthConfig, synth
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.synth import SynthSet
-from simhand_cli.synth import labelled_set
+from simhand_cli.synth import freihand_set, labelled_set
 from simhand_cli.workspace.atomic import sha256_file
 
 SMALL = {"count": 14, "subjects": 4, "test_fraction": 0.25, "image_px": 32, "workers": 1, "depth": True}
@@ -85,13 +85,20 @@ def test_the_card_counts_what_is_there(small_set: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_workers_make_the_same_bytes(small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_workers_make_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labelled_set, "SHARD_SAMPLES", 5)
-    videos = {"format": "videos", "count": 2, "frames": 4, "frame_width": 64, "frame_height": 48}
+    monkeypatch.setattr(freihand_set, "_PART_HANDS", 1)
+    back = _backgrounds(tmp_path / "back", 2, 1)
+    ring = {"count": 24, "frames": 3, "cameras": 2, "subjects": 3, "image_px": 32, "backgrounds": back}
+    varied = {"things": 0.5, "second_hand": 0.5, "test_fraction": 0.3}
     for name, workers in (("one", 1), ("two", 2)):
         synth(SynthConfig(out=tmp_path / name / "set", **SMALL | {"workers": workers}))
-        synth(SynthConfig(out=tmp_path / name / "videos", workers=workers, **videos))
-    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
+        synth(SynthConfig(out=tmp_path / name / "ring", workers=workers, **ring, **varied))
+        for kind in ("videos", "freihand", "hanco"):
+            synth(SynthConfig(out=tmp_path / name / kind, **FORMATS[kind] | {"workers": workers}))
+    one, two = hashes(tmp_path / "one"), hashes(tmp_path / "two")
+    assert one == two
+    assert len(one) > 60
 
 
 def test_a_deleted_and_a_damaged_shard_are_made_again(small_set: Path, tmp_path: Path) -> None:
@@ -277,6 +284,11 @@ def test_an_unwritable_folder_gets_one_line(tmp_path: Path) -> None:
         (["--grasp", "fsit"], "did you mean fist?"),
         (["--count", "10", "--cameras", "4"], "12 would be"),
         (["--format", "videos", "--cameras", "2"], "--cameras does nothing"),
+        (["--format", "freihand", "--depth"], "--depth does nothing with --format freihand"),
+        (["--format", "hanco", "--backdrop", "plain"], "--backdrop does nothing"),
+        (["--frame-width", "64"], "--frame-width does nothing with --format labelled (only with videos)"),
+        (["--backgrounds", ".", "--backdrop", "plain"], "--backgrounds is not used with --backdrop plain"),
+        (["--frames", "5000"], "above 4096"),
         (["--things", "1.5"], "things"),
     ],
 )
@@ -310,11 +322,45 @@ def test_own_backgrounds_are_used_and_broken_ones_named(tmp_path: Path) -> None:
     # Orange behind the hand, whatever the exposure: red far above blue in the corner furthest from it.
     around = sample.image_rgb[:8][~sample.mask[:8]].reshape(-1, 3).mean(axis=0)
     assert around[0] > around[2] + 40
+    # Without the broken file it is still the same set.
+    (folder / "bad0.jpg").unlink()
     again = synth(SynthConfig(out=tmp_path / "set", backgrounds=folder, **options))
     assert again.facts["shards found finished"] == 1
+    synth(SynthConfig(out=tmp_path / "anew", backgrounds=folder, **options))
+    assert hashes(tmp_path / "anew") == hashes(tmp_path / "set")
     (folder / "good 0.PNG").unlink()
     with pytest.raises(UsageProblem, match="backgrounds="):
         synth(SynthConfig(out=tmp_path / "set", backgrounds=folder, **options))
+
+
+def test_changed_backgrounds_are_seen_in_the_same_process(tmp_path: Path) -> None:
+    import cv2
+
+    folder = _backgrounds(tmp_path / "back", 1, 0)
+    options = {"count": 2, "subjects": 2, "test_fraction": 0.0, "image_px": 64, "workers": 1, "backdrop": "photo"}
+    synth(SynthConfig(out=tmp_path / "orange", backgrounds=folder, **options))
+    cv2.imwrite(str(folder / "good 0.PNG"), np.full((64, 80, 3), (200, 40, 20), np.uint8))
+    synth(SynthConfig(out=tmp_path / "blue", backgrounds=folder, **options))
+    sample = SynthSet(tmp_path / "blue", "train")[0]
+    around = sample.image_rgb[:8][~sample.mask[:8]].reshape(-1, 3).mean(axis=0)
+    assert around[2] > around[0] + 40
+
+
+def test_extreme_pictures_are_left_out(tmp_path: Path) -> None:
+    """A claim of 60000 x 60000 pixels, and a picture that would shrink to a line."""
+    import struct
+    import zlib
+
+    import cv2
+
+    folder = _backgrounds(tmp_path / "back", 1, 0)
+    cv2.imwrite(str(folder / "long.png"), np.zeros((16, 20000, 3), np.uint8))
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    huge = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (folder / "huge.png").write_bytes(huge)
+    summary = synth(SynthConfig(out=tmp_path / "set", backgrounds=folder, **SMALL | {"count": 2, "image_px": 16}))
+    assert sorted(d.what for d in summary.dropped) == ["huge.png", "long.png"]
 
 
 @pytest.mark.parametrize(("good", "bad", "said"), [(0, 2, "none of its 2 pictures"), (0, 0, "holds no pictures")])
@@ -345,6 +391,7 @@ def test_rings_and_sequences_are_labelled_consistently(tmp_path: Path) -> None:
     assert len(set(made.sequences)) == 2
     sequence, frame, camera = (made.column(n) for n in ("sequence", "frame", "camera"))
     extrinsics, intrinsics = made.column("camera_from_world"), made.column("intrinsics")
+    assert np.isfinite(made.column("second_joints_mm")).any()
     world = np.stack([_world(made[i].joints_mm, extrinsics[i]) for i in range(24)])
     for s in (0, 1):
         for c in range(4):
@@ -356,6 +403,10 @@ def test_rings_and_sequences_are_labelled_consistently(tmp_path: Path) -> None:
             rows = np.flatnonzero((sequence == s) & (frame == f))
             assert sorted(camera[rows]) == [0, 1, 2, 3]
             np.testing.assert_allclose(world[rows], world[rows[:1]].repeat(4, axis=0), atol=1e-9)
+        second = made.column("second_joints_mm")[sequence == s]
+        assert np.isfinite(second).all() or np.isnan(second).all()
+        seconds = np.stack([_world(j, e) for j, e in zip(second, extrinsics[sequence == s], strict=True)])
+        np.testing.assert_allclose(seconds.reshape(3, 4, 21, 3), seconds.reshape(3, 4, 21, 3)[:, :1].repeat(4, axis=1))
         bones = np.linalg.norm(np.diff(world[sequence == s][:, 5:9], axis=1), axis=2)
         np.testing.assert_allclose(bones, bones[:1].repeat(12, axis=0), rtol=1e-9)
 

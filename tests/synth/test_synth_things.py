@@ -1,5 +1,8 @@
 """What may be beside the labelled hand: held things and the other hand; and what they do to labels."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -10,7 +13,7 @@ from simhand_cli.synth.hand_model import hand_model
 from simhand_cli.synth.mesh import hand_mesh, posed_surface, with_thing
 from simhand_cli.synth.person import person
 from simhand_cli.synth.raster import vertex_normals
-from simhand_cli.synth.sampling import labelled_sequence, labelled_shot
+from simhand_cli.synth.sampling import draw_frame, labelled_sequence, labelled_shot
 from simhand_cli.synth.second_hand import hidden_joints
 from simhand_cli.synth.things import HOLDING, Thing, hold
 
@@ -35,7 +38,7 @@ def some_things(count: int) -> list[tuple[Thing, np.ndarray]]:
     return found
 
 
-def test_things_touch_the_hand_and_do_not_pass_through_it() -> None:
+def test_things_touch_the_hands_flesh_and_do_not_pass_through_it() -> None:
     for thing, joints in some_things(25):
         gap = brute_gap(thing.vertices_mm, joints)
         assert gap > -1.0
@@ -65,19 +68,25 @@ def test_the_solids_are_closed_and_face_outwards(kind: str) -> None:
         assert (outward > 0).mean() > 0.99
 
 
-def test_a_thing_hides_the_hand_but_not_its_labels() -> None:
-    """The mask loses what the thing covers; depth is the thing's there; the joints are those of the same hand."""
+def test_a_thing_hides_the_hand_but_changes_none_of_its_labels() -> None:
+    """The same hand drawn with and without its thing: the mask only shrinks, depth only comes nearer."""
     hidden = 0
-    for number in range(12):
-        made = labelled_shot(3, number, 1, Variety(things=1.0), 96)
-        if made.thing == "none":
+    for number in range(8):
+        rng = np.random.default_rng([3, number])
+        variety = Variety(things=1.0)
+        arrangement, (camera,) = set_up(
+            rng, arrange(rng, person(0, 1), variety, 1, 15.0), variety, (96, 96), (0.4, 0.6), 1
+        )
+        if arrangement.thing is None:
             continue
-        shot = made.shot
-        total = shot.depth_mm > 0
-        hidden += int((total & (shot.hand_coverage == 0)).sum())
-        assert np.isfinite(shot.joints_mm).all()
-        assert (shot.hand_coverage <= 1.0001).all()
-        assert not (~total & (shot.hand_coverage > 0)).any()
+        surface = arrangement.surface(0)
+        (held,) = draw_frame(arrangement, 0, surface, [camera])
+        (bare,) = draw_frame(replace(arrangement, thing=None), 0, surface, [camera])
+        np.testing.assert_allclose(bare.hand_coverage, bare.coverage, atol=1e-6)
+        assert (held.hand_coverage <= bare.hand_coverage + 1e-6).all()
+        both = (held.depth_mm > 0) & (bare.depth_mm > 0) & (bare.coverage > 0.99) & (held.coverage > 0.99)
+        assert (held.depth_mm[both] <= bare.depth_mm[both] + 0.5).all()
+        hidden += int((bare.hand_coverage - held.hand_coverage > 0.5).sum())
     assert hidden > 300
 
 
@@ -104,28 +113,42 @@ def test_the_share_of_second_hands_and_things_is_kept() -> None:
     assert 0.35 < things < 0.65
 
 
-def test_the_second_hand_is_the_other_one_apart_and_does_not_hide_the_first() -> None:
-    rng, variety, found = np.random.default_rng(1), Variety(second_hand=1.0), 0
+def walked(joints: np.ndarray, arm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points along all bones and the forearm of a hand, and the flesh around them."""
+    start, end, radii = capsules(joints)
+    start, end = np.concatenate([start, arm[:1]]), np.concatenate([end, arm[-1:]])
+    radii = np.concatenate([radii, [[32.0, 32.0]]])
+    steps = np.linspace(0, 1, 50)[:, None, None]
+    points = (start + steps * (end - start)).reshape(-1, 3)
+    return points, (radii[:, 0] + steps[..., 0] * (radii[:, 1] - radii[:, 0])).ravel()
+
+
+@pytest.mark.parametrize("frames", [1, 24])
+def test_the_second_hand_is_the_other_one_apart_and_does_not_hide_the_first(frames: int) -> None:
+    """In every frame of a sequence: no flesh in flesh or thing, at most a few joints hidden, no cut arm in view."""
+    rng, variety, found = np.random.default_rng(1), Variety(second_hand=1.0, things=0.3), 0
+    slack = 0.5 if frames == 1 else 6.0  # between the frames that are looked at (every 0.2 s) fingers move on
     for _ in range(12):
-        arrangement = arrange(rng, person(0, 3), variety, 1, 15.0)
+        arrangement = arrange(rng, person(0, 3), variety, frames, 15.0)
         arrangement, (camera,) = set_up(rng, arrangement, variety, (128, 128), (0.4, 0.6), 1)
         if arrangement.second is None:
             continue
         found += 1
-        first, other = arrangement.surface(0).joints_mm, arrangement.second.surface.joints_mm
         assert arrangement.second.surface.left != arrangement.left
-        start, end, radii = capsules(other)
-        steps = np.linspace(0, 1, 40)[:, None, None]
-        walked = (start + steps * (end - start)).reshape(-1, 3)
-        thick = (radii[:, 0] + steps[..., 0] * (radii[:, 1] - radii[:, 0])).ravel()
-        first_start, first_end, first_radii = capsules(first)
-        own = (first_start + steps * (first_end - first_start)).reshape(-1, 3)
-        own_thick = (first_radii[:, 0] + steps[..., 0] * (first_radii[:, 1] - first_radii[:, 0])).ravel()
-        gap = np.linalg.norm(walked[:, None] - own, axis=2) - thick[:, None] - own_thick
-        assert gap.min() > -0.5
-        assert hidden_joints(camera, first, other) <= 5
-        assert arm_leaves_free(camera, first, arrangement.second.arm_mm)
-    assert found >= 9
+        for frame in range(frames):
+            carry = partial(arrangement.motion.carry, frame)
+            first, other = arrangement.surface(frame).joints_mm, arrangement.second_joints_mm(frame)
+            points, thick = walked(first, carry(arrangement.arm_mm))
+            others, other_thick = walked(other, carry(arrangement.second.arm_mm))
+            gap = np.linalg.norm(others[:, None] - points, axis=2) - other_thick[:, None] - thick
+            assert gap.min() > -slack
+            if arrangement.thing is not None:
+                solid = carry(arrangement.thing.vertices_mm)
+                assert (np.linalg.norm(others[:, None] - solid, axis=2) - other_thick[:, None]).min() > -slack
+            assert hidden_joints(camera, first, other) <= 5 + (frames > 1)
+            if frame % 3 == 0:
+                assert arm_leaves_free(camera, first, carry(arrangement.second.arm_mm))
+    assert found >= (8 if frames == 1 else 4)
 
 
 def test_hidden_joints_counts_what_is_behind() -> None:
