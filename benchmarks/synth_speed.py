@@ -1,6 +1,6 @@
 """How fast `simhand synth` makes labelled pictures, against a bare rasteriser, and how it scales with processes.
 
-Usage: python benchmarks/synth_speed.py [--count 1024] [--rounds 3]
+Usage: python benchmarks/synth_speed.py [--scale 1.0] [--rounds 1]
 
 The whole command is timed as a user runs it (start of Python, loading of the compiled renderer, people's skins, JPEG,
 masks, HDF5, card and contact sheet included) with one process and with as many as there are cores, in turn. The bare
@@ -22,12 +22,19 @@ from pathlib import Path
 
 import numpy as np
 
+#: Name -> pictures of a run, side in pixels, further options.
+RUNS = {
+    "128 px": (6144, 128, []),
+    "256 px": (2048, 256, []),
+    "256 px, a ring of 8 cameras": (2048, 256, ["--cameras", "8"]),
+}
 
-def timed_command(count: int, image_px: int, workers: int) -> tuple[float, float]:
+
+def timed_command(count: int, image_px: int, workers: int, options: list[str]) -> tuple[float, float]:
     """Seconds of one run of the command into a new folder, and the largest process's memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "simhand_cli", "synth", "--count", str(count), "--image-px", str(image_px)]
-        command += ["--workers", str(workers), "--out", f"{folder}/set", "--subjects", "64"]
+        command += ["--workers", str(workers), "--out", f"{folder}/set", "--subjects", "64", *options]
         start = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         seconds = time.perf_counter() - start
@@ -63,35 +70,37 @@ def _processor() -> str:
 def main() -> None:
     """Time everything and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="make so much more or less")
+    parser.add_argument("--rounds", type=int, default=1)
     given = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
-    timed_command(16, 128, 1)  # compiles
+    timed_command(16, 128, 1, [])  # compiles
     results = {}
-    for image_px in (128, 256):
+    for name, (full, image_px, options) in RUNS.items():
+        count = max(round(full * given.scale) // 128, 1) * 128
         alone, all_cores, memory = [], [], 0.0
         for _ in range(given.rounds):
             for workers, seconds in ((1, alone), (cores, all_cores)):
-                took, peak = timed_command(given.count, image_px, workers)
+                took, peak = timed_command(count, image_px, workers, options)
                 seconds.append(took)
                 memory = max(memory, peak)
-        one, many = (given.count / statistics.median(seconds) for seconds in (alone, all_cores))
+        one, many = (count / statistics.median(seconds) for seconds in (alone, all_cores))
         bare = bare_rasteriser(image_px)
-        results[f"{image_px} px"] = {
+        results[name] = {
+            "pictures of a run": count,
             "pictures a second, one process": round(one, 1),
             f"pictures a second, {cores} processes": round(many, 1),
             "scaling, share of perfect": round(many / one / cores, 3),
             "bare rasteriser, pictures a second on one core": round(bare, 1),
             "share of the bare rasteriser": round(one / bare, 3),
             "seconds for 10,000 pictures, all cores": round(10_000 / many, 1),
-            "largest process, MB": round(memory),
+            "largest process so far, MB": round(memory),
             "seconds, one process": [round(s, 2) for s in alone],
             f"seconds, {cores} processes": [round(s, 2) for s in all_cores],
         }
-        print(image_px, json.dumps(results[f"{image_px} px"], indent=1), flush=True)
+        print(name, json.dumps(results[name], indent=1), flush=True)
     machine = {"cores": cores, "processor": _processor(), "python": sys.version.split()[0]}
-    document = {"pictures of each run": given.count, "machine": machine, "results": results}
+    document = {"machine": machine, "rounds": given.rounds, "results": results}
     out = Path(__file__).parent / "results" / "synth_speed.json"
     out.write_text(json.dumps(document, indent=2) + "\n")
 

@@ -72,6 +72,8 @@ def main() -> None:
         for name, predictor in baselines:
             rows[name] = measure(labelled, predictor, console)
             print(labelled.name, name, json.dumps(rows[name]), flush=True)
+    for _, predictor in baselines:
+        predictor.close()
     facts = model.facts
     facts.pop("path", None)
     given.out.write_text(json.dumps({"model": facts, "mpjpe, mm": results}, indent=2) + "\n")

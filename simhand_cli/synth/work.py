@@ -114,10 +114,6 @@ def do_all(
     if not jobs:
         return
     if workers > 1 and len(jobs) > 1:
-        # Compiled here first, the kernels lie in numba's cache when the workers start.
-        from simhand_cli.synth.sampling import labelled_shot
-
-        labelled_shot(0, 0, 0, image_px=16)
 
         def fail(job: StageJob[Payload], reason: str) -> None:
             raise EnvironmentProblem(f"{job.video_id} could not be made: {reason}")
