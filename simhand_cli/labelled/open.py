@@ -9,6 +9,8 @@ from simhand_cli.labelled.sample import LabelledSet
 LAYOUTS: dict[str, tuple[str, ...]] = {
     "synth": ("dataset.json",),
     "freihand": ("training_K.json", "evaluation_K.json"),
+    "hanco": ("meta.json",),
+    "jsonl": ("labels.jsonl",),
     "hand_graph_cnn": ("labels.npz",),
 }
 
@@ -57,6 +59,14 @@ def open_labelled(path: Path, split: str = "train") -> LabelledSet:
         from simhand_cli.labelled.freihand import FreiHand
 
         labelled = FreiHand(path, split)
+    elif layout == "hanco":
+        from simhand_cli.labelled.hanco import HanCo
+
+        labelled = HanCo(path, split)
+    elif layout == "jsonl":
+        from simhand_cli.labelled.jsonl_set import JsonlSet
+
+        labelled = JsonlSet(path, split)
     else:
         from simhand_cli.labelled.hand_graph_cnn import HandGraphCnn
 

@@ -1,0 +1,139 @@
+"""Reader of simhand's layout for labels of your own: pictures, and ``labels.jsonl`` with one hand a line.
+
+A line is a JSON object with ``image`` (path from the folder), ``joints_mm`` (21 x 3, camera frame, ``null`` for a joint
+without label), ``intrinsics`` (3 x 3), ``hand`` ("right" or "left"), and optionally ``split`` ("train" where absent),
+``subject``, ``sequence``, ``camera``. Joint order: wrist, then thumb, index, middle, ring, little, each from palm to
+tip.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.images import read_rgb
+from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, HandSample, HandSide
+from simhand_cli.summary import Dropped
+
+LABELS_NAME: Final = "labels.jsonl"
+_NEEDED: Final = ("image", "joints_mm", "intrinsics", "hand")
+
+
+class JsonlSet:
+    """Labels of one's own as a :class:`~simhand_cli.labelled.sample.LabelledSet`.
+
+    Args:
+        path: the folder with ``labels.jsonl``.
+        split: only lines of this split.
+
+    Raises:
+        InputProblem: a line is damaged or lacks a field (its number is named).
+    """
+
+    name = "jsonl"
+
+    def __init__(self, path: Path, split: str = "train") -> None:
+        self.split = split
+        self._path = path
+        joints, intrinsics = [], []
+        self._images: list[str] = []
+        self._hands: list[HandSide] = []
+        self._texts: list[tuple[str, str, str, str]] = []
+        self._missing: list[str] = []
+        for number, line in _lines(path / LABELS_NAME):
+            if line.get("split", "train") != split:
+                continue
+            where = f"{path / LABELS_NAME}, line {number}"
+            if not (path / str(line["image"])).is_file():
+                self._missing.append(str(line["image"]))
+                continue
+            joints.append(_numbers(where, line, "joints_mm", (21, 3)))
+            intrinsics.append(_numbers(where, line, "intrinsics", (3, 3)))
+            self._images.append(str(line["image"]))
+            self._hands.append(_side(where, line["hand"]))
+            texts = [str(line.get(name, default)) for name, default in (
+                ("subject", UNKNOWN_SUBJECT), ("sequence", line["image"]), ("camera", "camera"))]  # fmt: skip
+            self._texts.append((texts[0], texts[1], texts[2], f"line{number:07d}"))
+        self._joints = np.array(joints, np.float32).reshape(-1, 21, 3)
+        self._intrinsics = np.array(intrinsics, np.float64).reshape(-1, 3, 3)
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """The person of every sample."""
+        return [texts[0] for texts in self._texts]
+
+    @property
+    def sequences(self) -> Sequence[str]:
+        """The recording of every sample; its picture where none is named."""
+        return [texts[1] for texts in self._texts]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> HandSample:
+        joints_mm = self._joints[index].astype(np.float64)
+        projected = joints_mm @ self._intrinsics[index].T
+        subject, sequence, camera, sample_id = self._texts[index]
+        return HandSample(
+            image_rgb=read_rgb(self._path / self._images[index]),
+            intrinsics=self._intrinsics[index],
+            joints_mm=joints_mm,
+            joints_px=projected[:, :2] / projected[:, 2:],
+            joint_valid=np.asarray(np.isfinite(joints_mm).all(axis=1)),
+            hand=self._hands[index],
+            subject=subject,
+            sequence=sequence,
+            camera=camera,
+            sample_id=sample_id,
+        )
+
+    def joints(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """``joints_mm`` (N, 21, 3), NaN where there is no label, and ``joint_valid`` (N, 21)."""
+        return self._joints, np.asarray(np.isfinite(self._joints).all(axis=2))
+
+    def problems(self) -> list[Dropped]:
+        """Labelled pictures that are not there."""
+        if not self._missing:
+            return []
+        what = f"pictures of {self._path}, first: {self._missing[0]}"
+        return [Dropped(what, len(self._missing), "file is missing")]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number (from 1) and content of every line that is not blank, one at a time."""
+    with path.open(encoding="utf-8") as stream:
+        for number, text in enumerate(stream, 1):
+            if not text.strip():
+                continue
+            try:
+                line = json.loads(text)
+            except ValueError as error:
+                raise InputProblem(f"{path}, line {number}: no JSON ({error})") from None
+            lacking = [name for name in _NEEDED if not isinstance(line, dict) or name not in line]
+            if lacking:
+                raise InputProblem(f"{path}, line {number}: {lacking[0]} is missing")
+            yield number, line
+
+
+def _numbers(where: str, line: dict[str, Any], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    rows = line[name]
+    try:
+        plain = [[np.nan] * shape[1] if row is None else row for row in rows]
+        array = np.array(plain, np.float64)
+    except (TypeError, ValueError):
+        raise InputProblem(f"{where}: {name} is no table of numbers") from None
+    if array.shape != shape:
+        raise InputProblem(f"{where}: {name} is {' x '.join(map(str, array.shape))}, not {shape[0]} x {shape[1]}")
+    return array
+
+
+def _side(where: str, value: Any) -> HandSide:
+    if value == "right":
+        return "right"
+    if value == "left":
+        return "left"
+    raise InputProblem(f"{where}: hand is {value!r}, not 'right' or 'left'")

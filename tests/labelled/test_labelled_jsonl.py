@@ -1,0 +1,71 @@
+"""The layout for labels of one's own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.jsonl_set import JsonlSet
+from simhand_cli.labelled.open import open_labelled, recognise
+
+JOINTS = np.random.default_rng(0).normal(0, 40, (21, 3)) + np.array([0, 0, 500])
+K = [[200.0, 0, 31.5], [0, 200.0, 31.5], [0, 0, 1]]
+
+
+def line(**changes: Any) -> dict[str, Any]:
+    return {"image": "a b.png", "joints_mm": JOINTS.tolist(), "intrinsics": K, "hand": "left", **changes}
+
+
+def write(folder: Path, *lines: Any) -> Path:
+    cv2.imwrite(str(folder / "a b.png"), np.full((64, 64, 3), 7, np.uint8))
+    (folder / "labels.jsonl").write_text("\n".join(e if isinstance(e, str) else json.dumps(e) for e in lines) + "\n\n")
+    return folder
+
+
+def test_lines_become_samples_of_their_split(tmp_path: Path) -> None:
+    half = JOINTS.tolist()
+    half[4] = None
+    write(tmp_path, line(subject="ann", sequence="s1"), line(split="test", hand="right"), line(joints_mm=half))
+    assert recognise(tmp_path) == "jsonl"
+    train, test = open_labelled(tmp_path, "train"), open_labelled(tmp_path, "test")
+    assert (len(train), len(test)) == (2, 1)
+    sample = train[0]
+    assert (sample.hand, sample.subject, sample.sequence, test[0].hand) == ("left", "ann", "s1", "right")
+    np.testing.assert_allclose(sample.joints_mm, JOINTS, rtol=1e-6)
+    np.testing.assert_allclose(sample.joints_px, 200 * sample.joints_mm[:, :2] / sample.joints_mm[:, 2:] + 31.5)
+    assert sample.image_rgb.shape == (64, 64, 3)
+    assert train[1].joint_valid.tolist() == [k != 4 for k in range(21)]
+    np.testing.assert_array_equal(train.joints()[1][1], train[1].joint_valid)
+    assert train[1].subject == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("{", "line 2: no JSON"),
+        ("[]", "line 2: image is missing"),
+        ({"image": "a b.png", "joints_mm": [], "hand": "left"}, "line 2: intrinsics is missing"),
+        (line(hand="both"), "line 2: hand is 'both'"),
+        (line(joints_mm=JOINTS[:20].tolist()), "line 2: joints_mm is 20 x 3, not 21 x 3"),
+        (line(intrinsics=[["a"] * 3] * 3), "line 2: intrinsics is no table of numbers"),
+        (line(joints_mm=5), "line 2: joints_mm is no table of numbers"),
+    ],
+)
+def test_damaged_lines_are_named(tmp_path: Path, bad: Any, said: str) -> None:
+    with pytest.raises(InputProblem, match=said):
+        JsonlSet(write(tmp_path, line(), bad))
+
+
+def test_missing_pictures_are_counted(tmp_path: Path) -> None:
+    made = JsonlSet(write(tmp_path, line(), line(image="gone.png")))
+    assert len(made) == 1
+    assert [(d.count, "gone.png" in d.what) for d in made.problems()] == [(1, True)]
+
+
+def test_an_empty_split_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputProblem, match="'test' is empty"):
+        open_labelled(write(tmp_path, line()), "test")
