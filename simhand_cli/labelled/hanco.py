@@ -3,8 +3,8 @@
 ``rgb/0000/cam0/00000000.jpg`` and so on: short sequences before eight calibrated cameras. ``xyz/0000/00000000.json``
 holds 21 joints in the world frame in metres, ``calib`` of the same name ``M`` (8 x 4 x 4, world to camera) and ``K``
 (8 x 3 x 3), ``meta.json`` who is seen and which sequences were filmed before the green screen: those are the ``train``
-split, with masks and further folders of the same pictures before other backgrounds; the others are ``test``. All hands are
-right hands. Labels are read picture by picture.
+split, with masks and further folders of the same pictures before other backgrounds; the others are ``test``. All hands
+are right hands. Labels are read picture by picture.
 """
 
 import json
