@@ -11,6 +11,7 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "freihand": ("training_K.json", "evaluation_K.json"),
     "hanco": ("meta.json",),
     "jsonl": ("labels.jsonl",),
+    "dexycb": ("calibration/intrinsics/836212060125_640x480.yml",),
     "hand_graph_cnn": ("labels.npz",),
 }
 
@@ -63,6 +64,10 @@ def open_labelled(path: Path, split: str = "train") -> LabelledSet:
         from simhand_cli.labelled.hanco import HanCo
 
         labelled = HanCo(path, split)
+    elif layout == "dexycb":
+        from simhand_cli.labelled.dexycb import DexYcb
+
+        labelled = DexYcb(path, split)
     elif layout == "jsonl":
         from simhand_cli.labelled.jsonl_set import JsonlSet
 
