@@ -23,9 +23,10 @@ EXAMPLES: tuple[str, ...] = (
     "simhand synth --format hanco --count 20 --image-px 224 --out fake-hanco --dry-run",
 )
 Format = Literal["labelled", "videos", "freihand", "hanco"]
-# Rough costs for the plan, measured on one core.
-_SECONDS_PER_PIXEL = 0.30e-6
-_SECONDS_PER_PICTURE = 0.012
+# Rough costs for the plan, fitted to benchmarks/results/synth_speed.json.
+_SECONDS_PER_PIXEL = 0.45e-6
+_SECONDS_PER_PICTURE = 0.0125
+_SHARE_OF_PERFECT_SCALING = 0.85
 _BYTES_PER_PIXEL = 0.30
 
 
@@ -239,7 +240,9 @@ def _plan(config: SynthConfig, folder: Path) -> Summary:
     else:
         variants = {"labelled": 1, "freihand": 4, "hanco": 5 * frames * cameras}[config.format]
         pictures, pixels = count * variants, config.image_px**2
-    seconds = pictures * (_SECONDS_PER_PICTURE + _SECONDS_PER_PIXEL * pixels) / config.workers
+    seconds = pictures * (_SECONDS_PER_PICTURE + _SECONDS_PER_PIXEL * pixels)
+    if config.workers > 1:
+        seconds /= _SHARE_OF_PERFECT_SCALING * config.workers
     facts: dict[str, int | float | str] = {
         "pictures": pictures,
         "disk, roughly": format_bytes(pictures * (pixels * _BYTES_PER_PIXEL + 1500)),
