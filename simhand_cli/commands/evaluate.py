@@ -15,6 +15,7 @@ EXAMPLES: tuple[str, ...] = (
     "simhand evaluate --data FreiHAND_pub_v2 --limit 500 --name freihand",
     "simhand evaluate --model mediapipe",
     "simhand evaluate --model mean-pose --json",
+    "simhand evaluate --against evaluate-mean-pose",
 )
 
 Joint = Literal["wrist", "middle_mcp"]
@@ -30,6 +31,7 @@ class EvaluateConfig(CommandConfig):
         "Run folder or model file of 'simhand finetune', or mediapipe, mean-pose or mean-shape; none: the newest run",
     )
     name: str = option("", "Name of this evaluation's folder; none: named after the model, and the set of --data")
+    against: str = option("", "Another evaluation of the same samples to compare with: its folder or name")
     limit: int | None = option(None, "Evaluate a random choice of this many samples of each set", ge=1)
     batch_size: int = option(64, "Samples a forward pass", ge=1)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs")
@@ -45,7 +47,7 @@ class EvaluateConfig(CommandConfig):
     @classmethod
     def not_identity(cls) -> frozenset[str]:
         """Where and in which portions the model runs does not change what is measured."""
-        return frozenset({"name", "device", "batch_size"})
+        return frozenset({"name", "against", "device", "batch_size"})
 
 
 def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
@@ -62,13 +64,41 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
         InputProblem: no model, no data, an unknown split or an empty one.
         UsageProblem: the folder holds an evaluation made with other options.
     """
-    from simhand_cli.evaluation.run import prepare, run_evaluation
+    from simhand_cli.evaluation.run import find_evaluation, prepare, run_evaluation
+    from simhand_cli.workspace.paths import Workspace
 
     console = console or Console(quiet=True)
     job = prepare(config)
     if config.dry_run:
         return _dry_summary(job)
-    return _summary(job, run_evaluation(job, console))
+    other = find_evaluation(config.against, Workspace(config.workspace)) if config.against else None
+    summary = _summary(job, run_evaluation(job, console))
+    return _compared(job, other, summary) if other else summary
+
+
+def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> Summary:
+    """Add the paired differences to the other evaluation."""
+    from simhand_cli.evaluation.compare import compare
+    from simhand_cli.evaluation.records import ROW_TITLES
+    from simhand_cli.evaluation.score import Scale
+    from simhand_cli.hands.skeleton import JOINT_NAMES
+    from simhand_cli.workspace.atomic import write_json
+
+    config = job.config
+    scale = Scale(root=JOINT_NAMES.index(config.root_joint), reflections=config.reflections)
+    files = job.folder / "predictions.h5", other / "predictions.h5"
+    found = compare(*files, scale, config.bootstrap, config.seed)
+    name = other.name.removeprefix("evaluate-")
+    path = job.folder / f"against-{name}.json"
+    write_json(path, found.record())
+    for one in found.differences:
+        low, high = one.interval
+        summary.facts[f"this - {name}, {ROW_TITLES[one.alignment]}, mm"] = (
+            f"{one.mean:+.2f} ({low:+.2f} to {high:+.2f}), better on {one.better:.0%} of {found.samples} samples"
+        )
+    summary.outputs["comparison"] = path
+    summary.data["against"] = found.record()
+    return summary
 
 
 def _dry_summary(job: "EvaluationRun") -> Summary:

@@ -87,6 +87,7 @@ def write_predictions(path: Path, sets: Sequence[SetPredictions]) -> str:
         "set_index": np.repeat(np.arange(len(sets), dtype=np.int32), [len(one) for one in sets]),
         "set_names": np.array([f"{one.set_name}/{one.split}" for one in sets], dtype=object),
         "sample_ids": np.array([i for one in sets for i in one.sample_ids], dtype=object),
+        "sequences": np.array([s for one in sets for s in one.sequences], dtype=object),
         "hand": (~mirrored.astype(bool)).astype(np.uint8),
         "truth_mm": unflip_mm(join("truth_mm")),
         "truth_px": unflip_px(join("truth_px")),

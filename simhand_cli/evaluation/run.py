@@ -124,6 +124,21 @@ def find_model(model: str, workspace: Workspace) -> Path | None:
     return newest
 
 
+def find_evaluation(named: str, workspace: Workspace) -> Path:
+    """The finished evaluation meant by ``--against``: a folder, or a name in the workspace.
+
+    Raises:
+        InputProblem: there is none.
+    """
+    name = named.removeprefix("evaluate-")
+    for folder in (Path(named), workspace.run_dir("evaluate", name)):
+        if (folder / "predictions.h5").is_file():
+            return folder
+    found = sorted(p.parent.name for p in workspace.run_dir("evaluate", "x").parent.glob("evaluate-*/predictions.h5"))
+    known = f"; there are {', '.join(found)}" if found else ""
+    raise InputProblem(f"--against {named}: no finished evaluation of this name{known}")
+
+
 def run_evaluation(job: EvaluationRun, console: Console) -> dict[str, Any]:
     """Predict, measure and write the folder; a finished folder is read back instead.
 

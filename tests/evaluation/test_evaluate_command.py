@@ -111,6 +111,15 @@ def test_another_set_has_a_folder_of_its_own_and_changed_labels_are_refused_in_w
     assert first.outputs["metrics.json"].exists()
 
 
+def test_a_run_is_compared_with_another(workspace, small_set):
+    evaluate(config(workspace, small_set, name="before"))
+    summary = evaluate(config(workspace, small_set, name="after", against="before"))
+    assert summary.facts["this - before, root, mm"] == "+0.00 (+0.00 to +0.00), better on 0% of 12 samples"
+    assert json.loads(summary.outputs["comparison"].read_text())["samples"] == 12
+    with pytest.raises(InputProblem, match=r"--against nothing: .*there are .*evaluate-before"):
+        evaluate(config(workspace, small_set, name="after", against="nothing"))
+
+
 def test_dry_run_writes_nothing(workspace, small_set):
     summary = evaluate(config(workspace, small_set, name="dry", dry_run=True))
     assert summary.facts["samples of hand_graph_cnn/test"] == 12
