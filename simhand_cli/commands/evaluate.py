@@ -93,6 +93,8 @@ def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> Summary:
     write_json(path, found.record())
     for one in found.differences:
         low, high = one.interval
+        if one.mean != one.mean:  # one of the two has no figure of this alignment
+            continue
         summary.facts[f"this - {name}, {ROW_TITLES[one.alignment]}, mm"] = (
             f"{one.mean:+.2f} ({low:+.2f} to {high:+.2f}), better on {one.better:.0%} of {found.samples} samples"
         )

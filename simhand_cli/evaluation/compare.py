@@ -3,6 +3,7 @@
 A paired difference is far surer than two intervals side by side, because hard samples are hard for both models.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,18 @@ class Comparison:
                 {
                     "metric": "mpjpe_difference",
                     "alignment": one.alignment,
-                    "value": one.mean,
-                    "interval": {"low": one.interval[0], "high": one.interval[1]},
-                    "share_of_samples_better": one.better,
+                    "value": _number(one.mean),
+                    "interval": {"low": _number(one.interval[0]), "high": _number(one.interval[1])},
+                    "share_of_samples_better": _number(one.better),
                 }
                 for one in self.differences
             ],
         }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN: a figure that could not be taken (a model that cannot be placed in the camera) is null."""
+    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)

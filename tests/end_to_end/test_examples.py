@@ -77,6 +77,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory, hand_clips: list[Path]) -> 
         "synth": f"synth {CHEAPER['synth']} --set count=24",
         "pretrain": f"pretrain --gpus 0 {CHEAPER['pretrain']}",
         "finetune": f"finetune --gpus 0 {CHEAPER['finetune']}",
+        "floor": f"evaluate --model mean-pose --name mean-pose {CHEAPER.get('evaluate', '')}",
     }
     prepared: dict[str, Path] = {}
     for stage, line in before.items():

@@ -85,6 +85,21 @@ def test_differences_are_those_of_the_shared_samples(tmp_path: Path) -> None:
     assert found.record()["figures"][1]["alignment"] == "root"
 
 
+def test_figures_that_cannot_be_taken_are_null(tmp_path: Path) -> None:
+    """A constant pose may have no place in the camera."""
+    import json
+
+    import h5py
+
+    one, other = write(tmp_path / "one", 5.0), write(tmp_path / "other", 6.0)
+    with h5py.File(other, "r+") as file:
+        file["camera_mm"][:] = np.nan
+    found = compare(one, other, Scale(), 50, 0)
+    figures = {f["alignment"]: f for f in json.loads(json.dumps(found.record(), allow_nan=False))["figures"]}
+    assert figures["absolute"]["value"] is None
+    assert figures["root"]["value"] < 0
+
+
 def test_a_run_does_not_differ_from_itself(tmp_path: Path) -> None:
     one = write(tmp_path / "one", 5.0)
     for difference in compare(one, one, Scale(), 50, 0).differences:
