@@ -123,7 +123,7 @@ def _make(config: SynthConfig, folder: Path, pictures: "Pictures | None", consol
     options["backgrounds"] = pictures.digest if pictures else None
     variety = _variety(config, pictures)
     makers = {
-        "labelled": _make_labelled, "videos": _make_videos, "freihand": _make_freihand, "hanco": _make_hanco,
+        "labelled": _make_labelled, "videos": _make_videos, "freihand": _make_layout, "hanco": _make_layout,
     }  # fmt: skip
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -174,8 +174,7 @@ def _make_labelled(config: SynthConfig, variety: "Variety", folder: Path, consol
     if plan.pictures_each > 1:
         facts["sequences"] = f"{plan.sequences} of {plan.frames} frames x {plan.cameras} cameras"
     facts |= {"shards": shards, "shards found finished": kept, "size (px)": plan.image_px}
-    outputs = {"set": folder, "card": folder / "CARD.md", "contact sheet": folder / "contact_sheet.png"}
-    return Summary("synth", facts, outputs=outputs, hint=f"simhand finetune --data {folder}")
+    return Summary("synth", facts, outputs=_outputs(folder), hint=f"simhand finetune --data {folder}")
 
 
 def _video_jobs(config: SynthConfig, variety: "Variety", folder: Path) -> "list[VideoJob]":
@@ -205,29 +204,25 @@ def _make_videos(config: SynthConfig, variety: "Variety", folder: Path, console:
         "size (px)": f"{config.frame_width} x {config.frame_height}",
         "seconds each": round(frames / config.fps, 2),
     }
-    outputs = {"videos": folder, "card": folder / "CARD.md", "contact sheet": folder / "contact_sheet.png"}
-    return Summary("synth", facts, outputs=outputs, hint=f"simhand ingest {folder}")
+    return Summary("synth", facts, outputs=_outputs(folder), hint=f"simhand ingest {folder}")
 
 
-def _make_freihand(config: SynthConfig, variety: "Variety", folder: Path, console: Console) -> Summary:
+def _make_layout(config: SynthConfig, variety: "Variety", folder: Path, console: Console) -> Summary:
+    """A set in the layout of a published one."""
     from simhand_cli.synth.freihand_set import make_freihand
-
-    plan = _set_plan(config, variety)
-    pictures = make_freihand(folder, plan, config.workers, console)
-    facts: dict[str, int | float | str] = {"hands": plan.sequences, "people": plan.subjects, "pictures": pictures}
-    outputs = {"set": folder, "card": folder / "CARD.md", "contact sheet": folder / "contact_sheet.png"}
-    return Summary("synth", facts, outputs=outputs, hint=f"simhand finetune --data {folder}")
-
-
-def _make_hanco(config: SynthConfig, variety: "Variety", folder: Path, console: Console) -> Summary:
     from simhand_cli.synth.hanco_set import make_hanco
 
     plan = _set_plan(config, variety)
-    pictures = make_hanco(folder, plan, config.workers, console)
-    facts: dict[str, int | float | str] = {"sequences": plan.sequences, "people": plan.subjects, "pictures": pictures}
-    facts["frames x cameras"] = f"{plan.frames} x {plan.cameras}"
-    outputs = {"set": folder, "card": folder / "CARD.md", "contact sheet": folder / "contact_sheet.png"}
-    return Summary("synth", facts, outputs=outputs)
+    make, unit = (make_hanco, "sequences") if config.format == "hanco" else (make_freihand, "hands")
+    pictures = make(folder, plan, config.workers, console)
+    facts: dict[str, int | float | str] = {unit: plan.sequences, "people": plan.subjects, "pictures": pictures}
+    if plan.pictures_each > 1:
+        facts["frames x cameras"] = f"{plan.frames} x {plan.cameras}"
+    return Summary("synth", facts, outputs=_outputs(folder), hint=f"simhand finetune --data {folder}")
+
+
+def _outputs(folder: Path) -> dict[str, Path]:
+    return {"set": folder, "card": folder / "CARD.md", "contact sheet": folder / "contact_sheet.png"}
 
 
 def _plan(config: SynthConfig, folder: Path) -> Summary:
