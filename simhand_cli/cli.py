@@ -135,8 +135,8 @@ def main() -> None:
             sys.exit(_report(error, "", as_json=False, debug="--debug" in words))
         if text := message():
             command = next((word for word in sys.argv[1:] if word in COMMANDS), "")
-            if sys.argv[1].startswith("-") and command:
-                text = f"{text} Options stand after the command: simhand {command} {sys.argv[1]}"
+            if command and sys.argv[1].startswith("-"):
+                text = f"{text}; options stand after the command: simhand {command} {sys.argv[1]}"
             call = f"simhand {command}".strip()
             line = f"{' '.join(text.split())} (see '{call} --help')"
             print(f"{call}: {line}", file=sys.stderr)

@@ -3,7 +3,6 @@
 A paired difference is far surer than two intervals side by side, because hard samples are hard for both models.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from simhand_cli.evaluation.alignment import ALIGNMENT_NAMES, AlignmentName, ali
 from simhand_cli.evaluation.bootstrap import Resampling, intervals_95, resampling
 from simhand_cli.evaluation.metrics import joint_errors
 from simhand_cli.evaluation.predictions import PREDICTIONS_SCHEMA, PREDICTIONS_VERSION
+from simhand_cli.evaluation.records import finite_or_none
 from simhand_cli.evaluation.score import Scale
 from simhand_cli.workspace.shards import open_h5
 
@@ -59,18 +59,13 @@ class Comparison:
                 {
                     "metric": "mpjpe_difference",
                     "alignment": one.alignment,
-                    "value": _number(one.mean),
-                    "interval": {"low": _number(one.interval[0]), "high": _number(one.interval[1])},
-                    "share_of_samples_better": _number(one.better),
+                    "value": finite_or_none(one.mean),
+                    "interval": {"low": finite_or_none(one.interval[0]), "high": finite_or_none(one.interval[1])},
+                    "share_of_samples_better": finite_or_none(one.better),
                 }
                 for one in self.differences
             ],
         }
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN: a figure that could not be taken (a model that cannot be placed in the camera) is null."""
-    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)

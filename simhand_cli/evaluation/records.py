@@ -32,7 +32,7 @@ def set_record(score: SetScore, how: Resampling) -> dict[str, Any]:
             "metric": "pck",
             **one.conditions,
             "thresholds_mm": CURVE_MM.tolist(),
-            "values": [_number(v) for v in one.curve],
+            "values": [finite_or_none(v) for v in one.curve],
         }
         for one in score.by_alignment.values()
     ]
@@ -51,18 +51,22 @@ def _figures(score: AlignedScore, how: Resampling) -> list[dict[str, Any]]:
     def record(metric: str, value: Any, interval: tuple[float, float] | None = None, **more: Any) -> dict[str, Any]:
         entry: dict[str, Any] = {"metric": metric, "value": value, **score.conditions, **more}
         if interval is not None:
-            entry["interval"] = {"low": _number(interval[0]), "high": _number(interval[1]), **how.describe()}
+            entry["interval"] = {
+                "low": finite_or_none(interval[0]),
+                "high": finite_or_none(interval[1]),
+                **how.describe(),
+            }
         return entry
 
-    joints = {name: _number(value) for name, value in zip(JOINT_NAMES, score.per_joint, strict=True)}
-    fingers = {name: _number(value) for name, value in finger_means(score.per_joint).items()}
+    joints = {name: finite_or_none(value) for name, value in zip(JOINT_NAMES, score.per_joint, strict=True)}
+    fingers = {name: finite_or_none(value) for name, value in finger_means(score.per_joint).items()}
     mean_name = "mpjpe" if score.conditions["unit"] == "mm" else "mean_joint_error"
     average = "mean over joints of the mean over samples"
     return [
-        record(mean_name, _number(score.mean), score.intervals["mpjpe"], averaging=average),
-        record("median_joint_error", _number(score.median), averaging="median of all joint errors"),
+        record(mean_name, finite_or_none(score.mean), score.intervals["mpjpe"], averaging=average),
+        record("median_joint_error", finite_or_none(score.median), averaging="median of all joint errors"),
         *(
-            record("pck_auc", _number(area), score.intervals[name], name=name, thresholds=_thresholds(name))
+            record("pck_auc", finite_or_none(area), score.intervals[name], name=name, thresholds=_thresholds(name))
             for name, area in score.areas.items()
         ),
         record("mean_error_per_joint", joints),
@@ -88,8 +92,8 @@ def table_rows(score: SetScore) -> list[list[str | float | None]]:
     for one in score.by_alignment.values():
         low, high = one.intervals["mpjpe"]
         interval = f"{low:.2f} to {high:.2f}" if math.isfinite(low) else None
-        figures = [_number(value) for value in (one.median, *(one.areas[t.name] for t in (AUC_20_50, AUC_0_50)))]
-        rows.append([ROW_TITLES[one.alignment], _number(one.mean), interval, *figures])
+        figures = [finite_or_none(value) for value in (one.median, *(one.areas[t.name] for t in (AUC_20_50, AUC_0_50)))]
+        rows.append([ROW_TITLES[one.alignment], finite_or_none(one.mean), interval, *figures])
     return rows
 
 
@@ -108,6 +112,6 @@ def _screen_cell(cell: str | float | None) -> str:
     return f"{cell:.3f}" if cell < 1 else f"{cell:.2f}"
 
 
-def _number(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
     """JSON has no NaN: a figure that could not be taken is null."""
     return float(value) if math.isfinite(value) else None

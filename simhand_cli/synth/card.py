@@ -24,10 +24,10 @@ on photographs than on this set: test on real hands.
 """
 
 
-def tone_quarters(tones: Iterable[float]) -> list[int]:
-    """How many of the skin tones (0 light .. 1 dark) lie in each quarter of the range."""
+def tone_quarters(tones: Iterable[float]) -> dict[str, int]:
+    """How many of the skin tones (0 light .. 1 dark) lie in each quarter of the range, for a card's table."""
     values = np.minimum((np.asarray(list(tones), np.float64) * 4).astype(int), 3)
-    return [int(n) for n in np.bincount(values, minlength=4)]
+    return dict(zip(("1st", "2nd", "3rd", "4th"), np.bincount(values, minlength=4).tolist(), strict=True))
 
 
 def write_card(

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.synth.jit import kernel
-from simhand_cli.synth.scene import LUMINANCE, Scene
+from simhand_cli.synth.panorama import LUMINANCE
+from simhand_cli.synth.scene import Scene
 
 Floats = NDArray[np.float32]
 DARKEST: Final = 0.15  # mean linear luminance a hand has at least after metering

@@ -84,7 +84,7 @@ def _describe(folder: Path, plan: SetPlan, pictures: int, parts: list[dict[str, 
     grasps = [grasp for part in parts for grasp in part["grasp"]]
     tones = tone_quarters(tone for part in parts for tone in part["tone"])
     counts = {
-        "skin tone of the hands, light to dark quarters": dict(zip(("1st", "2nd", "3rd", "4th"), tones, strict=True)),
+        "skin tone of the hands, light to dark quarters": tones,
         "grasp": {name: grasps.count(name) for name in sorted(set(grasps))},
     }
     facts = {"hands": plan.sequences, "pictures": pictures, "people": plan.subjects, "size, px": plan.image_px}

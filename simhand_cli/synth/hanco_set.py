@@ -93,9 +93,7 @@ def _describe(folder: Path, plan: SetPlan, pictures: int, rows: list[dict[str, A
     tones = tone_quarters(row["tone"] for row in rows)
     grasps = [grasp for row in rows for grasp in row["grasps"]]
     counts = {
-        "skin tone of the sequences, light to dark quarters": dict(
-            zip(("1st", "2nd", "3rd", "4th"), tones, strict=True)
-        ),
+        "skin tone of the sequences, light to dark quarters": tones,
         "grasp, by frame": {name: grasps.count(name) for name in sorted(set(grasps))},
         "half": {"training": sum(r["is_train"] for r in rows), "test": sum(not r["is_train"] for r in rows)},
     }

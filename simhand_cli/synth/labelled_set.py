@@ -224,9 +224,7 @@ def _describe(plan: SetPlan, jobs: list[ShardJob]) -> dict[str, Any]:
         "subjects": plan.subjects,
         "splits": splits,
         "counts": {
-            "skin tone, light to dark quarters": dict(
-                zip(("1st", "2nd", "3rd", "4th"), tone_quarters(full["tone"]), strict=True)
-            ),
+            "skin tone, light to dark quarters": tone_quarters(full["tone"]),
             "hand": {"left": int((full["hand"] == 0).sum()), "right": int(full["hand"].sum())},
             "seen from": dict(zip(("back", "side", "palm"), np.bincount(facing, minlength=3).tolist(), strict=True)),
             "grasp": _tally(full["grasp"]),

@@ -16,6 +16,8 @@ from simhand_cli.synth.jit import kernel
 
 Floats = NDArray[np.float32]
 NUM_DIRECTIONS: Final = 28
+#: Shares of linear red, green and blue in luminance (Rec. 709).
+LUMINANCE: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
 KEY_THRESHOLD: Final = 6.0  # radiance above it is the key light's, not the sky's
 
 

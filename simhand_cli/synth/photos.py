@@ -13,6 +13,8 @@ from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem
 from simhand_cli.summary import Dropped
 from simhand_cli.synth.hand_model import asset_path
+from simhand_cli.synth.panorama import LUMINANCE
+from simhand_cli.synth.skin import linear
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -102,10 +104,10 @@ def photo_view(rng: np.random.Generator, own: Pictures | None, size_wh: tuple[in
         cut = cut[:, ::-1]
     shrinks = part > size_wh[0]
     sized = cv2.resize(cut, size_wh, None, 0, 0, cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    linear = _LINEAR[sized]
-    middle = float(np.median(linear @ np.array([0.2126, 0.7152, 0.0722], np.float32)))
+    light = linear(np.arange(256.0))[sized]
+    middle = float(np.median(light @ LUMINANCE))
     gain = brightness * float(rng.uniform(0.6, 1.4)) / max(middle, 0.05)
-    return np.ascontiguousarray(linear * np.float32(gain), np.float32)
+    return np.ascontiguousarray(light * np.float32(gain), np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -150,11 +152,3 @@ def _decode(content: bytes) -> Bytes | None:
     if min(picture.shape[:2]) < _SMALLEST_PX:
         return None
     return np.asarray(picture, np.uint8)
-
-
-def _linear_table() -> Floats:
-    value = np.arange(256) / 255
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-_LINEAR: Final = _linear_table()

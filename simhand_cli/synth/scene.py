@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from simhand_cli.synth.backgrounds import Backdrop, clutter, panorama_view, plain
 from simhand_cli.synth.camera import Camera
-from simhand_cli.synth.panorama import Panorama, panorama, panorama_names, sky_directions
+from simhand_cli.synth.panorama import LUMINANCE, Panorama, panorama, panorama_names, sky_directions
 from simhand_cli.synth.person import NO_SLEEVE
 from simhand_cli.synth.photos import Pictures, photo_view
 
@@ -19,7 +19,6 @@ BACKDROP_SHARES: Final[dict[Backdrop, float]] = {"panorama": 0.55, "photo": 0.15
 OWN_SHARES: Final[dict[Backdrop, float]] = {"panorama": 0.3, "photo": 0.6, "clutter": 0.1}
 #: Gloss and squared roughness of cloth.
 _CLOTH_SHINE: Final = (0.2, 0.5)
-LUMINANCE: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 @dataclass(frozen=True)

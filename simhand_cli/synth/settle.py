@@ -23,9 +23,7 @@ RELEVANT: Final[dict[str, tuple[str, ...]]] = {
     "hanco": (*_SET, "cameras", "frames", "fps"),
 }
 #: Options of every format that say where and how, or are recorded otherwise.
-_ANY: Final = frozenset(
-    {"out", "format", "count", "backgrounds", "workers", "workspace", "redo", "dry_run", "seed"}
-)  # fmt: skip
+_ANY: Final = frozenset({"out", "format", "count", "backgrounds", "workers", "workspace", "redo", "dry_run"})
 #: A shard holds whole sequences; longer ones would not fit in a worker's memory.
 MAX_SEQUENCE: Final = 4096
 

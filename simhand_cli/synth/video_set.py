@@ -82,7 +82,7 @@ def make_videos(folder: Path, jobs: list[VideoJob], workers: int, console: Conso
 
 def _describe(folder: Path, jobs: list[VideoJob]) -> None:
     tones = tone_quarters(person_tone(job.seed, job.number) for job in jobs)
-    counts = {"skin tone, light to dark quarters": dict(zip(("1st", "2nd", "3rd", "4th"), tones, strict=True))}
+    counts = {"skin tone, light to dark quarters": tones}
     first = jobs[0]
     facts = {
         "videos, each of another person": len(jobs),
