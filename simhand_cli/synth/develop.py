@@ -10,7 +10,8 @@ from simhand_cli.synth.panorama import LUMINANCE
 from simhand_cli.synth.scene import Scene
 
 Floats = NDArray[np.float32]
-DARKEST: Final = 0.15  # mean linear luminance a hand has at least after metering
+#: Mean linear luminance a hand has at least after metering: middle grey, which a spot meter would give it.
+DARKEST: Final = 0.18
 
 
 def exposure_gains(linear_rgb: Floats, coverage: Floats, behind: Floats, light: Floats, scene: Scene) -> Floats:

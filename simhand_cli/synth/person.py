@@ -84,7 +84,7 @@ def make_person(seed: int, number: int) -> Person:
         atlas=skin_atlas(rng, tone, age),
         arm_mm=arm_distance(model, hand),
         roughness=float(rng.uniform(0.38, 0.62)),
-        reflectance=float(rng.uniform(0.02, 0.05)),
+        reflectance=float(rng.uniform(0.014, 0.035)),
         scattering=float(rng.uniform(0.15, 0.40)),
     )
 
