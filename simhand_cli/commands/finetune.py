@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console, format_bytes, format_duration
-from simhand_cli.finetune.options import AugmentOptions, LossOptions, Readout, TargetOptions
+from simhand_cli.finetune.options import (
+    AugmentOptions,
+    FractionRule,
+    LossOptions,
+    Mix,
+    Readout,
+    Schedule,
+    TargetOptions,
+)
 from simhand_cli.summary import Dropped, Summary
 
 if TYPE_CHECKING:
@@ -15,6 +23,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "simhand finetune",
     "simhand finetune --data FreiHAND_pub_v2 --label-fraction 0.1 --name freihand-10",
+    "simhand finetune --weak-2d --ema 0.999 --name weak",
     "simhand finetune --encoder none --backbone resnet18 --epochs 20 --batch-size 64 --dry-run",
 )
 
@@ -42,14 +51,23 @@ class FinetuneConfig(CommandConfig):
     batch_size: int = option(128, "Crops per step, over all GPUs", ge=1)
     lr: float = option(1e-3, "Peak learning rate of the heads", gt=0)
     encoder_lr: float | None = option(None, "Peak learning rate of the encoder (default: as --lr)", ge=0)
-    warmup_epochs: float = option(1.0, "Epochs of rising learning rate; then half a cosine", ge=0)
+    warmup_epochs: float = option(1.0, "Epochs of rising learning rate; then --schedule", ge=0)
+    schedule: Schedule = option("cosine", "Learning rate after the warm-up: half a cosine, or steps down")
+    step_epochs: float = option(60.0, "--schedule step: epochs between two divisions of the rate by 10", gt=0)
+    ema: float = option(0.0, "Decay of a moving average of the weights, which is then the model; 0 = none", ge=0, lt=1)
     weight_decay: float = option(1e-4, "Decay of weights (not of biases and norms), AdamW", ge=0)
     grad_clip: float = option(0.0, "Largest norm of a step's gradient, 0 = no limit", ge=0)
     width: int = option(256, "Channels of the model's upsampling and heads", ge=8)
     input_px: int = option(128, "Side of the crops the model sees, pixels", ge=64, le=512, multiple_of=32)
     readout: Readout = option("average", "Joints from maps: mean around the peak, or the peak's cell as published")
     val_fraction: float = option(0.1, "Part of the samples to validate on, by whole people", ge=0, lt=1)
-    label_fraction: float = option(1.0, "Part of the training samples to use, drawn by image", gt=0, le=1)
+    label_fraction: float = option(1.0, "Part of the training samples to use", gt=0, le=1)
+    fraction_rule: FractionRule = option(
+        "random-frame", "That part: drawn by image, drawn evenly from all people, or the set's first as published"
+    )
+    mix: Mix = option("by-size", "Several sets: every sample once an epoch, or every set equally often")
+    weak_2d: bool = option(False, "Also learn 2D joints from the workspace's unlabelled crops and their keypoints")
+    weak_share: float = option(0.5, "Share of those crops in an epoch", gt=0, lt=1)
     augment: AugmentOptions = AugmentOptions()
     targets: TargetOptions = TargetOptions()
     loss: LossOptions = LossOptions()
@@ -79,6 +97,7 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
     from simhand_cli.finetune.data import choose_samples
     from simhand_cli.finetune.encoder_source import find_encoder
     from simhand_cli.finetune.loop import FinetuneJob, train
+    from simhand_cli.finetune.weak_2d import WeakCrops
     from simhand_cli.labelled.own_set import newest_own_set
     from simhand_cli.training.launch import launch, resolve_gpus
     from simhand_cli.workspace.paths import Workspace
@@ -89,13 +108,21 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
     source = find_encoder(config.encoder, workspace, config.backbone, config.encoder_weights)
     paths = config.data or [newest_own_set(workspace)]
     data = choose_samples(
-        paths, val_fraction=config.val_fraction, label_fraction=config.label_fraction, seed=config.seed
+        paths,
+        val_fraction=config.val_fraction,
+        label_fraction=config.label_fraction,
+        fraction_rule=config.fraction_rule,
+        mix=config.mix,
+        seed=config.seed,
     )
+    if config.weak_2d:
+        data = data.with_weak(WeakCrops(workspace), config.weak_share)
     identity = {**config.identity(), "labels": data.digests, "backbone": source.backbone, "encoder": source.sha256}
     path = workspace.run_dir("finetune", config.name or source.run_name)
     if config.dry_run:
         return _dry_run(config, data, source, path, identity, gpus)
-    console.say(f"encoder {source.described}; {len(data.train)} samples; validation on {'; '.join(data.validation)}")
+    validation = "; ".join(data.validation)
+    console.say(f"encoder {source.described}; {data.labelled} labelled samples; validation on {validation}")
     job = FinetuneJob(config, path, identity, data, source, _workers(config.workers, gpus), console.quiet)
     result = launch(train, job, gpus=gpus)
     if not result:
@@ -112,6 +139,11 @@ def _workers(asked: int | None, gpus: int) -> int:
     if asked is not None:
         return asked
     return min(8, max(1, (os.cpu_count() or 1) // gpus)) if gpus else 1
+
+
+def _counts(data: "TrainingData") -> dict[str, int | float | str]:
+    weak = len(data.train) - data.labelled
+    return {"training samples": data.labelled, **({"unlabelled crops": weak} if weak else {})}
 
 
 def _dry_run(
@@ -140,13 +172,13 @@ def _dry_run(
         trial(precision)
         per_crop = (time.perf_counter() - start) / _TRIAL_SAMPLES / max(gpus, 1)
     # A validation crop has no backward pass: about a third of the work.
-    crops = config.epochs * (len(data.train) + len(data.val) / 3)
+    crops = config.epochs * (sum(data.quotas) + len(data.val) / 3)
     weights = sum(p.numel() for p in net.parameters()) * 4
     summary = Summary("finetune", dropped=data.dropped, problems=sum(d.count for d in data.dropped))
     summary.facts = {
         "run": f"{path} ({peek_run(path, identity, redo=config.redo)})",
         "encoder": source.described,
-        "training samples": len(data.train),
+        **_counts(data),
         "validation": "; ".join(data.validation),
         "epochs": config.epochs,
         "precision": precision.name,
@@ -163,7 +195,7 @@ def _summary(data: "TrainingData", source: "EncoderSource", path: Path, result: 
     summary.problems = sum(dropped.count for dropped in summary.dropped)
     summary.facts = {
         "encoder": source.described,
-        "training samples": len(data.train),
+        **_counts(data),
         "validation": "; ".join(data.validation),
         "best epoch": f"{result['best_epoch']} of {result['epochs']}",
     }

@@ -103,14 +103,33 @@ class CropDataset(Dataset[HandCrop | str]):
 class StepSampler(Sampler[list[Key]]):
     """Keys of one rank's share of every training step from ``first_step`` to the end of the run.
 
-    Every epoch is a new permutation of all samples, the same on every rank and after a resume; what does not fill a
-    batch is left to the next epoch's permutation. Sets smaller than a batch give batches of the whole set.
+    Every epoch is a new permutation, the same on every rank and after a resume; what does not fill a batch is left to
+    the next epoch's permutation. Sets smaller than a batch give batches of the whole set.
+
+    Args:
+        sizes: number of samples of each set; the samples stand in this order.
+        batch_size: samples of a step over all ranks.
+        epochs: of the run.
+        seed: of the permutations.
+        rank: this process.
+        world_size: how many there are.
+        quotas: samples of each set in an epoch (None: all of them once). From a set with more than its quota an epoch
+            has other samples than the one before; of a set with fewer, samples come again.
     """
 
     def __init__(
-        self, samples: int, batch_size: int, epochs: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        sizes: Sequence[int],
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        quotas: Sequence[int] | None = None,
     ) -> None:
-        self._samples, self._seed, self._rank = samples, seed, rank
+        self._sizes, self._quotas = sizes, sizes if quotas is None else quotas
+        self._seed, self._rank = seed, rank
+        samples = sum(self._quotas)
         #: Samples per step and rank.
         self.share = max(1, min(batch_size, samples) // world_size)
         self._step_samples = self.share * world_size
@@ -126,12 +145,20 @@ class StepSampler(Sampler[list[Key]]):
         for step in range(self.first_step, self.total_steps):
             epoch, within = divmod(step, self.steps_per_epoch)
             if epoch != order_epoch:
-                rng = np.random.default_rng([self._seed, _ORDER_STREAM, epoch])
-                # More ranks than samples: everybody still gets one.
-                order = np.resize(rng.permutation(self._samples), max(self._samples, self._step_samples))
-                order_epoch = epoch
+                order, order_epoch = self._order(epoch), epoch
             start = within * self._step_samples + self._rank * self.share
             yield [(epoch, int(position)) for position in order[start : start + self.share]]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        rng = np.random.default_rng([self._seed, _ORDER_STREAM, epoch])
+        firsts = np.cumsum(self._sizes) - self._sizes
+        parts = [
+            first + np.resize(rng.permutation(size), quota)
+            for first, size, quota in zip(firsts, self._sizes, self._quotas, strict=True)
+        ]
+        order = rng.permutation(np.concatenate(parts))
+        # More ranks than samples: everybody still gets one.
+        return np.resize(order, max(len(order), self._step_samples))
 
 
 def training_loader(dataset: CropDataset, sampler: StepSampler, workers: int, device: str) -> "DataLoader[CropBatch]":

@@ -2,24 +2,29 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.finetune.fraction import take_fraction
+from simhand_cli.finetune.options import FractionRule, Mix
 from simhand_cli.hands.skeleton import MIDDLE_MCP, WRIST
 from simhand_cli.labelled.checks import check_labels
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.sample import LabelledSet
 from simhand_cli.summary import Dropped
 
+if TYPE_CHECKING:
+    from simhand_cli.finetune.weak_2d import WeakCrops
+
 #: Sets without known people are validated on blocks of neighbouring recordings, at most so many blocks.
 _BLOCKS = 20
-#: Random streams of one seed, so that options do not change each other's choices.
-_VALIDATION_STREAM, _FRACTION_STREAM = 11, 12
+#: Random stream of the choice of people, apart from that of the fraction.
+_VALIDATION_STREAM = 11
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,10 @@ class TrainingData:
     """The chosen samples of all sets.
 
     Attributes:
-        sets: the opened sets (their ``train`` splits).
-        train: (N, 2) int64 rows of (set, sample).
+        sets: the opened sets (their ``train`` splits), and the crops of --weak-2d last where there are any.
+        train: (N, 2) int64 rows of (set, sample), set after set.
+        quotas: how many samples of each set come in an epoch.
+        labelled: how many of ``train`` have 3D labels.
         val: (M, 2) int64.
         validation: one line per set: what the validation samples are.
         bone_length_mm: mean length of the bone wrist - middle knuckle over ``train``.
@@ -38,11 +45,30 @@ class TrainingData:
 
     sets: list[LabelledSet]
     train: NDArray[np.int64]
+    quotas: list[int]
+    labelled: int
     val: NDArray[np.int64]
     validation: list[str]
     bone_length_mm: float
     dropped: list[Dropped]
     digests: list[str]
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many training samples each set has."""
+        return [int(count) for count in np.bincount(self.train[:, 0], minlength=len(self.sets))]
+
+    def with_weak(self, crops: "WeakCrops", share: float) -> "TrainingData":
+        """This data and unlabelled crops, of which an epoch has so many that they are ``share`` of it."""
+        return replace(
+            self,
+            sets=[*self.sets, crops],
+            train=np.concatenate([self.train, _rows(len(self.sets), np.arange(len(crops)))]),
+            quotas=[*self.quotas, max(1, round(sum(self.quotas) * share / (1 - share)))],
+            validation=[*self.validation, f"{crops.name}: none"],
+            dropped=[*self.dropped, *crops.problems()],
+            digests=[*self.digests, crops.digest],
+        )
 
     def record(self) -> dict[str, Any]:
         """The choice as plain values: per set, the sample numbers trained and validated on."""
@@ -60,14 +86,24 @@ class TrainingData:
         }
 
 
-def choose_samples(paths: Sequence[Path], *, val_fraction: float, label_fraction: float, seed: int) -> TrainingData:
+def choose_samples(
+    paths: Sequence[Path],
+    *,
+    val_fraction: float,
+    label_fraction: float,
+    seed: int,
+    fraction_rule: FractionRule = "random-frame",
+    mix: Mix = "by-size",
+) -> TrainingData:
     """Open the sets, drop unusable labels, set people aside for validation, take the fraction.
 
     Args:
         paths: folders of labelled sets; only their ``train`` splits are touched.
         val_fraction: part of the samples to validate on, taken by whole people.
-        label_fraction: part of the remaining samples to train on, drawn at random by image.
+        label_fraction: part of the remaining samples to train on.
         seed: of both choices.
+        fraction_rule: which part, see :func:`~simhand_cli.finetune.fraction.take_fraction`.
+        mix: an epoch has every sample once, or the same number of samples of every set.
 
     Raises:
         InputProblem: an unusable set, or nothing left to train on.
@@ -81,7 +117,7 @@ def choose_samples(paths: Sequence[Path], *, val_fraction: float, label_fraction
         groups, kind = _groups(labelled, usable)
         chosen = choose_validation(groups, val_fraction, seed)
         validation.append(_describe(path, kind, groups, chosen))
-        rest = _take_fraction(usable[~chosen], label_fraction, seed + s)
+        rest = take_fraction(usable[~chosen], groups[~chosen], label_fraction, fraction_rule, seed + s)
         train.append(_rows(s, rest))
         val.append(_rows(s, usable[chosen]))
         joints_mm = labelled.joints()[0]
@@ -91,7 +127,11 @@ def choose_samples(paths: Sequence[Path], *, val_fraction: float, label_fraction
     if len(rows) == 0:
         raise InputProblem("no sample is left to train on; use a smaller --val-fraction or more --label-fraction")
     bone_length_mm = float(np.concatenate(lengths).astype(np.float64).mean())
-    return TrainingData(sets, rows, np.concatenate(val), validation, bone_length_mm, dropped, digests)
+    sizes = [len(one) for one in train]
+    quotas = sizes if mix == "by-size" else [round(len(rows) / len(sizes)) if size else 0 for size in sizes]
+    return TrainingData(
+        sets, rows, quotas, len(rows), np.concatenate(val), validation, bone_length_mm, dropped, digests
+    )
 
 
 def choose_validation(groups: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
@@ -129,14 +169,6 @@ def _groups(labelled: LabelledSet, usable: NDArray[np.int64]) -> tuple[NDArray[n
         sequences, number = np.arange(len(usable)), np.arange(len(usable))
     blocks = min(_BLOCKS, len(sequences))
     return number.astype(np.int64) * blocks // max(len(sequences), 1), "blocks of neighbouring recordings"
-
-
-def _take_fraction(samples: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
-    if fraction >= 1 or len(samples) == 0:
-        return samples
-    count = max(1, round(len(samples) * fraction))
-    chosen = np.random.default_rng([seed, _FRACTION_STREAM]).permutation(len(samples))[:count]
-    return np.asarray(np.sort(samples[chosen]))
 
 
 def _rows(set_number: int, samples: NDArray[np.int64]) -> NDArray[np.int64]:

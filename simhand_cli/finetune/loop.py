@@ -30,6 +30,8 @@ from simhand_cli.finetune.model_file import MODEL_FILE, ModelFacts, save_model
 from simhand_cli.finetune.report import write_report
 from simhand_cli.finetune.step import TrialStep, batch_losses, build_net
 from simhand_cli.finetune.validate import ValidationErrors, validate
+from simhand_cli.models.detnet import DetNet
+from simhand_cli.training.average import MovingAverage
 from simhand_cli.training.environment import record_start, recorded_precision
 from simhand_cli.training.loader import single_threaded_opencv
 from simhand_cli.training.metrics_log import MetricsLog
@@ -37,7 +39,7 @@ from simhand_cli.training.optimisers import build_optimiser, parameter_groups, s
 from simhand_cli.training.precision import choose_precision
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.run_dir import RunDir, open_run
-from simhand_cli.training.schedule import warmup_cosine
+from simhand_cli.training.schedule import warmup_cosine, warmup_step
 from simhand_cli.training.snapshot import TrainingState
 from simhand_cli.training.stop import StopSignals, Verdict, refuse_non_finite
 from simhand_cli.training.sync_batch_norm import synchronise_batch_norm
@@ -143,6 +145,7 @@ class Finetuner:
         synchronise_batch_norm(net, ranks)
         net.to(device=ranks.device, dtype=self.precision.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net, self.best = net, copy.deepcopy(net)
+        self._average = MovingAverage(net, job.config.ema) if job.config.ema else None
         self._wrapped = DistributedDataParallel(net) if ranks.grouped else net
         self._make_optimiser()
         self._make_loaders()
@@ -168,14 +171,17 @@ class Finetuner:
         ]
         self._optimiser = build_optimiser("adamw", groups, config.lr)
         self._scaler = self.precision.scaler(self._ranks.device)
-        self._state = TrainingState({"net": self.net, "best": self.best}, self._optimiser, self._scaler)
+        modules = {"net": self.net, "best": self.best}
+        if self._average is not None:
+            modules["average"] = self._average.net
+        self._state = TrainingState(modules, self._optimiser, self._scaler)
 
     def _make_loaders(self) -> None:
         config, data, ranks = self._config, self._job.data, self._ranks
         train_set = CropDataset(data.sets, data.train, config.input_px, config.augment, config.seed)
         val_set = CropDataset(data.sets, data.val, config.input_px, None, config.seed)
         place = (ranks.rank, ranks.world_size)
-        self._sampler = StepSampler(len(train_set), config.batch_size, config.epochs, config.seed, *place)
+        self._sampler = StepSampler(data.sizes, config.batch_size, config.epochs, config.seed, *place, data.quotas)
         self._train_loader = training_loader(train_set, self._sampler, self._job.workers, ranks.device)
         self._val_loader = validation_loader(val_set, self._sampler.share, self._job.workers, ranks.device, *place)
 
@@ -221,8 +227,7 @@ class Finetuner:
         self._broken.update(batch.broken)
         if len(batch) == 0:
             raise InputProblem(f"no sample of a whole batch can be read, e.g. {batch.broken[0]}")
-        warmup = round(config.warmup_epochs * self._sampler.steps_per_epoch)
-        set_lr(self._optimiser, warmup_cosine(self.steps_done, self._sampler.total_steps, warmup, config.lr))
+        set_lr(self._optimiser, self._lr())
         self._optimiser.zero_grad(set_to_none=True)
         self._wrapped.train()
         losses = batch_losses(
@@ -241,14 +246,28 @@ class Finetuner:
         self._scaler.step(self._optimiser)
         self._scaler.update()
         self.steps_done += 1
+        if self._average is not None:
+            self._average.update(self.net, self.steps_done)
         return values[:4], verdict.stop
+
+    def _lr(self) -> float:
+        config, per_epoch = self._config, self._sampler.steps_per_epoch
+        warmup = round(config.warmup_epochs * per_epoch)
+        if config.schedule == "step":
+            return warmup_step(self.steps_done, max(round(config.step_epochs * per_epoch), 1), warmup, config.lr)
+        return warmup_cosine(self.steps_done, self._sampler.total_steps, warmup, config.lr)
+
+    @property
+    def _judged(self) -> DetNet:
+        """The model that is validated and kept: the average where there is one."""
+        return self.net if self._average is None else self._average.net
 
     def _end_epoch(self, log: MetricsLog | None, losses: Tensor, crops_per_s: float) -> ValidationErrors | None:
         """Validate, keep the best weights, log, and save now and then."""
         epoch = self.steps_done // self._sampler.steps_per_epoch
         errors = self._validate()
         if errors is None or errors.root_bone_mm < self.best_mm:
-            self.best.load_state_dict(self.net.state_dict())
+            self.best.load_state_dict(self._judged.state_dict())
             self.best_epoch = epoch
             self.best_mm = math.inf if errors is None else errors.root_bone_mm
         shared = self._ranks.mean(losses.to(self._ranks.device)).tolist()
@@ -272,7 +291,7 @@ class Finetuner:
         if len(self._job.data.val) == 0:
             return None
         errors = validate(
-            self.net,
+            self._judged,
             self._val_loader,
             bone_length_mm=self._job.data.bone_length_mm,
             average=self._config.readout == "average",
@@ -313,7 +332,8 @@ class Finetuner:
             readout=config.readout,
             training={
                 "sets": [f"{labelled.name}/{labelled.split}" for labelled in data.sets],
-                "samples": len(data.train),
+                "samples": data.labelled,
+                "unlabelled_crops": len(data.train) - data.labelled,
                 "validation": data.validation,
                 "encoder": self._job.source.described,
                 "epochs": config.epochs,

@@ -1,14 +1,14 @@
 """DetNet's losses: heatmaps, location maps, delta maps; masked, and independent of the batch size.
 
-SiMHand (ICLR 2025), equation 4: L = L_heat + L_loc + L_delta (its L_reg is in no released code and left out, see
-docs/decisions.md).
+SiMHand (ICLR 2025), equation 4: L = L_heat + L_loc + L_delta + L_reg. L_reg is in no released code; the original
+DetNet's, half the sum of all squared kernels, can be switched on (:func:`kernel_loss`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from simhand_cli.finetune.options import LossOptions
 from simhand_cli.finetune.targets import Targets
@@ -50,6 +50,12 @@ def detnet_losses(
     delta = three_d(maps.delta, targets.delta, targets.delta_weight)
     total = options.heat * heat + options.location * location + options.delta * delta
     return Losses(total, heat, location, delta)
+
+
+def kernel_loss(net: nn.Module) -> Tensor:
+    """Half the sum of the squares of all kernels (weights of more than one dimension), in float32 or better."""
+    squares = [_full(p).square().sum() for p in net.parameters() if p.ndim > 1 and p.requires_grad]
+    return 0.5 * torch.stack(squares).sum()
 
 
 def heat_loss(heat: Tensor, target: Tensor, weight: Tensor) -> Tensor:

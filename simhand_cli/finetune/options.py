@@ -7,6 +7,11 @@ from simhand_cli.config.base import Section, option
 #: Target and loss maps and the model's prediction are 32 x 32 for a 128 px crop, as DetNet has it.
 Readout = Literal["average", "argmax"]
 LossForm = Literal["mean", "frobenius"]
+#: Which part of the labels a fraction is; see simhand_cli/finetune/fraction.py.
+FractionRule = Literal["random-frame", "stratified", "official-first"]
+#: How often the samples of several sets come.
+Mix = Literal["by-size", "equal"]
+Schedule = Literal["cosine", "step"]
 
 
 class AugmentOptions(Section):
@@ -35,6 +40,7 @@ class LossOptions(Section):
     heat: float = option(100.0, "Weight of the heatmap loss", ge=0)
     location: float = option(1.0, "Weight of the location map loss", ge=0)
     delta: float = option(1.0, "Weight of the bone direction map loss", ge=0)
+    l2: float = option(0.0, "Weight of half the sum of all squared kernels, as the original DetNet has it", ge=0)
     form: LossForm = option(
         "mean", "3D map losses: mean length of the error, or the released code's, which depends on the batch size"
     )

@@ -1,6 +1,7 @@
 """One forward pass with its losses, and what is needed around it."""
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from simhand_cli.finetune.crop_dataset import CropBatch
 from simhand_cli.finetune.encoder_source import EncoderSource
-from simhand_cli.finetune.losses import Losses, detnet_losses
+from simhand_cli.finetune.losses import Losses, detnet_losses, kernel_loss
 from simhand_cli.finetune.targets import make_targets
 from simhand_cli.models.detnet import DetNet
 from simhand_cli.models.encoder import LoadReport, normalise
@@ -64,7 +65,10 @@ def batch_losses(
         map_px,
         config.targets,
     )
-    return detnet_losses(maps, targets, config.loss, ranks.mean)
+    losses = detnet_losses(maps, targets, config.loss, ranks.mean)
+    if config.loss.l2 == 0:
+        return losses
+    return replace(losses, total=losses.total + config.loss.l2 * kernel_loss(model))
 
 
 class TrialStep:

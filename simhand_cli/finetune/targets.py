@@ -46,15 +46,17 @@ def make_targets(
 
     Args:
         joints_px: (B, J, 2) in the crop, pixel centres.
-        joints_mm: (B, J, 3) camera frame.
+        joints_mm: (B, J, 3) camera frame; NaN where only the 2D joint is known.
         valid: (B, J) bool; values of invalid joints may be anything, NaN too.
         input_px: side of the crop.
         map_px: side M of the maps.
         options: width, rounding, root.
     """
     weight = valid.to(joints_mm.dtype)
+    valid = valid & torch.isfinite(joints_mm).all(dim=-1)
+    weight_3d = valid.to(joints_mm.dtype)
     joints_mm = torch.where(valid[..., None], joints_mm, torch.zeros_like(joints_mm))
-    joints_px = torch.where(valid[..., None], joints_px, torch.zeros_like(joints_px))
+    joints_px = torch.where(weight[..., None] > 0, joints_px, torch.zeros_like(joints_px))
     heat, inside = heatmaps(joints_px, input_px, map_px, options)
     first, second = REFERENCE_BONE
     bone = torch.linalg.vector_norm(joints_mm[:, second] - joints_mm[:, first], dim=-1)
@@ -70,9 +72,9 @@ def make_targets(
         # An empty map is the right answer for a joint outside the crop; the released code does not ask for it.
         heat_weight=weight * inside if options.rounding == "truncate" else weight,
         location=location,
-        location_weight=weight * (has_unit & valid[:, root])[:, None],
+        location_weight=weight_3d * (has_unit & valid[:, root])[:, None],
         delta=step / torch.where(length > 0, length, torch.ones_like(length)),
-        delta_weight=weight * weight[:, parents],
+        delta_weight=weight_3d * weight_3d[:, parents],
     )
 
 

@@ -62,7 +62,7 @@ def test_label_fraction_is_a_seeded_draw(mini):
 
 
 def test_sampler_covers_epochs_and_ranks_share_steps():
-    one = StepSampler(50, 8, 3, seed=4)
+    one = StepSampler([50], 8, 3, seed=4)
     assert (one.steps_per_epoch, one.total_steps) == (6, 18)
     steps = list(one)
     for epoch in range(3):
@@ -70,14 +70,14 @@ def test_sampler_covers_epochs_and_ranks_share_steps():
         assert {e for e, _ in keys} == {epoch}
         assert len({p for _, p in keys}) == 48
     assert steps[0] != steps[6]
-    ranks = [list(StepSampler(50, 8, 3, seed=4, rank=r, world_size=2)) for r in range(2)]
+    ranks = [list(StepSampler([50], 8, 3, seed=4, rank=r, world_size=2)) for r in range(2)]
     assert [a + b for a, b in zip(*ranks, strict=True)] == steps
-    resumed = StepSampler(50, 8, 3, seed=4)
+    resumed = StepSampler([50], 8, 3, seed=4)
     resumed.first_step = 7
     assert list(resumed) == steps[7:]
-    small = StepSampler(3, 128, 2, seed=0)
+    small = StepSampler([3], 128, 2, seed=0)
     assert [len(step) for step in small] == [3, 3]
-    many = [list(StepSampler(3, 128, 1, seed=0, rank=r, world_size=4)) for r in range(4)]
+    many = [list(StepSampler([3], 128, 1, seed=0, rank=r, world_size=4)) for r in range(4)]
     assert [len(step) for rank in many for step in rank] == [1, 1, 1, 1]
 
 
@@ -87,7 +87,7 @@ def test_batches_do_not_depend_on_the_workers(mini):
 
     def batches(workers):
         dataset = CropDataset([labelled], rows, 64, AugmentOptions(), seed=9)
-        return list(training_loader(dataset, StepSampler(48, 16, 2, seed=9), workers, "cpu"))
+        return list(training_loader(dataset, StepSampler([48], 16, 2, seed=9), workers, "cpu"))
 
     alone, helped = batches(0), batches(2)
     assert len(alone) == len(helped) == 6

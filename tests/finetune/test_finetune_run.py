@@ -299,3 +299,22 @@ def test_two_ranks_train_like_one(finished, mini, tmp_path):
     for one, two in zip(*found, strict=True):
         for name in ("loss", "heat", "location", "val_root_bone_mpjpe_mm", "val_root_mpjpe_mm", "val_px"):
             assert one[name] == pytest.approx(two[name], rel=1e-6)
+
+
+def test_averaged_weights_step_schedule_and_l2_survive_a_stop(mini, tmp_path):
+    options = {"ema": 0.9, "schedule": "step", "step_epochs": 2, "warmup_epochs": 0, "loss": {"l2": 1e-5}}
+    options |= {"fraction_rule": "stratified", "label_fraction": 0.9, "mix": "equal", "epochs": 4}
+    finetune(tiny(mini, tmp_path / "whole", **options), QUIET)
+    whole = tmp_path / "whole" / "runs" / "finetune-scratch-test_resnet"
+    assert [m["lr"] for m in read_metrics(whole / "metrics.jsonl")] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
+    halted = tmp_path / "halted" / "runs" / "finetune-scratch-test_resnet"
+    shutil.copytree(whole, halted)
+    for name in ("result.json", "model.safetensors", "report.html"):
+        (halted / name).unlink()
+    shutil.rmtree(sorted((halted / "checkpoints").iterdir())[-1])
+    finetune(tiny(mini, tmp_path / "halted", **options), QUIET)
+    assert (halted / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    # the kept model is the average, not the trained weights
+    finetune(tiny(mini, tmp_path / "plain", **{**options, "ema": 0.0}), QUIET)
+    plain = tmp_path / "plain" / "runs" / "finetune-scratch-test_resnet"
+    assert (plain / "model.safetensors").read_bytes() != (whole / "model.safetensors").read_bytes()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from simhand_cli.finetune.losses import detnet_losses, frobenius_map_loss, heat_loss, mean_map_loss
+from simhand_cli.finetune.losses import detnet_losses, frobenius_map_loss, heat_loss, kernel_loss, mean_map_loss
 from simhand_cli.finetune.options import LossOptions, TargetOptions
 from simhand_cli.finetune.targets import heatmaps, make_targets
 from simhand_cli.hands.skeleton import PARENTS
@@ -191,3 +191,14 @@ def test_readout_of_the_peak_is_row_major():
         torch.testing.assert_close(found.joints_px[0, 0], torch.tensor([81.5, 21.5]))
         assert float(found.location[0, 0, 2]) == pytest.approx(7.0)
         assert float(found.confidence[0, 0]) == pytest.approx(0.9)
+
+
+def test_kernel_loss_is_half_the_sum_of_squares_without_biases_and_norms():
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 2), torch.nn.BatchNorm2d(1), torch.nn.Linear(2, 1)).double()
+    net[0].weight.data = torch.tensor([[[[1.0, 2.0], [3.0, 0.5]]]], dtype=torch.float64)
+    net[2].weight.data = torch.tensor([[4.0, -1.0]], dtype=torch.float64)
+    loss = kernel_loss(net)
+    assert loss.item() == 0.5 * (1 + 4 + 9 + 0.25 + 16 + 1)
+    loss.backward()
+    torch.testing.assert_close(net[0].weight.grad, net[0].weight.data)  # which is weight decay
+    assert net[0].bias.grad is None
