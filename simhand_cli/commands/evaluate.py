@@ -73,34 +73,26 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
         return _dry_summary(job)
     other = find_evaluation(config.against, Workspace(config.workspace)) if config.against else None
     summary = _summary(job, run_evaluation(job, console))
-    return _compared(job, other, summary) if other else summary
+    if other:
+        _compared(job, other, summary)
+    return summary
 
 
-def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> Summary:
+def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> None:
     """Add the paired differences to the other evaluation."""
-    from simhand_cli.evaluation.compare import compare
+    from simhand_cli.evaluation.compare_report import add_comparison, other_name
     from simhand_cli.evaluation.records import ROW_TITLES
-    from simhand_cli.evaluation.score import Scale
-    from simhand_cli.hands.skeleton import JOINT_NAMES
-    from simhand_cli.workspace.atomic import write_json
 
-    config = job.config
-    scale = Scale(root=JOINT_NAMES.index(config.root_joint), reflections=config.reflections)
-    files = job.folder / "predictions.h5", other / "predictions.h5"
-    found = compare(*files, scale, config.bootstrap, config.seed)
-    name = other.name.removeprefix("evaluate-")
-    path = job.folder / f"against-{name}.json"
-    write_json(path, found.record())
+    found, path = add_comparison(job, other)
     for one in found.differences:
         low, high = one.interval
         if one.mean != one.mean:  # one of the two has no figure of this alignment
             continue
-        summary.facts[f"this - {name}, {ROW_TITLES[one.alignment]}, mm"] = (
+        summary.facts[f"this - {other_name(other)}, {ROW_TITLES[one.alignment]}, mm"] = (
             f"{one.mean:+.2f} ({low:+.2f} to {high:+.2f}), better on {one.better:.0%} of {found.samples} samples"
         )
     summary.outputs["comparison"] = path
     summary.data["against"] = found.record()
-    return summary
 
 
 def _dry_summary(job: "EvaluationRun") -> Summary:

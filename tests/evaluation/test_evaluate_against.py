@@ -35,6 +35,7 @@ def write(folder: Path, noise: float, rows: np.ndarray | None = None, truth: np.
             "joint_valid": VALID[rows].astype(np.uint8),
             "relative_mm": relative.astype(np.float32),
             "camera_mm": (TRUTH + error)[rows].astype(np.float32),
+            "joints_px": np.full((len(rows), 21, 2), 10.0, np.float32),
             "found": (rows % 7 != 3).astype(np.uint8),
         },
         {},
