@@ -8,6 +8,9 @@ from simhand_cli.console import Console
 from simhand_cli.summary import Summary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simhand_cli.evaluation.leaderboard import RankedSet
     from simhand_cli.evaluation.run import EvaluationRun
 
 EXAMPLES: tuple[str, ...] = (
@@ -32,6 +35,9 @@ class EvaluateConfig(CommandConfig):
     )
     name: str = option("", "Name of this evaluation's folder; none: named after the model, and the set of --data")
     against: str = option("", "Another evaluation of the same samples to compare with: its folder or name")
+    leaderboard: bool = option(
+        False, "Also write the file that the set's own scorer reads: FreiHAND's pred.json, DexYCB's text file"
+    )
     limit: int | None = option(None, "Evaluate a random choice of this many samples of each set", ge=1)
     batch_size: int = option(64, "Samples a forward pass", ge=1)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs")
@@ -46,8 +52,8 @@ class EvaluateConfig(CommandConfig):
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:
-        """Where and in which portions the model runs does not change what is measured."""
-        return frozenset({"name", "against", "device", "batch_size"})
+        """Where and in which portions the model runs, and what is made of the figures, does not change them."""
+        return frozenset({"name", "against", "leaderboard", "device", "batch_size"})
 
 
 def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
@@ -62,20 +68,36 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
 
     Raises:
         InputProblem: no model, no data, an unknown split or an empty one.
-        UsageProblem: the folder holds an evaluation made with other options.
+        UsageProblem: the folder holds an evaluation made with other options, or ``leaderboard`` asks for a file that
+            cannot be whole.
     """
+    from simhand_cli.evaluation.leaderboard import check_leaderboard
     from simhand_cli.evaluation.run import find_evaluation, prepare, run_evaluation
     from simhand_cli.workspace.paths import Workspace
 
     console = console or Console(quiet=True)
     job = prepare(config)
+    ranked = check_leaderboard(job.sets, job.paths, config.limit) if config.leaderboard else []
     if config.dry_run:
         return _dry_summary(job)
     other = find_evaluation(config.against, Workspace(config.workspace)) if config.against else None
     summary = _summary(job, run_evaluation(job, console))
+    if ranked:
+        _add_leaderboard(job, ranked, summary)
     if other:
         _compared(job, other, summary)
     return summary
+
+
+def _add_leaderboard(job: "EvaluationRun", ranked: "Sequence[RankedSet]", summary: Summary) -> None:
+    """Write the files for the benchmarks' own scorers and say what they hold."""
+    from simhand_cli.evaluation.leaderboard import write_leaderboard
+
+    files = write_leaderboard(job.folder, ranked)
+    for one in files:
+        summary.facts[f"{one.path.name} for {one.benchmark}"] = one.text()
+        summary.outputs[one.path.name] = one.path
+    summary.data["leaderboard"] = [one.record() for one in files]
 
 
 def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> None:
