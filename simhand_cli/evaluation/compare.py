@@ -163,6 +163,7 @@ def _errors(
 ) -> tuple[Floats, Mask]:
     """(S, 21) errors of one run after alignment, and which of them count."""
     source = (run.camera_mm if name == "absolute" else run.relative_mm)[rows]
+    source = np.where(run.found[rows, None, None], source, np.nan)
     aligned = align(name, source, truth, valid, root=scale.root, bone=scale.bone, allow_reflection=scale.reflections)
     return joint_errors(aligned.joints_mm, truth), valid & aligned.scored[:, None]
 
