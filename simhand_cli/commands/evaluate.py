@@ -19,6 +19,7 @@ EXAMPLES: tuple[str, ...] = (
     "simhand evaluate --model mediapipe",
     "simhand evaluate --model mean-pose --json",
     "simhand evaluate --against evaluate-mean-pose",
+    "simhand evaluate --data FreiHAND_pub_v2 --leaderboard",
 )
 
 Joint = Literal["wrist", "middle_mcp"]
