@@ -8,6 +8,9 @@ from simhand_cli.console import Console
 from simhand_cli.summary import Summary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simhand_cli.evaluation.leaderboard import RankedSet
     from simhand_cli.evaluation.run import EvaluationRun
 
 EXAMPLES: tuple[str, ...] = (
@@ -16,6 +19,7 @@ EXAMPLES: tuple[str, ...] = (
     "simhand evaluate --model mediapipe",
     "simhand evaluate --model mean-pose --json",
     "simhand evaluate --against evaluate-mean-pose",
+    "simhand evaluate --data FreiHAND_pub_v2 --leaderboard",
 )
 
 Joint = Literal["wrist", "middle_mcp"]
@@ -32,6 +36,9 @@ class EvaluateConfig(CommandConfig):
     )
     name: str = option("", "Name of this evaluation's folder; none: named after the model, and the set of --data")
     against: str = option("", "Another evaluation of the same samples to compare with: its folder or name")
+    leaderboard: bool = option(
+        False, "Also write the file that the set's own scorer reads: FreiHAND's pred.json, DexYCB's text file"
+    )
     limit: int | None = option(None, "Evaluate a random choice of this many samples of each set", ge=1)
     batch_size: int = option(64, "Samples a forward pass", ge=1)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs")
@@ -46,8 +53,8 @@ class EvaluateConfig(CommandConfig):
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:
-        """Where and in which portions the model runs does not change what is measured."""
-        return frozenset({"name", "against", "device", "batch_size"})
+        """Where and in which portions the model runs, and what is made of the figures, does not change them."""
+        return frozenset({"name", "against", "leaderboard", "device", "batch_size"})
 
 
 def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
@@ -62,45 +69,53 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
 
     Raises:
         InputProblem: no model, no data, an unknown split or an empty one.
-        UsageProblem: the folder holds an evaluation made with other options.
+        UsageProblem: the folder holds an evaluation made with other options, or ``leaderboard`` asks for a file that
+            cannot be whole.
     """
+    from simhand_cli.evaluation.leaderboard import check_leaderboard
     from simhand_cli.evaluation.run import find_evaluation, prepare, run_evaluation
     from simhand_cli.workspace.paths import Workspace
 
     console = console or Console(quiet=True)
     job = prepare(config)
+    ranked = check_leaderboard(job.sets, job.paths, config.limit) if config.leaderboard else []
     if config.dry_run:
         return _dry_summary(job)
     other = find_evaluation(config.against, Workspace(config.workspace)) if config.against else None
     summary = _summary(job, run_evaluation(job, console))
-    return _compared(job, other, summary) if other else summary
+    if ranked:
+        _add_leaderboard(job, ranked, summary)
+    if other:
+        _compared(job, other, summary)
+    return summary
 
 
-def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> Summary:
+def _add_leaderboard(job: "EvaluationRun", ranked: "Sequence[RankedSet]", summary: Summary) -> None:
+    """Write the files for the benchmarks' own scorers and say what they hold."""
+    from simhand_cli.evaluation.leaderboard import write_leaderboard
+
+    files = write_leaderboard(job.folder, ranked)
+    for one in files:
+        summary.facts[f"{one.path.name} for {one.benchmark}"] = one.text()
+        summary.outputs[one.path.name] = one.path
+    summary.data["leaderboard"] = [one.record() for one in files]
+
+
+def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> None:
     """Add the paired differences to the other evaluation."""
-    from simhand_cli.evaluation.compare import compare
+    from simhand_cli.evaluation.compare_report import add_comparison, other_name
     from simhand_cli.evaluation.records import ROW_TITLES
-    from simhand_cli.evaluation.score import Scale
-    from simhand_cli.hands.skeleton import JOINT_NAMES
-    from simhand_cli.workspace.atomic import write_json
 
-    config = job.config
-    scale = Scale(root=JOINT_NAMES.index(config.root_joint), reflections=config.reflections)
-    files = job.folder / "predictions.h5", other / "predictions.h5"
-    found = compare(*files, scale, config.bootstrap, config.seed)
-    name = other.name.removeprefix("evaluate-")
-    path = job.folder / f"against-{name}.json"
-    write_json(path, found.record())
+    found, path = add_comparison(job, other)
     for one in found.differences:
         low, high = one.interval
         if one.mean != one.mean:  # one of the two has no figure of this alignment
             continue
-        summary.facts[f"this - {name}, {ROW_TITLES[one.alignment]}, mm"] = (
+        summary.facts[f"this - {other_name(other)}, {ROW_TITLES[one.alignment]}, mm"] = (
             f"{one.mean:+.2f} ({low:+.2f} to {high:+.2f}), better on {one.better:.0%} of {found.samples} samples"
         )
     summary.outputs["comparison"] = path
     summary.data["against"] = found.record()
-    return summary
 
 
 def _dry_summary(job: "EvaluationRun") -> Summary:

@@ -12,12 +12,13 @@ from simhand_cli.evaluation.predict_set import evaluation_crop
 from simhand_cli.evaluation.predictions import SetPredictions
 from simhand_cli.evaluation.score import Scale, SetScore
 from simhand_cli.hands.crop_geometry import apply_affine, invert_affine, warp_crop
-from simhand_cli.labelled.sample import LabelledSet
+from simhand_cli.labelled.sample import HandSample, LabelledSet
 from simhand_cli.report.draw import draw_skeleton
 from simhand_cli.report.plots import hand_3d_plot
 from simhand_cli.report.sheet import Tile, contact_sheet
 
-_TILE_PX: Final = 192
+#: Side of a sample's picture on a sheet.
+TILE_PX: Final = 192
 _CROP_SCALE: Final = 1.5
 _TRUTH_FRAME: Final = (60, 160, 80)
 
@@ -70,7 +71,7 @@ def gallery_sheet(labelled: LabelledSet, predictions: SetPredictions, chosen: Ch
     kept = [(row, name) for row, name in zip(rows, names, strict=True) if row]
     return contact_sheet(
         [row for row, _ in kept],
-        tile_px=_TILE_PX,
+        tile_px=TILE_PX,
         row_labels=[name for _, name in kept],
         column_labels=columns,
         title=title,
@@ -103,14 +104,30 @@ def gallery_3d(predictions: SetPredictions, chosen: Chosen, scale: Scale) -> lis
 
 def _pair(labelled: LabelledSet, predictions: SetPredictions, row: int, chosen: Chosen) -> Sequence[Tile]:
     sample = labelled[int(predictions.index[row])].as_right()
-    image_from_crop = evaluation_crop(sample, _CROP_SCALE, _TILE_PX)
-    crop = warp_crop(sample.image_rgb, image_from_crop, _TILE_PX)
-    crop_from_image = invert_affine(image_from_crop)
-    truth = draw_skeleton(
-        crop, apply_affine(crop_from_image, sample.joints_px), joint_valid=sample.joint_valid, thickness=2
-    )
     label = sample.sample_id + ("\nleft, shown mirrored" if predictions.mirrored[row] else "")
     if not predictions.found[row]:
-        return Tile(truth, label, _TRUTH_FRAME), Tile(crop, "no hand found")
-    shown = draw_skeleton(crop, apply_affine(crop_from_image, predictions.joints_px[row]), thickness=2)
-    return Tile(truth, label, _TRUTH_FRAME), Tile(shown, f"{chosen.errors_mm[row]:.1f} mm")
+        return hand_tiles(sample, label, [(None, "no hand found")])
+    return hand_tiles(sample, label, [(predictions.joints_px[row], f"{chosen.errors_mm[row]:.1f} mm")])
+
+
+def hand_tiles(
+    sample: HandSample, label: str, predictions: Sequence[tuple[NDArray[np.float64] | None, str]]
+) -> list[Tile]:
+    """Tiles of the truth, framed green, and of predictions of the same sample.
+
+    Args:
+        sample: the sample, in the frame of its predictions.
+        label: text below the truth.
+        predictions: (21, 2) joints in the image, or None where nothing was found, and the text below.
+    """
+    image_from_crop = evaluation_crop(sample, _CROP_SCALE, TILE_PX)
+    crop = warp_crop(sample.image_rgb, image_from_crop, TILE_PX)
+    crop_from_image = invert_affine(image_from_crop)
+    truth_px = apply_affine(crop_from_image, sample.joints_px)
+    tiles = [Tile(draw_skeleton(crop, truth_px, joint_valid=sample.joint_valid, thickness=2), label, _TRUTH_FRAME)]
+    for joints_px, caption in predictions:
+        drawn = crop
+        if joints_px is not None:
+            drawn = draw_skeleton(crop, apply_affine(crop_from_image, joints_px), thickness=2)
+        tiles.append(Tile(drawn, caption))
+    return tiles

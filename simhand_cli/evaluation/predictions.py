@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.workspace.shards import write_h5
+from simhand_cli.errors import InputProblem
+from simhand_cli.workspace.shards import open_h5, write_h5
 
 PREDICTIONS_SCHEMA = "simhand.predictions"
 PREDICTIONS_VERSION = 1
@@ -66,6 +67,8 @@ def write_predictions(path: Path, sets: Sequence[SetPredictions]) -> str:
         path: of the file.
         sets: evaluated sets, concatenated in this order; ``set_index`` says which a row belongs to.
 
+    3D stays in float64: leaderboard files and comparisons made from it later have the figures of ``metrics.json``.
+
     Returns:
         sha256 of the file.
     """
@@ -88,14 +91,77 @@ def write_predictions(path: Path, sets: Sequence[SetPredictions]) -> str:
         "set_names": np.array([f"{one.set_name}/{one.split}" for one in sets], dtype=object),
         "sample_ids": np.array([i for one in sets for i in one.sample_ids], dtype=object),
         "sequences": np.array([s for one in sets for s in one.sequences], dtype=object),
+        "index": join("index").astype(np.int64),
         "hand": (~mirrored.astype(bool)).astype(np.uint8),
         "truth_mm": unflip_mm(join("truth_mm")),
         "truth_px": unflip_px(join("truth_px")),
         "joint_valid": join("valid").astype(np.uint8),
-        "relative_mm": unflip_mm(join("relative_mm")).astype(np.float32),
-        "camera_mm": unflip_mm(join("placed_mm")).astype(np.float32),
+        "relative_mm": unflip_mm(join("relative_mm")),
+        "camera_mm": unflip_mm(join("placed_mm")),
         "joints_px": unflip_px(join("joints_px")).astype(np.float32),
         "found": join("found").astype(np.uint8),
     }
     attributes = {"unit_3d": "mm", "frame": "camera: x right, y down, z forward", "hand_values": "0 left, 1 right"}
     return write_h5(path, PREDICTIONS_SCHEMA, PREDICTIONS_VERSION, arrays, attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPredictions:
+    """What a predictions file holds, all sets one after the other, in the original frames (left hands left).
+
+    Attributes:
+        set_names: ``set/split`` of each of the N rows.
+        sample_ids: N ids, unique in their set.
+        keys: N names, unique in the file: ``set/split/id``.
+        sequences: N recordings; the samples themselves in files of early versions.
+        index: (N,) position in the set; -1 in files of early versions.
+        truth_mm: (N, 21, 3) camera frame.
+        valid: (N, 21) joints with a label.
+        relative_mm: (N, 21, 3) predicted, relative to the predicted root; NaN where none was found.
+        camera_mm: (N, 21, 3) the same in the camera frame; NaN where not determined.
+        joints_px: (N, 21, 2) predicted, in the image; NaN where none was found.
+        found: (N,) the model gave a prediction.
+    """
+
+    set_names: list[str]
+    sample_ids: list[str]
+    keys: list[str]
+    sequences: list[str]
+    index: NDArray[np.int64]
+    truth_mm: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    relative_mm: NDArray[np.float64]
+    camera_mm: NDArray[np.float64]
+    joints_px: NDArray[np.float64]
+    found: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+
+def read_predictions(path: Path) -> StoredPredictions:
+    """Read a file of :func:`write_predictions`.
+
+    Raises:
+        InputProblem: the file is missing or of another kind.
+    """
+    if not path.is_file():
+        raise InputProblem(f"{path} is missing: run 'simhand evaluate' for it first")
+    with open_h5(path, PREDICTIONS_SCHEMA, PREDICTIONS_VERSION) as file:
+        names = [name.decode() for name in file["set_names"][:]]
+        set_names = [names[k] for k in file["set_index"][:]]
+        sample_ids = [name.decode() for name in file["sample_ids"][:]]
+        keys = [f"{name}/{sample}" for name, sample in zip(set_names, sample_ids, strict=True)]
+        return StoredPredictions(
+            set_names=set_names,
+            sample_ids=sample_ids,
+            keys=keys,
+            sequences=[name.decode() for name in file["sequences"][:]] if "sequences" in file else keys,
+            index=file["index"][:] if "index" in file else np.full(len(keys), -1, np.int64),
+            truth_mm=file["truth_mm"][:].astype(np.float64),
+            valid=file["joint_valid"][:].astype(bool),
+            relative_mm=file["relative_mm"][:].astype(np.float64),
+            camera_mm=file["camera_mm"][:].astype(np.float64),
+            joints_px=file["joints_px"][:].astype(np.float64),
+            found=file["found"][:].astype(bool),
+        )

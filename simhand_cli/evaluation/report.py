@@ -58,6 +58,7 @@ def build_report(
     page.facts({key.replace("_", " "): value for key, value in model.items() if key not in ("path", "sha256")})
     for score, how, shown in zip(scores, resamplings, pictures, strict=True):
         _add_set(page, score, how, shown)
+    page.slot()
     page.heading("What these numbers mean")
     page.text(_MEANING)
     return page

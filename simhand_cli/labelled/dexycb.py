@@ -34,6 +34,8 @@ SERIALS: Final = (
     "932122062010",
 )  # fmt: skip
 SETUPS: Final = ("s0", "s1", "s2", "s3")
+#: Recordings of every person in the published set.
+SEQUENCES: Final = 100
 _READERS: Final = 8
 
 
@@ -65,8 +67,9 @@ def official_part(setup: str, split: str) -> Part:
 
 @dataclass(frozen=True)
 class _Frame:
-    """One picture."""
+    """One picture; ``image_id`` counts all frames of the split, as the published toolkit does."""
 
+    image_id: int
     folder: Path
     number: int
     subject: str
@@ -90,6 +93,11 @@ class DexYcb:
         path: the folder with the people's folders and ``calibration``.
         split: ``train``, ``val`` or ``test`` of s0, or ``s1-train`` and so on.
 
+    Attributes:
+        setup: ``s0`` to ``s3``.
+        half: ``train``, ``val`` or ``test``.
+        images_in_split: number of frames of the split, those without a hand or missing here included.
+
     Raises:
         InputProblem: an unknown split, or a damaged file.
     """
@@ -105,7 +113,10 @@ class DexYcb:
             )
         self.split = split
         self._path = path
+        self.setup, self.half = setup, half
+        self.images_in_split = 0
         self._missing: list[str] = []
+        self._partial: list[str] = []
         frames = self._list(official_part(setup, half))
         with ThreadPoolExecutor(_READERS) as readers:
             joints = list(readers.map(_read_joints, (frame.labels for frame in frames)))
@@ -120,6 +131,8 @@ class DexYcb:
         for person in sorted(part.subjects):
             folder = self._path / SUBJECTS[person]
             sequences = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if folder.is_dir() else []
+            if len(sequences) != SEQUENCES:
+                self._partial.append(f"{SUBJECTS[person]} has {len(sequences)} of {SEQUENCES} sequences")
             for index in sorted(part.sequences):
                 if index < len(sequences):
                     frames += self._list_sequence(folder / sequences[index], SUBJECTS[person], part.serials)
@@ -136,12 +149,26 @@ class DexYcb:
             place = folder / SERIALS[camera]
             present = {entry.name for entry in os.scandir(place)} if place.is_dir() else set()
             for number in range(count):
-                frame = _Frame(place, number, subject, folder.name, SERIALS[camera], hand)
+                frame = _Frame(self.images_in_split, place, number, subject, folder.name, SERIALS[camera], hand)
+                self.images_in_split += 1
                 if {frame.image.name, frame.labels.name} <= present:
                     frames.append(frame)
                 else:
                     self._missing.append(f"{subject}/{folder.name}/{place.name}/{frame.image.name}")
         return frames
+
+    @property
+    def image_numbers(self) -> NDArray[np.int64]:
+        """(N,) the published image id of every sample: its place among all frames of the split.
+
+        People, then their sequences, cameras and frames, each in ascending order; frames without a hand count
+        (``DexYCBDataset`` of the toolkit). Only a whole copy has the published ids: see :meth:`partial`.
+        """
+        return np.array([frame.image_id for frame in self._frames], np.int64)
+
+    def partial(self) -> str:
+        """Why this copy cannot have the published image ids, or nothing."""
+        return "; ".join(self._partial)
 
     @property
     def subjects(self) -> Sequence[str]:

@@ -93,6 +93,16 @@ class FreiHand:
         return found, missing
 
     @property
+    def image_numbers(self) -> NDArray[np.int64]:
+        """(N,) the file number of every sample's image, which is its place in the published order."""
+        return self._image
+
+    @property
+    def images_in_split(self) -> int:
+        """How many images the labels speak of, those that are missing here included."""
+        return len(self._joints_mm) * (len(VARIANTS) if self.split == "train" else 1)
+
+    @property
     def subjects(self) -> Sequence[str]:
         """The person of every sample: unknown in this set."""
         return [UNKNOWN_SUBJECT] * len(self)

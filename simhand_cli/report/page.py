@@ -1,6 +1,7 @@
 """One self-contained HTML page: headings, text, facts, tables and pictures, no network needed."""
 
 import base64
+import html
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
@@ -11,11 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli import __version__
+from simhand_cli.errors import InputProblem
 from simhand_cli.report.sheet import encode_image
 from simhand_cli.workspace.atomic import write_text
 
 Cell = str | int | float | None
-_TEMPLATE = Path(__file__).with_name("page.html")
+_TEMPLATES = Path(__file__).parent
+#: Where :func:`put_section` puts what is added to a finished page.
+_SLOT = "<!-- added sections -->"
+_HEADING = re.compile(r'<h2 id="([^"]+)">(.*?)</h2>')
+_NAVIGATION = re.compile(r'<nav aria-label="Sections">.*?</nav>\n', re.DOTALL)
 
 
 class Page:
@@ -37,8 +43,7 @@ class Page:
     def heading(self, text: str) -> None:
         """Start a section; pages of three and more sections get a list of links to them."""
         number = sum(block["kind"] == "heading" for block in self._blocks) + 1
-        anchor = f"{number}-" + re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-        self._blocks.append({"kind": "heading", "text": text, "anchor": anchor})
+        self._blocks.append({"kind": "heading", "text": text, "anchor": f"{number}-{_slug(text)}"})
 
     def text(self, text: str) -> None:
         """Add a paragraph; blank lines separate paragraphs."""
@@ -85,23 +90,76 @@ class Page:
         block = {"mime": mime, "data": data, "width": width, "height": height, "caption": caption}
         self._blocks.append({"kind": "picture", **block})
 
+    def slot(self) -> None:
+        """Mark the place of sections that are added later by :func:`put_section`."""
+        self._blocks.append({"kind": "slot"})
+
     def html(self) -> str:
         """The whole page as HTML."""
+        return _with_navigation(self._render("page.html"))
+
+    def section(self, key: str) -> str:
+        """The blocks alone as an HTML section that :func:`put_section` knows again by its key."""
+        blocks = self._render("blocks.html", prefix=f"{_slug(key)}-")
+        return f"{_section_start(key)}{blocks}\n</section>\n"
+
+    def _render(self, template: str, prefix: str = "") -> str:
         import jinja2
 
-        environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-        template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-        return template.render(
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+        )
+        return environment.get_template(template).render(
             title=self._title,
             subtitle=self._subtitle,
             blocks=self._blocks,
-            sections=[block for block in self._blocks if block["kind"] == "heading"],
+            prefix=prefix,
             generator=f"simhand {__version__}",
         )
 
     def write(self, path: Path) -> None:
         """Write the page to one HTML file, atomically."""
         write_text(path, self.html())
+
+
+def put_section(path: Path, key: str, section: Page) -> None:
+    """Add a section to a finished page, in the place of an earlier one of the same key; the file changes atomically.
+
+    It comes where :meth:`Page.slot` marked the place, else at the end. The list of links is made anew.
+
+    Args:
+        path: a file of :meth:`Page.write`.
+        key: names the section, e.g. ``against-mean-pose``.
+        section: its blocks; the title is not shown.
+
+    Raises:
+        InputProblem: the file is missing.
+    """
+    if not path.is_file():
+        raise InputProblem(f"{path} is missing; --redo makes it anew")
+    page = path.read_text(encoding="utf-8")
+    page = re.sub(re.escape(_section_start(key)) + r".*?</section>\n", "", page, flags=re.DOTALL)
+    before, mark, after = page.rpartition(_SLOT if _SLOT in page else "<footer>")
+    write_text(path, _with_navigation(f"{before}{section.section(key)}{mark}{after}"))
+
+
+def _section_start(key: str) -> str:
+    return f'<section data-key="{html.escape(key)}">\n'
+
+
+def _slug(text: str) -> str:
+    """Lower case, digits and dashes: good for an anchor."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _with_navigation(page: str) -> str:
+    """The page with links to its sections below its title, if there are three or more."""
+    page = _NAVIGATION.sub("", page)
+    links = [f'<a href="#{anchor}">{text}</a>' for anchor, text in _HEADING.findall(page)]
+    if len(links) < 3:
+        return page
+    navigation = f'<nav aria-label="Sections">{"".join(links)}</nav>\n'
+    return page.replace("</header>", f"{navigation}</header>", 1)
 
 
 def _show(value: Cell) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.evaluation.compare import compare
-from simhand_cli.evaluation.predictions import PREDICTIONS_SCHEMA, PREDICTIONS_VERSION
+from simhand_cli.evaluation.compare_report import comparison_section
+from simhand_cli.evaluation.predictions import PREDICTIONS_SCHEMA, PREDICTIONS_VERSION, read_predictions
 from simhand_cli.evaluation.score import Scale
 from simhand_cli.workspace.shards import write_h5
 
@@ -35,6 +36,7 @@ def write(folder: Path, noise: float, rows: np.ndarray | None = None, truth: np.
             "joint_valid": VALID[rows].astype(np.uint8),
             "relative_mm": relative.astype(np.float32),
             "camera_mm": (TRUTH + error)[rows].astype(np.float32),
+            "joints_px": np.full((len(rows), 21, 2), 10.0, np.float32),
             "found": (rows % 7 != 3).astype(np.uint8),
         },
         {},
@@ -85,6 +87,54 @@ def test_differences_are_those_of_the_shared_samples(tmp_path: Path) -> None:
     assert found.record()["figures"][1]["alignment"] == "root"
 
 
+def test_parts_of_a_difference_by_hand(tmp_path: Path) -> None:
+    """Joints, samples, means and curves of the wrist-aligned difference, one number at a time."""
+    first, second = write(tmp_path / "one", 4.0), write(tmp_path / "two", 6.0)
+    found = compare(first, second, Scale(), 20, 0)
+    root = found.of("root")
+    a, b = read_predictions(first), read_predictions(second)
+    wanted = {}
+    for run, k in ((a, 0), (b, 1)):
+        for row in range(30):
+            wrist = run.relative_mm[row] - run.relative_mm[row, 0] + TRUTH[row, 0]
+            wanted[k, row] = np.linalg.norm(wrist - TRUTH[row], axis=1)
+    samples = [row for row in range(30) if row % 7 != 3]
+    assert found.rows.tolist() == [[row, row] for row in samples]
+    assert (found.samples, found.evaluated) == (len(samples), 30)
+    for joint in (1, 12, 20):
+        rows = [row for row in samples if VALID[row, joint]]
+        gap = np.mean([wanted[0, row][joint] - wanted[1, row][joint] for row in rows])
+        assert root.per_joint[joint] == pytest.approx(gap)
+    for k in (0, 1):
+        per_sample = [wanted[k, row][VALID[row]].mean() for row in samples]
+        np.testing.assert_allclose(root.per_sample[:, k], per_sample)
+        per_joint = [np.mean([wanted[k, row][j] for row in samples if VALID[row, j]]) for j in range(21)]
+        assert root.means[k] == pytest.approx(np.mean(per_joint))
+        hits = [
+            np.mean([row % 7 != 3 and wanted[k, row][j] <= 10.0 for row in range(30) if VALID[row, j]])
+            for j in range(21)
+        ]
+        assert root.curves[k][10] == pytest.approx(np.mean(hits))  # the threshold of 10 mm
+    assert root.mean == pytest.approx(root.means[0] - root.means[1])
+
+
+def test_extremes_are_the_largest_gains_and_losses(tmp_path: Path) -> None:
+    found = compare(write(tmp_path / "one", 5.0), write(tmp_path / "two", 5.5), Scale(), 20, 0)
+    per_sample = found.of("root_bone_scale").per_sample
+    gap = per_sample[:, 0] - per_sample[:, 1]
+    gains, losses = found.extremes(3)
+    assert gap[gains].tolist() == sorted(gap)[:3]
+    assert gap[losses].tolist() == sorted(gap, reverse=True)[:3]
+    every = found.extremes(100)
+    assert sorted(every[0] + every[1]) == list(range(found.samples))
+    assert gap[every[0]].max() < 0 < gap[every[1]].min()
+    page = comparison_section(found, "the <other>").section("against-x")
+    for row in gains + losses:
+        assert found.keys[row] in page
+    assert "Compared with the &lt;other&gt;" in page
+    assert f"{found.of('root').mean:+.2f}" in page
+
+
 def test_figures_that_cannot_be_taken_are_null(tmp_path: Path) -> None:
     """A constant pose may have no place in the camera."""
     import json
@@ -98,6 +148,7 @@ def test_figures_that_cannot_be_taken_are_null(tmp_path: Path) -> None:
     figures = {f["alignment"]: f for f in json.loads(json.dumps(found.record(), allow_nan=False))["figures"]}
     assert figures["absolute"]["value"] is None
     assert figures["root"]["value"] < 0
+    assert "Compared with" in comparison_section(found, "other").html()
 
 
 def test_a_run_does_not_differ_from_itself(tmp_path: Path) -> None:

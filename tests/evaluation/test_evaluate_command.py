@@ -34,7 +34,7 @@ def small_set(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    """A workspace whose newest fine-tuning run is an untrained model."""
+    """A workspace whose newest fine-tuning run is an untrained model; another one lies in ``other.safetensors``."""
     import torch
 
     from simhand_cli.finetune.model_file import ModelFacts, save_model
@@ -42,9 +42,9 @@ def workspace(tmp_path_factory):
     from simhand_cli.models.encoder import build_encoder
 
     root = tmp_path_factory.mktemp("work") / "ws"
-    torch.manual_seed(0)
-    model = root / "runs" / "finetune-tiny" / "model.safetensors"
-    save_model(model, DetNet(build_encoder("resnet10t"), 16, 64), ModelFacts("resnet10t", 16, 64, 0, 95.0))
+    for seed, model in enumerate((root / "runs" / "finetune-tiny" / "model.safetensors", root / "other.safetensors")):
+        torch.manual_seed(seed)
+        save_model(model, DetNet(build_encoder("resnet10t"), 16, 64), ModelFacts("resnet10t", 16, 64, 0, 95.0))
     return root
 
 
@@ -114,10 +114,41 @@ def test_another_set_has_a_folder_of_its_own_and_changed_labels_are_refused_in_w
 def test_a_run_is_compared_with_another(workspace, small_set):
     evaluate(config(workspace, small_set, name="before"))
     summary = evaluate(config(workspace, small_set, name="after", against="before"))
+    assert "Compared with before" in summary.outputs["report.html"].read_text()
     assert summary.facts["this - before, root, mm"] == "+0.00 (+0.00 to +0.00), better on 0% of 12 samples"
     assert json.loads(summary.outputs["comparison"].read_text())["samples"] == 12
     with pytest.raises(InputProblem, match=r"--against nothing: .*there are .*evaluate-before"):
         evaluate(config(workspace, small_set, name="after", against="nothing"))
+
+
+def test_a_finished_evaluation_gets_its_comparison_into_the_report(workspace, small_set, monkeypatch):
+    evaluate(config(workspace, small_set, name="same"))
+    evaluate(config(workspace, small_set, name="other", model=str(workspace / "other.safetensors")))
+    alone = evaluate(config(workspace, small_set, name="compared"))
+    report, metrics = alone.outputs["report.html"], alone.outputs["metrics.json"]
+    before, evaluated = report.read_text(), metrics.stat().st_mtime_ns
+    assert "Compared with" not in before
+
+    def killed(*_words):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("simhand_cli.evaluation.compare_report.put_section", killed)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(config(workspace, small_set, name="compared", against="other"))
+    assert report.read_text() == before
+    evaluate(config(workspace, small_set, name="compared", against="other"))
+    once = report.read_text()
+    evaluate(config(workspace, small_set, name="compared", against="evaluate-other"))
+    assert report.read_text() == once
+    assert once.count("<h2") == before.count("<h2") + 1
+    assert once.count("data:image/") == before.count("data:image/") + 3  # two plots and the sheet
+    assert once.index("Compared with other</h2>") < once.index("What these numbers mean</h2>")
+    assert metrics.stat().st_mtime_ns == evaluated
+    evaluate(config(workspace, small_set, name="compared", against="same"))
+    both = report.read_text()
+    assert both.count("<h2") == before.count("<h2") + 2
+    assert both.count("data:image/") == once.count("data:image/") + 2  # nothing is gained or lost: no sheet
 
 
 def test_dry_run_writes_nothing(workspace, small_set):

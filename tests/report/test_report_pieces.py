@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from simhand_cli.errors import InputProblem
 from simhand_cli.report.draw import FINGER_COLOURS, draw_skeleton, joint_colour
 from simhand_cli.report.lettering import fit_text, text_width
-from simhand_cli.report.page import Page
+from simhand_cli.report.page import Page, put_section
 from simhand_cli.report.plots import hand_3d_plot, histogram_plot, line_plot
 from simhand_cli.report.sheet import Tile, contact_sheet, save_image
 
@@ -172,6 +173,45 @@ def test_page_is_one_closed_escaped_file(tmp_path: Path) -> None:
     assert "0.1235" in collected.words
     assert "url(" not in text
     assert "<script" not in text
+
+
+def test_sections_are_added_to_a_finished_page_once_in_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    page = Page("t")
+    page.heading("First")
+    page.slot()
+    page.heading("Last")
+    page.write(path)
+    assert "<nav" not in path.read_text()
+    for key, words in (("a<b", "old words"), ("c", "other words"), ("a<b", "new <words>")):
+        section = Page("not shown")
+        section.heading("First")
+        section.text(words)
+        put_section(path, key, section)
+    text = path.read_text()
+    collected = _Collector()
+    collected.feed(text)
+    assert collected.open == []
+    order = [collected.words.index(words) for words in ("other words", "new <words>")]
+    assert order == sorted(order)
+    assert text.index("new &lt;words&gt;") < text.index('<h2 id="2-last">')
+    assert "old words" not in text
+    links = [source for source in collected.sources if source.startswith("#")]
+    assert links == ["#1-first", "#c-1-first", "#a-b-1-first", "#2-last"]
+    assert all(text.count(f'id="{link[1:]}"') == 1 for link in links)
+
+
+def test_a_page_without_a_place_gets_its_section_last_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    page = Page("t")
+    page.text("before")
+    page.write(tmp_path / "report.html")
+    section = Page("s")
+    section.text("after")
+    put_section(tmp_path / "report.html", "k", section)
+    text = (tmp_path / "report.html").read_text()
+    assert text.index("before") < text.index("after") < text.index("<footer>")
+    with pytest.raises(InputProblem, match=r"none\.html is missing; --redo"):
+        put_section(tmp_path / "none.html", "k", section)
 
 
 def test_page_refuses_what_it_cannot_show() -> None:

@@ -1,0 +1,173 @@
+"""What a comparison adds to a finished evaluation: ``against-NAME.json`` and a section of its report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhand_cli.errors import InputProblem
+from simhand_cli.evaluation.alignment import AlignmentName
+from simhand_cli.evaluation.compare import RANKED_BY, Comparison, PairedDifference, compare
+from simhand_cli.evaluation.gallery import TILE_PX, hand_tiles
+from simhand_cli.evaluation.predictions import StoredPredictions, read_predictions
+from simhand_cli.evaluation.records import ROW_TITLES
+from simhand_cli.evaluation.run import EvaluationRun
+from simhand_cli.evaluation.score import CURVE_MM, Scale
+from simhand_cli.hands.skeleton import JOINT_NAMES
+from simhand_cli.labelled.sample import HandSample, LabelledSet
+from simhand_cli.report.page import Cell, Page, put_section
+from simhand_cli.report.plots import line_plot
+from simhand_cli.report.sheet import Tile, contact_sheet
+from simhand_cli.workspace.atomic import write_json
+from simhand_cli.workspace.lock import workspace_lock
+
+#: The alignments that say most: what counts in use, and the pose alone.
+_SHOWN: Final[tuple[AlignmentName, ...]] = ("root", "root_bone_scale", "procrustes_scale")
+#: Samples listed, and pictured, of each kind.
+_LISTED: Final = 8
+_PICTURED: Final = 3
+_HEADER: Final = ("alignment", "this, mm", "other, mm", "difference, mm", "95 % interval", "better on, %")
+
+
+def add_comparison(job: EvaluationRun, other: Path) -> tuple[Comparison, Path]:
+    """Compare a finished evaluation with another; nothing is predicted or scored anew.
+
+    The JSON file comes first, then the report, each atomically: after a kill the same call writes both again.
+
+    Args:
+        job: the finished evaluation.
+        other: folder of the one it is measured against.
+
+    Returns:
+        the comparison and the path of its JSON file.
+
+    Raises:
+        InputProblem: the two cannot be compared, or the report is missing.
+    """
+    config = job.config
+    scale = Scale(root=JOINT_NAMES.index(config.root_joint), reflections=config.reflections)
+    files = job.folder / "predictions.h5", other / "predictions.h5"
+    key = f"against-{other_name(other)}"
+    with workspace_lock(job.folder, "evaluate"):
+        found = compare(*files, scale, config.bootstrap, config.seed)
+        path = job.folder / f"{key}.json"
+        write_json(path, found.record())
+        sheet = _sheet(job.sets, found, read_predictions(files[0]), read_predictions(files[1]))
+        put_section(job.folder / "report.html", key, comparison_section(found, other_name(other), sheet))
+    return found, path
+
+
+def other_name(other: Path) -> str:
+    """How the other evaluation is called."""
+    return other.absolute().name.removeprefix("evaluate-")
+
+
+def comparison_section(found: Comparison, name: str, sheet: NDArray[np.uint8] | None = None) -> Page:
+    """The report's section on one comparison.
+
+    Args:
+        found: the differences.
+        name: how the other evaluation is called.
+        sheet: pictures of the samples where most is gained and lost, if there are any.
+    """
+    page = Page("Comparison")
+    page.heading(f"Compared with {name}")
+    page.text(
+        f"Of {found.evaluated:,} samples that both evaluated, {found.samples:,} in which both found the hand are "
+        "compared, sample by sample. Differences are this evaluation minus the other: negative means that this one is "
+        "better. An interval without 0 says that the difference is no accident of the choice of samples."
+    )
+    drawn = f"{found.how.repeats} draws of {found.how.groups} {found.how.unit}s, seed {found.how.seed}"
+    rows = [_table_row(one) for one in found.differences]
+    page.table(_HEADER, rows, caption=f"MPJPE of both over the same samples, and their difference. Intervals: {drawn}.")
+    for alignment in ("root", "procrustes_scale"):
+        _add_curves(page, found, alignment, name)
+    header = ["difference of the mean error, mm", *(ROW_TITLES[alignment] for alignment in _SHOWN)]
+    joints = [
+        [joint.replace("_", " "), *(_rounded(found.of(alignment).per_joint[j]) for alignment in _SHOWN)]
+        for j, joint in enumerate(JOINT_NAMES)
+    ]
+    page.table(header, joints, caption="By joint; negative: this evaluation is better.")
+    _add_extremes(page, found, sheet)
+    return page
+
+
+def _table_row(one: PairedDifference) -> list[Cell]:
+    low, high = one.interval
+    interval = f"{low:+.2f} to {high:+.2f}" if np.isfinite(low) else None
+    difference = f"{one.mean:+.2f}" if np.isfinite(one.mean) else None
+    better = f"{100 * one.better:.0f} %" if np.isfinite(one.better) else None
+    means = [_rounded(value) for value in one.means]
+    return [ROW_TITLES[one.alignment], *means, difference, interval, better]
+
+
+def _add_curves(page: Page, found: Comparison, alignment: AlignmentName, name: str) -> None:
+    curves = found.of(alignment).curves
+    series = {
+        label: (CURVE_MM.tolist(), (100 * curve).tolist())
+        for label, curve in zip(("this evaluation", name), curves, strict=True)
+    }
+    title = f"PCK of both, {ROW_TITLES[alignment]}"
+    page.picture(
+        line_plot(series, title=title, x_label="threshold, mm", y_label="joints within it, %"),
+        caption=f"Share of joints whose error is at most the threshold, over the {found.evaluated:,} samples that both "
+        "evaluated; a hand that was not found is a miss.",
+    )
+
+
+def _add_extremes(page: Page, found: Comparison, sheet: NDArray[np.uint8] | None) -> None:
+    per_sample = found.of(RANKED_BY).per_sample
+    rows: list[list[Cell]] = []
+    for what, positions in zip(("gains", "loses"), found.extremes(_LISTED), strict=True):
+        for k in positions:
+            this, other = (float(value) for value in per_sample[k])
+            rows.append([what, found.keys[k], _rounded(this), _rounded(other), _rounded(this - other)])
+    if not rows:
+        return
+    caption = f"Samples on which this evaluation gains and loses most: mean joint error, {ROW_TITLES[RANKED_BY]}."
+    page.table(("", "sample", "this, mm", "other, mm", "difference, mm"), rows, caption=caption)
+    if sheet is not None:
+        page.picture(sheet, caption="The first of them: truth, this evaluation, the other.")
+
+
+def _sheet(
+    sets: Sequence[LabelledSet], found: Comparison, this: StoredPredictions, other: StoredPredictions
+) -> NDArray[np.uint8] | None:
+    """Pictures of the samples with the largest gains and losses, as far as they can be read."""
+    by_name = {f"{one.name}/{one.split}": one for one in reversed(sets)}
+    rows, labels = [], []
+    for what, positions in zip(("gains", "loses"), found.extremes(_PICTURED), strict=True):
+        tiles: list[Tile] = []
+        for k in positions:
+            row, other_row = found.rows[k]
+            sample = _sample(by_name.get(this.set_names[row]), int(this.index[row]), this.sample_ids[row])
+            if sample is not None:
+                errors = found.of(RANKED_BY).per_sample[k]
+                captions = (f"this: {errors[0]:.1f} mm", f"other: {errors[1]:.1f} mm")
+                shown = zip((this.joints_px[row], other.joints_px[other_row]), captions, strict=True)
+                tiles += hand_tiles(sample, sample.sample_id, list(shown))
+        if tiles:
+            rows.append(tiles)
+            labels.append(what)
+    if not rows:
+        return None
+    columns = ["truth", "this", "other"] * max(len(row) // 3 for row in rows)
+    return contact_sheet(rows, tile_px=TILE_PX, row_labels=labels, column_labels=columns)
+
+
+def _sample(labelled: LabelledSet | None, index: int, sample_id: str) -> HandSample | None:
+    """The sample, if its set is open, its place in it known, and its picture still readable."""
+    if labelled is None or not 0 <= index < len(labelled):
+        return None
+    try:
+        sample = labelled[index]
+    except InputProblem:
+        return None
+    return sample if sample.sample_id == sample_id else None
+
+
+def _rounded(value: float) -> float | None:
+    """To a hundredth of a millimetre."""
+    return round(float(value), 2) if np.isfinite(value) else None
