@@ -103,8 +103,8 @@ class _Text:
                     raise
                 continue
             length = end - self._at
-            # A number that ends with the window may go on behind it.
-            if end < len(self._window) or not self._extend():
+            # A number may go on behind the window: of 1.5 or 1e+3, the part 1 decodes and . or e+ is left.
+            if end + len("e+") < len(self._window) or not self._extend():
                 self._at += length
                 return value
 

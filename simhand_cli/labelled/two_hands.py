@@ -23,7 +23,7 @@ TWO_HANDS: Final = 42
 SIDES: Final[tuple[HandSide, HandSide]] = ("right", "left")
 #: Of one published hand, the joint of every joint of ours (wrist first, each finger from palm to tip).
 WRIST_FIRST: Final = np.array([20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16])
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 14
 
 
 @dataclass(frozen=True)
