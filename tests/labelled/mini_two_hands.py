@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from mini_freihand import random_hand_mm
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 #: As the sets' skeleton.txt lists one hand: every finger from its tip (4) to its base (1), then the wrist.
@@ -16,10 +17,9 @@ Named = dict[str, np.ndarray]
 
 def random_hands(rng: np.random.Generator) -> dict[str, Named]:
     """World positions in mm of the joints of a right and a left hand, by side and name."""
-    return {
-        side: {name: rng.normal((70 * sign, 20, 900), 45) for name in OURS}
-        for side, sign in (("right", 1), ("left", -1))
-    }
+    right, left = (random_hand_mm(rng) for _ in range(2))
+    places = {"right": right + np.array([70, 0, 0]), "left": left * [-1, 1, 1] - np.array([70, 0, 0])}
+    return {side: dict(zip(OURS, joints, strict=True)) for side, joints in places.items()}
 
 
 def published(hands: dict[str, Named]) -> list[list[float]]:
