@@ -35,7 +35,7 @@ def open_assemblyhands(path: Path, split: str = "train") -> TwoHandSet:
         InputProblem: another split, a file that is missing or damaged, or no picture at all.
     """
     if split == "test":
-        raise InputProblem(f"--data {path}: the labels of AssemblyHands' 'test' are not public; use its split 'val'")
+        raise InputProblem(f"--data {path}: the labels of AssemblyHands' 'test' are not public: use --split val")
     if split not in ("train", "val"):
         raise InputProblem(f"--data {path}: AssemblyHands has the splits 'train' and 'val', not {split!r}")
     folder = path / "annotations" / split

@@ -128,7 +128,7 @@ def test_people_and_recordings(tmp_path: Path) -> None:
         SEQUENCES["train"][1]: "unknown",
     }
     assert set(val.subjects) == {val[0].subject} == {"9081"}
-    with pytest.raises(InputProblem, match="'test' are not public; use its split 'val'"):
+    with pytest.raises(InputProblem, match="'test' are not public: use --split val"):
         open_labelled(tmp_path, "test")
     with pytest.raises(InputProblem, match="splits 'train' and 'val', not 'demo'"):
         open_labelled(tmp_path, "demo")
