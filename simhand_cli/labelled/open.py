@@ -5,7 +5,7 @@ from pathlib import Path
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.sample import LabelledSet
 
-#: Layout name -> files (any of them) that identify it.
+#: Layout name -> files (any of them, * for any name) that identify it.
 LAYOUTS: dict[str, tuple[str, ...]] = {
     "synth": ("dataset.json",),
     "freihand": ("training_K.json", "evaluation_K.json"),
@@ -13,6 +13,8 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "jsonl": ("labels.jsonl",),
     "dexycb": ("calibration/intrinsics/836212060125_640x480.yml",),
     "hand_graph_cnn": ("labels.npz",),
+    "assemblyhands": ("annotations/*/assemblyhands_*_ego_data_v1-1.json",),
+    "interhand": ("annotations/*/InterHand2.6M_*_data.json",),
 }
 
 
@@ -31,7 +33,7 @@ def recognise(path: Path) -> str:
     if not path.is_dir():
         raise InputProblem(f"--data {path}: no such folder")
     for layout, markers in LAYOUTS.items():
-        if any((path / marker).is_file() for marker in markers):
+        if any(found.is_file() for marker in markers for found in path.glob(marker)):
             return layout
     known = "; ".join(f"{layout}: {' or '.join(markers)}" for layout, markers in LAYOUTS.items())
     raise InputProblem(f"--data {path}: not a labelled set simhand knows ({known})")
@@ -42,7 +44,7 @@ def open_labelled(path: Path, split: str = "train") -> LabelledSet:
 
     Args:
         path: the set's folder.
-        split: ``train`` or ``test``; FreiHAND's evaluation images are its ``test``.
+        split: ``train``, ``test``, or another that the set has; FreiHAND's evaluation images are its ``test``.
 
     Returns:
         the set; nothing but its labels is read yet.
@@ -68,6 +70,14 @@ def open_labelled(path: Path, split: str = "train") -> LabelledSet:
         from simhand_cli.labelled.dexycb import DexYcb
 
         labelled = DexYcb(path, split)
+    elif layout == "assemblyhands":
+        from simhand_cli.labelled.assemblyhands import open_assemblyhands
+
+        labelled = open_assemblyhands(path, split)
+    elif layout == "interhand":
+        from simhand_cli.labelled.interhand import open_interhand
+
+        labelled = open_interhand(path, split)
     elif layout == "jsonl":
         from simhand_cli.labelled.jsonl_set import JsonlSet
 

@@ -1,9 +1,16 @@
-"""Where everything of one project lies."""
+"""Where everything of one project lies, and what is kept for all projects of a user."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from simhand_cli.errors import InputProblem, UsageProblem
+
+
+def cache_dir() -> Path:
+    """Where a user may put model files, and labels are kept: ``$SIMHAND_CACHE`` or ``~/.cache/simhand``."""
+    chosen = os.environ.get("SIMHAND_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "simhand"
 
 
 @dataclass(frozen=True)

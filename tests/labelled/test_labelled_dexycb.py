@@ -1,5 +1,6 @@
 """DexYCB's reader on a miniature set written in the published layout."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -8,8 +9,17 @@ import pytest
 import yaml
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.labelled import dexycb
 from simhand_cli.labelled.dexycb import SERIALS, SUBJECTS, DexYcb, official_part
 from simhand_cli.labelled.open import open_labelled, recognise
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own, not there yet."""
+    folder = tmp_path_factory.mktemp("cache") / "simhand"
+    monkeypatch.setenv("SIMHAND_CACHE", str(folder))
+    return folder
 
 
 def write_mini(folder: Path) -> None:
@@ -98,3 +108,63 @@ def test_damage_is_named(tmp_path: Path) -> None:
     (first / "meta.yml").write_text("num_frames: 2")
     with pytest.raises(InputProblem, match=r"meta\.yml: num_frames or mano_sides"):
         DexYcb(tmp_path)
+
+
+@pytest.fixture
+def read_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The label files read from here on."""
+    read = []
+    really = dexycb._read_joints
+    monkeypatch.setattr(dexycb, "_read_joints", lambda path: read.append(path) or really(path))
+    return read
+
+
+def test_labels_are_read_once_and_again_when_they_change(tmp_path: Path, cache: Path, read_files: list[Path]) -> None:
+    write_mini(tmp_path)
+    first = DexYcb(tmp_path, "test")
+    assert len(read_files) == 16
+    read_files.clear()
+    second = DexYcb(tmp_path, "test")
+    assert read_files == []
+    np.testing.assert_array_equal(second.joints()[0], first.joints()[0])
+    assert [second[k].sample_id for k in range(15)] == [first[k].sample_id for k in range(15)]
+    assert len(DexYcb(tmp_path, "s1-test")) == 6 * 15, "another split has a file of its own"
+    assert len(list(cache.rglob("*"))) == 1 + 2
+
+    changed = tmp_path / SUBJECTS[7] / "20200709_140004" / SERIALS[1] / "labels_000000.npz"
+    about = changed.stat()
+    np.savez_compressed(changed, joint_3d=np.full((1, 21, 3), 0.25, np.float32), seg=np.zeros((4, 4)))
+    os.utime(changed, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
+    assert (DexYcb(tmp_path, "test").joints()[0] == 250.0).all(axis=(1, 2)).sum() == 1
+    changed.with_name("color_000000.jpg").unlink()
+    assert len(DexYcb(tmp_path, "test")) == 14
+    assert len(list(cache.rglob("*.npz"))) == 2, "a stale file is replaced"
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"junk", None])
+def test_a_damaged_cache_is_rebuilt(tmp_path: Path, cache: Path, read_files: list[Path], damage: bytes | None) -> None:
+    write_mini(tmp_path)
+    expected = DexYcb(tmp_path, "test").joints()[0]
+    (kept,) = cache.rglob("*.npz")
+    content = bytearray(kept.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    kept.write_bytes(content if damage is None else damage)
+    for reads in (16, 0):
+        read_files.clear()
+        np.testing.assert_array_equal(DexYcb(tmp_path, "test").joints()[0], expected)
+        assert len(read_files) == reads
+
+
+def test_without_a_place_for_a_cache_the_set_is_read_all_the_same(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mini(tmp_path)
+    cache.write_text("a file where the folder should be")
+    assert len(DexYcb(tmp_path, "test")) == 15
+    monkeypatch.delenv("SIMHAND_CACHE")
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert len(DexYcb(tmp_path, "test")) == 15
