@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--image-px", type=int, default=256)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=79, help="77, 78 and 200 to 204 were looked at while the renderer was tuned")
+    parser.add_argument("--seed", type=int, default=79, help="77, 78, 200-204 were looked at in tuning")
     parser.add_argument("--only", default="", help="view,backdrop: only this set, nothing is written")
     given = parser.parse_args()
     results = {}
