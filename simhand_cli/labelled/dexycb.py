@@ -21,8 +21,9 @@ import yaml
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.details import LabelDetails
 from simhand_cli.labelled.images import read_rgb
-from simhand_cli.labelled.sample import HandSample, HandSide
+from simhand_cli.labelled.sample import HandSample, HandSide, NoSuchSplit
 from simhand_cli.summary import Dropped
 
 SUBJECTS: Final = (
@@ -100,7 +101,7 @@ class DexYcb:
         setup, _, half = split.rpartition("-")
         setup = setup or "s0"
         if setup not in SETUPS or half not in ("train", "val", "test"):
-            raise InputProblem(
+            raise NoSuchSplit(
                 f"--data {path}: DexYCB has the splits train, val and test, also as s1-train, not {split!r}"
             )
         self.split = split
@@ -108,10 +109,12 @@ class DexYcb:
         self._missing: list[str] = []
         frames = self._list(official_part(setup, half))
         with ThreadPoolExecutor(_READERS) as readers:
-            joints = list(readers.map(_read_joints, (frame.labels for frame in frames)))
-        shown = [k for k, found in enumerate(joints) if found is not None]
+            labels = list(readers.map(_read_labels, (frame.labels for frame in frames)))
+        shown = [k for k, found in enumerate(labels) if found is not None]
         self._frames = [frames[k] for k in shown]
-        self._joints_mm = np.array([joints[k] for k in shown], np.float32).reshape(-1, 21, 3)
+        kept = [found for found in labels if found is not None]
+        self._joints_mm = np.array([joints_mm for joints_mm, _ in kept], np.float32).reshape(-1, 21, 3)
+        self._stated_px = np.array([joints_px for _, joints_px in kept], np.float32).reshape(-1, 21, 2)
         serials = {frame.serial for frame in self._frames}
         self._intrinsics = {serial: _read_intrinsics(path, serial) for serial in serials}
 
@@ -178,6 +181,16 @@ class DexYcb:
         """``joints_mm`` (N, 21, 3) and ``joint_valid`` (N, 21) of all samples."""
         return self._joints_mm, np.asarray(np.isfinite(self._joints_mm).all(axis=2))
 
+    def details(self) -> LabelDetails:
+        """Side, K, camera and the published 2D joints of all samples."""
+        return LabelDetails(
+            samples=np.arange(len(self)),
+            right=np.array([frame.hand == "right" for frame in self._frames], bool),
+            intrinsics=np.stack([self._intrinsics[frame.serial] for frame in self._frames]),
+            cameras=[frame.serial for frame in self._frames],
+            stated_px=self._stated_px,
+        )
+
     def problems(self) -> list[Dropped]:
         """Frames named by ``meta.yml`` that are missing."""
         if not self._missing:
@@ -192,14 +205,19 @@ def _side(value: Any) -> HandSide:
     return "right" if value == "right" else "left"
 
 
-def _read_joints(path: Path) -> NDArray[np.float32] | None:
-    """Joints (21, 3) in mm; None where no hand is in view."""
+def _read_labels(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Joints (21, 3) in mm and the published 2D ones (21, 2), NaN where absent; None where no hand is in view."""
     try:
         with np.load(path, allow_pickle=False) as labels:
             joints = np.asarray(labels["joint_3d"], np.float64).reshape(21, 3)
+            pixels = np.asarray(labels["joint_2d"], np.float32).reshape(21, 2) if "joint_2d" in labels else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputProblem(f"{path}: no readable joint_3d ({error})") from None
-    return None if (joints == -1).all() else (1000.0 * joints).astype(np.float32)
+    if (joints == -1).all():
+        return None
+    stated = np.full((21, 2), np.nan, np.float32) if pixels is None else pixels
+    stated[(stated == -1).all(axis=1)] = np.nan
+    return (1000.0 * joints).astype(np.float32), stated
 
 
 def _read_intrinsics(path: Path, serial: str) -> NDArray[np.float64]:
