@@ -139,13 +139,12 @@ def plain_faults(
         joint_valid: (N, 21).
         required_joints: joints a sample must have.
     """
-    finite: NDArray[np.bool_] = np.where(joint_valid[..., None], np.isfinite(joints_mm), True).all(axis=(1, 2))
-    enough: NDArray[np.bool_] = joint_valid[:, list(required_joints)].all(axis=1)
-    enough &= joint_valid.sum(axis=1) >= MIN_VALID_JOINTS
+    finite = np.asarray(np.where(joint_valid[..., None], np.isfinite(joints_mm), True).all(axis=(1, 2)))
+    enough = (joint_valid.sum(axis=1) >= MIN_VALID_JOINTS) & joint_valid[:, list(required_joints)].all(axis=1)
     spans = hand_spans_mm(np.nan_to_num(joints_mm), joint_valid)
     low, high = SPAN_RANGE_MM
     alien = (spans < low) | (spans > high)
-    complete: NDArray[np.bool_] = finite & enough
+    complete = np.asarray(finite & enough)
     size = _why_size(spans[complete]) if nearly_all(alien, complete) else ""
     nothing = "" if complete.any() else "no sample has finite labels of wrist, middle knuckle and 10 joints in all"
     few = f"fewer than {MIN_VALID_JOINTS} joints labelled, or wrist or middle knuckle not"
