@@ -122,7 +122,7 @@ def _chosen(config: DataConfig, labelled: "LabelledSet") -> "NDArray[np.int64]":
 def _check(
     config: DataConfig, labelled: "LabelledSet", summary: Summary, console: Console
 ) -> "NDArray[np.uint8] | None":
-    """Add a split's figures and faults to the summary; returns its sheet."""
+    """Add a split's figures and faults to the summary; returns its sheet, None if there is nothing to show."""
     import numpy as np
 
     from simhand_cli.labelled.check_sheet import check_sheet, choose_shown
@@ -144,10 +144,8 @@ def _check(
         "pictures_decoded": len(chosen),
         "faults": [_record(fault) for fault in faults],
     }
-    if config.samples_shown == 0:
-        return None
-    rng = np.random.default_rng([_SEED, 1])
-    return check_sheet(labelled, choose_shown(pictures.readable(), faults, config.samples_shown, rng))
+    shown = choose_shown(pictures.readable(), faults, config.samples_shown, np.random.default_rng([_SEED, 1]))
+    return check_sheet(labelled, shown) if shown else None
 
 
 def _found(labelled: "LabelledSet", fault: "Fault", decoded: int) -> Dropped:

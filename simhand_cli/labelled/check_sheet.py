@@ -34,7 +34,7 @@ def choose_shown(
     kinds = [fault for fault in faults if fault.kind != "picture" and len(fault.samples)]
     for turn in range(count):
         for fault in kinds:
-            if turn < len(fault.samples) and len(shown) < max(count // 2, 1):
+            if turn < len(fault.samples) and len(shown) < (count + 1) // 2:
                 shown.setdefault(int(fault.samples[turn]), fault.kind)
     doubtful = {int(index): fault.kind for fault in kinds for index in fault.samples}
     others = [int(index) for index in rng.permutation(readable) if int(index) not in shown]
@@ -56,7 +56,8 @@ def check_sheet(labelled: LabelledSet, shown: list[tuple[int, str]]) -> NDArray[
 def _tile(labelled: LabelledSet, index: int, fault: str) -> Tile:
     frame = _DOUBTFUL_FRAME if fault else None
     try:
-        sample = labelled[index]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sample = labelled[index]
     except InputProblem:
         return Tile(None, f"number {index}\npicture cannot be read", frame)
     caption = f"{sample.hand}: {fault}" if fault else f"{sample.hand}, {sample.subject}"

@@ -37,7 +37,9 @@ def look_at_pictures(labelled: LabelledSet, samples: NDArray[np.int64], ticker: 
     problems = {}
     for row, index in enumerate(samples.tolist()):
         try:
-            height, width = labelled[index].image_rgb.shape[:2]
+            # A joint in the camera's plane has no pixel; that is told by the labels' own checks.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                height, width = labelled[index].image_rgb.shape[:2]
             size_px[row] = width, height
         except InputProblem as problem:
             problems[index] = str(problem)
