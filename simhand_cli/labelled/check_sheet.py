@@ -9,7 +9,7 @@ from simhand_cli.errors import InputProblem
 from simhand_cli.hands.crop_geometry import apply_affine, invert_affine, square_around, square_crop, warp_crop
 from simhand_cli.labelled.fault import Fault
 from simhand_cli.labelled.projection import share_inside
-from simhand_cli.labelled.sample import HandSample, LabelledSet
+from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, HandSample, LabelledSet
 from simhand_cli.report.draw import draw_skeleton
 from simhand_cli.report.sheet import Tile, contact_sheet
 
@@ -60,7 +60,8 @@ def _tile(labelled: LabelledSet, index: int, fault: str) -> Tile:
             sample = labelled[index]
     except InputProblem:
         return Tile(None, f"number {index}\npicture cannot be read", frame)
-    caption = f"{sample.hand}: {fault}" if fault else f"{sample.hand}, {sample.subject}"
+    person = "" if sample.subject == UNKNOWN_SUBJECT else f", {sample.subject}"
+    caption = f"{sample.hand}: {fault}" if fault else sample.hand + person
     return Tile(_drawn(sample), f"{sample.sample_id}\n{caption}", frame)
 
 
