@@ -22,6 +22,7 @@ COMMANDS = {
     "keypoints": "Estimate 21 joints in every crop",
     "mine": "Find, for every hand, similar hands in other videos",
     "pretrain": "Learn an encoder by contrasting similar hands",
+    "data": "Check a labelled set: what it is, what is missing or damaged, which labels are wrong",
     "finetune": "Train a 3D hand model on labelled images, from a pre-trained encoder",
     "evaluate": "Measure a 3D hand model: MPJPE and PCK-AUC in every alignment",
     "demo": "Run a model on a webcam, a video or an image",

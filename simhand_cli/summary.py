@@ -34,6 +34,7 @@ class Summary:
         problems: number of input items skipped because they are broken; > 0 means exit code 5.
         data: further machine-readable results, only shown with ``--json``.
         hint: one line saying what to do next.
+        dropped_as: what was done with ``dropped``, for the printed table.
     """
 
     command: str
@@ -43,6 +44,7 @@ class Summary:
     problems: int = 0
     data: dict[str, Any] = field(default_factory=dict)
     hint: str = ""
+    dropped_as: str = "dropped"
 
     def as_json(self) -> dict[str, Any]:
         """The summary as plain JSON-serialisable values."""

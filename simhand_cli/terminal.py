@@ -19,7 +19,7 @@ def print_summary(summary: Summary, *, as_json: bool, dry_run: bool = False) -> 
         change = f" ({item.change})" if item.change else ""
         # One file is named, several things are counted.
         what = item.what if item.count == 1 and _names_a_file(item.what) else f"{item.count:,} {item.what}"
-        print(f"  dropped {what}: {item.why}{change}")
+        print(f"  {summary.dropped_as} {what}: {item.why}{change}")
     for name, path in summary.outputs.items():
         print(f"  {name}: {path}")
     if summary.hint:

@@ -4,7 +4,7 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -75,7 +75,7 @@ def describe_error(model: type[BaseModel], error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown option '{name}'{_nearest(model, name)}"
     if first["type"] == "missing":
-        return f"{_as_typed(model, name)} must be given (--help shows how)"
+        return f"{_as_typed(model, name)} must be given{_choices(model, name)} (--help shows how)"
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     got = "" if isinstance(first["input"], Mapping) else f", got {first['input']!r}"
     return f"'{name}': {_plain_message(first)}{got}{more}"
@@ -87,6 +87,13 @@ def _as_typed(model: type[BaseModel], name: str) -> str:
     extra = field.json_schema_extra if field else None
     positional = isinstance(extra, dict) and extra.get("positional")
     return name.upper() if positional else f"--{name.replace('_', '-')}"
+
+
+def _choices(model: type[BaseModel], name: str) -> str:
+    """The words that may be given, where they are few and fixed."""
+    field = model.model_fields.get(name)
+    words = get_args(field.annotation) if field is not None and get_origin(field.annotation) is Literal else ()
+    return f": {' or '.join(str(word) for word in words)}" if words else ""
 
 
 def _plain_message(detail: ErrorDetails) -> str:

@@ -90,7 +90,7 @@ def prepare(config: "EvaluateConfig") -> EvaluationRun:
         )
     sets = [open_labelled(path, config.split) for path in paths]
     required = (JOINT_NAMES.index(config.root_joint), *Scale().bone)
-    checks = [check_labels(one, path, required) for one, path in zip(sets, paths, strict=True)]
+    checks = [check_labels(one, path, required, keep_out_of_view=True) for one, path in zip(sets, paths, strict=True)]
     indices = [choose_samples(np.flatnonzero(c.usable), config.limit, config.seed) for c in checks]
     name = config.name or _default_name(config, model_file)
     identity = {

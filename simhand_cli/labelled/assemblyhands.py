@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.json_stream import stream_json
-from simhand_cli.labelled.sample import UNKNOWN_SUBJECT
+from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, NoSuchSplit
 from simhand_cli.labelled.two_hand_labels import TwoHandLabels, joint_flags, read_coco, world_coord
 from simhand_cli.labelled.two_hands import SIDES, TwoHandSet
 
@@ -35,10 +35,12 @@ def open_assemblyhands(path: Path, split: str = "train") -> TwoHandSet:
         InputProblem: another split, a file that is missing or damaged, or no picture at all.
     """
     if split == "test":
-        raise InputProblem(f"--data {path}: the labels of AssemblyHands' 'test' are not public: use --split val")
+        raise NoSuchSplit(f"--data {path}: the labels of AssemblyHands' 'test' are not public: use --split val")
     if split not in ("train", "val"):
-        raise InputProblem(f"--data {path}: AssemblyHands has the splits 'train' and 'val', not {split!r}")
+        raise NoSuchSplit(f"--data {path}: AssemblyHands has the splits 'train' and 'val', not {split!r}")
     folder = path / "annotations" / split
+    if not folder.is_dir():
+        raise NoSuchSplit(f"--data {path}: annotations/{split} is missing")
     data = folder / f"assemblyhands_{split}_ego_data_v1-1.json"
     labels = TwoHandLabels()
     _read_joints(labels, folder / f"assemblyhands_{split}_joint_3d_v1-1.json")

@@ -2,11 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simhand_cli.console import Ticker
 from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.chirality import side_faults
+from simhand_cli.labelled.details import LabelDetails, label_details, spread
+from simhand_cli.labelled.fault import Fault, nearly_all, rows_where
+from simhand_cli.labelled.joint_order import order_faults
+from simhand_cli.labelled.pictures import known_sizes, look_at_pictures
+from simhand_cli.labelled.projection import OUTSIDE, depth_faults, projection_faults
 from simhand_cli.labelled.sample import LabelledSet
 from simhand_cli.summary import Dropped
 
@@ -14,6 +22,8 @@ from simhand_cli.summary import Dropped
 SPAN_RANGE_MM = (50.0, 300.0)
 #: A 3D label is of use only if root and reference bone are there and some of the fingers are.
 MIN_VALID_JOINTS = 10
+#: Pictures decoded to learn their size before training or evaluating.
+_LOOKED_AT: Final = 8
 
 
 @dataclass(frozen=True)
@@ -49,51 +59,115 @@ def hand_spans_mm(joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_
     return spans
 
 
-def check_labels(labelled: LabelledSet, path: Path, required_joints: tuple[int, ...] = (0, 9)) -> LabelCheck:
-    """Check all labels of a set: finite, of human size, enough joints.
+def check_labels(
+    labelled: LabelledSet, path: Path, required_joints: tuple[int, ...] = (0, 9), keep_out_of_view: bool = False
+) -> LabelCheck:
+    """Check all labels of a set: finite, of human size, enough joints, in order, of the stated side, in the picture.
 
     Args:
-        labelled: the set.
+        labelled: the set; a few of its pictures are decoded to learn their size.
         path: where it lies, for messages.
         required_joints: joints a sample must have (root and reference bone).
+        keep_out_of_view: hands that are mostly outside their pictures stay: published test sets count them.
 
     Returns:
-        the usable samples and the reasons for the others.
+        the usable samples and the reasons for the others; nothing is put in the place of an unusable one.
 
     Raises:
-        InputProblem: no sample is usable; a wrong unit is named as such.
+        InputProblem: no sample is usable, or (nearly) all labels have the same mistake; which one is named.
     """
-    joints_mm, joint_valid = labelled.joints()
-    finite = np.where(joint_valid[..., None], np.isfinite(joints_mm), True).all(axis=(1, 2))
-    enough = (joint_valid.sum(axis=1) >= MIN_VALID_JOINTS) & joint_valid[:, list(required_joints)].all(axis=1)
-    spans = hand_spans_mm(np.nan_to_num(joints_mm), joint_valid)
-    human = (spans >= SPAN_RANGE_MM[0]) & (spans <= SPAN_RANGE_MM[1])
-    usable = finite & enough & human
+    details = label_details(labelled)
+    pictures = look_at_pictures(labelled, spread(len(labelled), _LOOKED_AT), Ticker())
+    faults = find_faults(labelled, details, known_sizes(pictures, details), required_joints)
+    if refusal := next((fault.refusal for fault in faults if fault.refusal), ""):
+        raise InputProblem(f"--data {path}: {refusal}; 'simhand data check {path}' shows more")
+    usable = np.ones(len(labelled), bool)
+    dropped = []
+    for fault in faults:
+        if keep_out_of_view and fault.kind == OUTSIDE:
+            continue
+        left = fault.samples[usable[fault.samples]]  # each sample is counted once
+        usable[left] = False
+        if len(left):
+            dropped.append(Dropped(f"samples of {path}, first: number {left[0]}", len(left), fault.why))
     if not usable.any():
-        raise InputProblem(f"--data {path}: {_why_none(spans[finite & enough])}")
-    low, high = SPAN_RANGE_MM
-    reasons = (
-        (~finite, "a joint label is NaN or infinite"),
-        (
-            finite & ~enough,
-            f"fewer than {MIN_VALID_JOINTS} joints labelled, or wrist or middle knuckle not",
-        ),
-        (finite & enough & ~human, f"hand span outside {low:.0f}-{high:.0f} mm"),
-    )
-    dropped = [
-        Dropped(f"samples of {path}, first: number {int(bad.argmax())}", int(bad.sum()), why)
-        for bad, why in reasons
-        if bad.any()
-    ]
+        raise InputProblem(f"--data {path}: no sample is usable; 'simhand data check {path}' says why")
     return LabelCheck(usable, dropped)
 
 
-def _why_none(spans: NDArray[np.float64]) -> str:
-    if spans.size == 0:
-        return "no sample has finite labels of wrist, middle knuckle and 10 joints in all"
+def find_faults(
+    labelled: LabelledSet,
+    details: LabelDetails,
+    size_px: NDArray[np.int64],
+    required_joints: tuple[int, ...] = (0, 9),
+) -> list[Fault]:
+    """All mistakes in the labels of a set; a later check looks only at samples in which no earlier one failed.
+
+    Args:
+        labelled: the set; only its labels are read.
+        details: side, K and 2D joints of its samples.
+        size_px: width and height of the pictures of the detailed samples, 0 where unknown.
+        required_joints: joints a sample must have.
+    """
+    joints_mm, joint_valid = labelled.joints()
+    faults = plain_faults(joints_mm, joint_valid, required_joints)
+    sound = _without(np.ones(len(joints_mm), bool), faults)
+    if any(fault.refusal for fault in faults):
+        return faults  # in another unit nothing else can be judged
+    joints_mm = np.where(joint_valid[..., None], joints_mm, np.float32(0))
+    order = order_faults(joints_mm, joint_valid, sound)
+    behind = depth_faults(joints_mm, joint_valid, sound)
+    faults += order + behind
+    if not any(fault.refusal for fault in order):
+        # With joints in another order, thumb and knuckles are not where the sides are told apart.
+        right = np.zeros(len(joints_mm), bool)
+        right[details.samples] = details.right
+        stated = np.isin(np.arange(len(joints_mm)), details.samples)
+        faults += side_faults(joints_mm, joint_valid, right, stated & _without(sound, order))
+    return faults + projection_faults(joints_mm, joint_valid, details, size_px, _without(sound, behind))
+
+
+def _without(tested: NDArray[np.bool_], faults: list[Fault]) -> NDArray[np.bool_]:
+    left = tested.copy()
+    for fault in faults:
+        left[fault.samples] = False
+    return left
+
+
+def plain_faults(
+    joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_], required_joints: tuple[int, ...]
+) -> list[Fault]:
+    """Labels that are not finite, too few, or of no human size; a wrong unit is named.
+
+    Args:
+        joints_mm: (N, 21, 3).
+        joint_valid: (N, 21).
+        required_joints: joints a sample must have.
+    """
+    finite = np.asarray(np.where(joint_valid[..., None], np.isfinite(joints_mm), True).all(axis=(1, 2)))
+    enough = (joint_valid.sum(axis=1) >= MIN_VALID_JOINTS) & joint_valid[:, list(required_joints)].all(axis=1)
+    spans = hand_spans_mm(np.nan_to_num(joints_mm), joint_valid)
+    low, high = SPAN_RANGE_MM
+    alien = (spans < low) | (spans > high)
+    complete = np.asarray(finite & enough)
+    size = _why_size(spans[complete]) if nearly_all(alien, complete) else ""
+    nothing = "" if complete.any() else "no sample has finite labels of wrist, middle knuckle and 10 joints in all"
+    few = f"fewer than {MIN_VALID_JOINTS} joints labelled, or wrist or middle knuckle not"
+    return [
+        Fault(kind, rows_where(bad), why, meaning, refusal)
+        for kind, bad, why, meaning, refusal in (
+            ("not-finite", ~finite, "a joint label is NaN or infinite", "", nothing),
+            ("too-few", finite & ~enough, few, "a joint without label is null or NaN", nothing),
+            ("span", complete & alien, f"hand span outside {low:.0f}-{high:.0f} mm", size or "a damaged label", size),
+        )
+        if bad.any()
+    ]
+
+
+def _why_size(spans: NDArray[np.float64]) -> str:
     low, high = SPAN_RANGE_MM
     median = float(np.median(spans))
     for unit, factor in (("metres", 1000.0), ("centimetres", 10.0)):
         if low <= median * factor <= high:
             return f"the median hand span is {median:.3g} mm: are the labels in {unit}, not millimetres?"
-    return f"the median hand span is {median:.3g} mm, and no hand is between {low:.0f} and {high:.0f} mm"
+    return f"the median hand span is {median:.3g} mm, and hands are between {low:.0f} and {high:.0f} mm"

@@ -21,9 +21,10 @@ import yaml
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.details import LabelDetails
 from simhand_cli.labelled.images import read_rgb
-from simhand_cli.labelled.label_cache import cached_joints
-from simhand_cli.labelled.sample import HandSample, HandSide
+from simhand_cli.labelled.label_cache import cached_labels
+from simhand_cli.labelled.sample import HandSample, HandSide, NoSuchSplit
 from simhand_cli.summary import Dropped
 
 SUBJECTS: Final = (
@@ -111,7 +112,7 @@ class DexYcb:
         setup, _, half = split.rpartition("-")
         setup = setup or "s0"
         if setup not in SETUPS or half not in ("train", "val", "test"):
-            raise InputProblem(
+            raise NoSuchSplit(
                 f"--data {path}: DexYCB has the splits train, val and test, also as s1-train, not {split!r}"
             )
         self.split = split
@@ -122,10 +123,10 @@ class DexYcb:
         self._partial: list[str] = []
         frames = self._list(official_part(setup, half))
         files = [frame.labels for frame in frames]
-        joints_mm = cached_joints(f"{self.name}-{split}", path, files, _read_all)
-        shown = np.flatnonzero(~np.isnan(joints_mm).all(axis=(1, 2)))
+        labels = cached_labels(f"{self.name}-{split}", path, files, _read_all)
+        shown = np.flatnonzero(~np.isnan(labels[..., :3]).all(axis=(1, 2)))
         self._frames = [frames[k] for k in shown]
-        self._joints_mm = joints_mm[shown]
+        self._joints_mm, self._stated_px = labels[shown, :, :3], labels[shown, :, 3:]
         serials = {frame.serial for frame in self._frames}
         self._intrinsics = {serial: _read_intrinsics(path, serial) for serial in serials}
 
@@ -208,6 +209,16 @@ class DexYcb:
         """``joints_mm`` (N, 21, 3) and ``joint_valid`` (N, 21) of all samples."""
         return self._joints_mm, np.asarray(np.isfinite(self._joints_mm).all(axis=2))
 
+    def details(self) -> LabelDetails:
+        """Side, K, camera and the published 2D joints of all samples."""
+        return LabelDetails(
+            samples=np.arange(len(self)),
+            right=np.array([frame.hand == "right" for frame in self._frames], bool),
+            intrinsics=np.stack([self._intrinsics[frame.serial] for frame in self._frames]),
+            cameras=[frame.serial for frame in self._frames],
+            stated_px=self._stated_px,
+        )
+
     def problems(self) -> list[Dropped]:
         """Frames named by ``meta.yml`` that are missing."""
         if not self._missing:
@@ -223,19 +234,24 @@ def _side(value: Any) -> HandSide:
 
 
 def _read_all(files: Sequence[Path]) -> NDArray[np.float32]:
-    """Joints (N, 21, 3) of many label files."""
+    """Labels (N, 21, 5) of many files, see :func:`_read_labels`."""
     with ThreadPoolExecutor(_READERS) as readers:
-        return np.array(list(readers.map(_read_joints, files)), np.float32).reshape(-1, 21, 3)
+        return np.array(list(readers.map(_read_labels, files)), np.float32).reshape(-1, 21, 5)
 
 
-def _read_joints(path: Path) -> NDArray[np.float32]:
-    """Joints (21, 3) in mm; all NaN where no hand is in view."""
+def _read_labels(path: Path) -> NDArray[np.float32]:
+    """Joints in mm and the published 2D ones (21, 3 + 2), NaN where absent; all NaN where no hand is in view."""
     try:
         with np.load(path, allow_pickle=False) as labels:
             joints = np.asarray(labels["joint_3d"], np.float64).reshape(21, 3)
+            pixels = np.asarray(labels["joint_2d"], np.float32).reshape(21, 2) if "joint_2d" in labels else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputProblem(f"{path}: no readable joint_3d ({error})") from None
-    return np.where((joints == -1).all(), np.nan, 1000.0 * joints).astype(np.float32)
+    if (joints == -1).all():
+        return np.full((21, 5), np.nan, np.float32)
+    stated = np.full((21, 2), np.nan, np.float32) if pixels is None else pixels
+    stated[(stated == -1).all(axis=1)] = np.nan
+    return np.concatenate([1000.0 * joints, stated], axis=1).astype(np.float32)
 
 
 def _read_intrinsics(path: Path, serial: str) -> NDArray[np.float64]:

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.details import LabelDetails
 from simhand_cli.labelled.images import read_mask, read_rgb
 from simhand_cli.labelled.json_numbers import read_json_numbers
-from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, HandSample
+from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, HandSample, NoSuchSplit
 from simhand_cli.summary import Dropped
 
 #: Background variants of the training images, in the order of their file numbers.
@@ -41,10 +42,12 @@ class FreiHand:
 
     def __init__(self, path: Path, split: str = "train", extras: bool = False) -> None:
         if split not in _PREFIX:
-            raise InputProblem(f"--data {path}: FreiHAND has the splits 'train' and 'test', not {split!r}")
+            raise NoSuchSplit(f"--data {path}: FreiHAND has the splits 'train' and 'test', not {split!r}")
         self.split = split
         self._prefix = _PREFIX[split]
         self._path = path
+        if not (path / f"{self._prefix}_K.json").is_file():
+            raise NoSuchSplit(f"--data {path}: {self._prefix}_K.json is missing")
         self._intrinsics = read_json_numbers(path / f"{self._prefix}_K.json", (3, 3))
         self._joints_mm = read_json_numbers(self._label_file("xyz"), (21, 3)) * np.float32(1000.0)
         if len(self._intrinsics) != len(self._joints_mm):
@@ -131,17 +134,29 @@ class FreiHand:
             hand="right",
             subject=UNKNOWN_SUBJECT,
             sequence=f"{label:08d}",
-            camera=VARIANTS[number // len(self._joints_mm)] if self.split == "train" else "evaluation",
+            camera=self._camera(number),
             sample_id=f"{number:08d}",
             vertices_mm=None if self._vertices is None else self._vertices[label].astype(np.float64),
             mano=None if self._mano is None else self._mano[label].astype(np.float64),
             mask=read_mask(folder / "mask" / f"{label:08d}.jpg") if self._with_masks else None,
         )
 
+    def _camera(self, number: int) -> str:
+        return VARIANTS[number // len(self._joints_mm)] if self.split == "train" else "evaluation"
+
     def joints(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """``joints_mm`` (N, 21, 3) and ``joint_valid`` (N, 21) of all samples."""
         joints_mm = self._joints_mm[self._image % len(self._joints_mm)]
         return joints_mm, np.isfinite(joints_mm).all(axis=2)
+
+    def details(self) -> LabelDetails:
+        """Side, K and background (in the camera's place) of all samples."""
+        return LabelDetails(
+            samples=np.arange(len(self)),
+            right=np.ones(len(self), bool),
+            intrinsics=self._intrinsics[self._image % len(self._intrinsics)].astype(np.float64),
+            cameras=[self._camera(int(number)) for number in self._image],
+        )
 
     def problems(self) -> list[Dropped]:
         """Labelled images that are not there."""

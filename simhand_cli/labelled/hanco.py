@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.details import LabelDetails
 from simhand_cli.labelled.images import read_mask, read_rgb
-from simhand_cli.labelled.sample import HandSample
+from simhand_cli.labelled.sample import HandSample, NoSuchSplit
 from simhand_cli.summary import Dropped
 
 #: Folders of the same pictures before different backgrounds, in the order in which they are read.
@@ -42,7 +43,7 @@ class HanCo:
 
     def __init__(self, path: Path, split: str = "train") -> None:
         if split not in ("train", "test"):
-            raise InputProblem(f"--data {path}: HanCo has the splits 'train' and 'test', not {split!r}")
+            raise NoSuchSplit(f"--data {path}: HanCo has the splits 'train' and 'test', not {split!r}")
         self.split = split
         self._path = path
         meta = _read_meta(path / "meta.json")
@@ -115,20 +116,40 @@ class HanCo:
         """Joints (21, 3) in the camera's frame, mm, and K."""
         name = f"{sid:04d}/{frame:08d}.json"
         world_m = _joints(self._path / "xyz" / name)
+        m, intrinsics = self._camera(name, camera)
+        return 1000.0 * (world_m @ m[:3, :3].T + m[:3, 3]), intrinsics
+
+    def _camera(self, name: str, camera: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """World to camera (4, 4), metres, and K."""
         to_camera, intrinsics = _calibration(self._path / "calib" / name)
         if camera >= len(to_camera):
             raise InputProblem(f"{self._path / 'calib' / name} has {len(to_camera)} cameras, none of number {camera}")
-        m = to_camera[camera]
-        return 1000.0 * (world_m @ m[:3, :3].T + m[:3, 3]), intrinsics[camera]
+        return to_camera[camera], intrinsics[camera]
 
     def joints(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """``joints_mm`` (N, 21, 3) and ``joint_valid`` (N, 21) of all samples; label files are read once each."""
         joints = np.full((len(self), 21, 3), np.nan, np.float32)
-        # Neighbouring rows may differ in the camera or variant only; in this order each file is met once.
-        for row in np.lexsort(self._rows.T[::-1]):
+        for row in self._file_order():
             sid, frame, camera, _ = (int(n) for n in self._rows[row])
             joints[row] = self._labels(sid, frame, camera)[0]
         return joints, np.asarray(np.isfinite(joints).all(axis=2))
+
+    def _file_order(self) -> NDArray[np.int64]:
+        """Rows in an order that meets each label file once: neighbours may differ in the camera or variant only."""
+        return np.lexsort(self._rows.T[::-1])
+
+    def details(self) -> LabelDetails:
+        """Side, K and camera of all samples; calibration files are read once each."""
+        intrinsics = np.empty((len(self), 3, 3))
+        for row in self._file_order():
+            sid, frame, camera, _ = (int(n) for n in self._rows[row])
+            intrinsics[row] = self._camera(f"{sid:04d}/{frame:08d}.json", camera)[1]
+        return LabelDetails(
+            samples=np.arange(len(self)),
+            right=np.ones(len(self), bool),
+            intrinsics=intrinsics,
+            cameras=[f"cam{int(camera)}" for camera in self._rows[:, 2]],
+        )
 
     def problems(self) -> list[Dropped]:
         """Pictures named by ``meta.json`` that are missing, or have no labels."""

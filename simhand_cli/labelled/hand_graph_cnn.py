@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.labelled.images import read_rgb
-from simhand_cli.labelled.sample import HandSample
+from simhand_cli.labelled.details import LabelDetails
+from simhand_cli.labelled.images import picture_size, read_rgb
+from simhand_cli.labelled.sample import HandSample, NoSuchSplit
 from simhand_cli.summary import Dropped
 
 SUBJECT = "person-0"
+_CROP_PX = 256
 _ARRAYS = ("frame", "joints_cam_cm", "cam_fx_fy_u0_v0", "bbox_xywh")
 
 
@@ -28,7 +30,7 @@ class HandGraphCnn:
 
     def __init__(self, path: Path, split: str = "test") -> None:
         if split != "test":
-            raise InputProblem(f"--data {path}: a set for testing, with the split 'test' only, not {split!r}")
+            raise NoSuchSplit(f"--data {path}: a set for testing, with the split 'test' only, not {split!r}")
         self.split = split
         self._images = path / "images"
         arrays = _read_arrays(path / "labels.npz")
@@ -77,12 +79,31 @@ class HandGraphCnn:
         """``joints_mm`` (N, 21, 3) and ``joint_valid`` (N, 21) of all samples."""
         return self._joints_mm.astype(np.float32), np.isfinite(self._joints_mm).all(axis=2)
 
+    def details(self) -> LabelDetails:
+        """Side, K and camera of all samples; K depends on the crops' width, read from the pictures' headers."""
+        widths = [_crop_width(self._image_path(int(frame))) for frame in self._frame]
+        crops = zip(self._camera, self._box, widths, strict=True)
+        return LabelDetails(
+            samples=np.arange(len(self)),
+            right=np.zeros(len(self), bool),
+            intrinsics=np.stack([_crop_intrinsics(camera, box, width) for camera, box, width in crops]),
+            cameras=["0"] * len(self),
+        )
+
     def problems(self) -> list[Dropped]:
         """Labelled frames left out because their image is missing."""
         if not self._missing:
             return []
         what = f"images of {self._images}, first: {self._missing[0]}"
         return [Dropped(what, len(self._missing), "file is missing")]
+
+
+def _crop_width(path: Path) -> int:
+    """A crop's width; the published one where the file is damaged, which is met when it is decoded."""
+    try:
+        return picture_size(path)[0]
+    except InputProblem:
+        return _CROP_PX
 
 
 def _crop_intrinsics(camera: NDArray[np.float64], box_xywh: NDArray[np.float64], crop_px: int) -> NDArray[np.float64]:

@@ -23,6 +23,23 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image file, from its header.
+
+    Raises:
+        InputProblem: the file is missing, or no image.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except FileNotFoundError:
+        raise InputProblem(f"{path}: no such image") from None
+    except (OSError, UnidentifiedImageError) as error:
+        raise InputProblem(f"{path}: cannot be decoded as an image") from error
+
+
 def read_mask(path: Path) -> NDArray[np.bool_]:
     """A mask image as (H, W) bool: True above half of the value range.
 

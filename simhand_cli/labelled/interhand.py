@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.json_stream import stream_json
+from simhand_cli.labelled.sample import NoSuchSplit
 from simhand_cli.labelled.two_hand_labels import TwoHandLabels, joint_flags, read_coco, world_coord
 from simhand_cli.labelled.two_hands import SIDES, TwoHandSet
 
@@ -34,8 +35,10 @@ def open_interhand(path: Path, split: str = "train") -> TwoHandSet:
         InputProblem: another split, a file that is missing or damaged, or no picture at all.
     """
     if split not in SPLITS:
-        raise InputProblem(f"--data {path}: InterHand2.6M has the splits 'train', 'val' and 'test', not {split!r}")
+        raise NoSuchSplit(f"--data {path}: InterHand2.6M has the splits 'train', 'val' and 'test', not {split!r}")
     folder = path / "annotations" / split
+    if not folder.is_dir():
+        raise NoSuchSplit(f"--data {path}: annotations/{split} is missing")
     data = folder / f"InterHand2.6M_{split}_data.json"
     labels = TwoHandLabels()
     _read_joints(labels, folder / f"InterHand2.6M_{split}_joint_3d.json")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.details import LabelDetails
 from simhand_cli.labelled.images import read_rgb
 from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, HandSample, HandSide
 from simhand_cli.summary import Dropped
@@ -95,12 +96,30 @@ class JsonlSet:
         """``joints_mm`` (N, 21, 3), NaN where there is no label, and ``joint_valid`` (N, 21)."""
         return self._joints, np.asarray(np.isfinite(self._joints).all(axis=2))
 
+    def details(self) -> LabelDetails:
+        """Side, K and camera of all samples."""
+        return LabelDetails(
+            samples=np.arange(len(self)),
+            right=np.array([hand == "right" for hand in self._hands], bool),
+            intrinsics=self._intrinsics,
+            cameras=[texts[2] for texts in self._texts],
+        )
+
     def problems(self) -> list[Dropped]:
         """Labelled pictures that are not there."""
         if not self._missing:
             return []
         what = f"pictures of {self._path}, first: {self._missing[0]}"
         return [Dropped(what, len(self._missing), "file is missing")]
+
+
+def jsonl_splits(path: Path) -> list[str]:
+    """The splits that the lines of a set's ``labels.jsonl`` name, in the order of their first lines.
+
+    Raises:
+        InputProblem: a line is damaged.
+    """
+    return list(dict.fromkeys(str(line.get("split", "train")) for _, line in _lines(path / LABELS_NAME)))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

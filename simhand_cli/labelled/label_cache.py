@@ -1,4 +1,4 @@
-"""Keep joints that lie in hundreds of thousands of small files in one file in the user's cache folder.
+"""Keep labels that lie in hundreds of thousands of small files in one file in the user's cache folder.
 
 Reading DexYCB's label files takes minutes, asking for their sizes and times seconds. What is kept counts only as long
 as names, sizes and times of all label files are the same; where it is missing, stale, damaged or cannot be kept, the
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from simhand_cli.workspace.atomic import atomic_path, remove_leftovers_of
 from simhand_cli.workspace.paths import cache_dir
 
-#: Of the kept file; to be raised when the readers make other joints of the same label files.
+#: Of the kept file; to be raised when the readers make other rows of the same label files.
 _VERSION = 1
 
 
-def cached_joints(
+def cached_labels(
     name: str, root: Path, files: Sequence[Path], read: Callable[[Sequence[Path]], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     """What ``read(files)`` returns, from the cache where that is kept and still true.
@@ -32,7 +32,7 @@ def cached_joints(
         name: of the set and split; each keeps one file for each ``root``.
         root: the set's folder.
         files: the label files, all below ``root``.
-        read: gives one row of joints (N, 21, 3) for every file; what it raises is passed on, and nothing kept.
+        read: gives one row (N, ...) for every file; what it raises is passed on, and nothing kept.
     """
     signature = _signature(root, files)
     where = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
@@ -40,13 +40,13 @@ def cached_joints(
         kept = cache_dir() / "labels" / f"{name}-{where}.npz"
     except RuntimeError:  # the user has no home
         return read(files)
-    joints = _load(kept, signature)
-    if joints is None or joints.shape != (len(files), 21, 3):
-        joints = read(files)
+    labels = _load(kept, signature)
+    if labels is None or len(labels) != len(files):
+        labels = read(files)
         with contextlib.suppress(OSError):
             remove_leftovers_of(kept)
-            _save(kept, signature, joints)
-    return joints
+            _save(kept, signature, labels)
+    return labels
 
 
 def _signature(root: Path, files: Sequence[Path]) -> str:
@@ -70,11 +70,11 @@ def _load(kept: Path, signature: str) -> NDArray[np.float32] | None:
         with np.load(kept, allow_pickle=False) as stored:
             if str(stored["signature"]) != signature:
                 return None
-            return np.asarray(stored["joints_mm"], np.float32)
+            return np.asarray(stored["labels"], np.float32)
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile):
         return None
 
 
-def _save(kept: Path, signature: str, joints_mm: NDArray[np.float32]) -> None:
+def _save(kept: Path, signature: str, labels: NDArray[np.float32]) -> None:
     with atomic_path(kept) as part, part.open("wb") as stream:
-        np.savez(stream, signature=np.array(signature), joints_mm=joints_mm)
+        np.savez(stream, signature=np.array(signature), labels=labels)

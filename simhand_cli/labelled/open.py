@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.labelled.sample import LabelledSet
+from simhand_cli.labelled.sample import LabelledSet, NoSuchSplit
 
 #: Layout name -> files (any of them, * for any name) that identify it.
 LAYOUTS: dict[str, tuple[str, ...]] = {
@@ -87,5 +87,5 @@ def open_labelled(path: Path, split: str = "train") -> LabelledSet:
 
         labelled = HandGraphCnn(path, split)
     if len(labelled) == 0:
-        raise InputProblem(f"--data {path}: its split {split!r} is empty")
+        raise NoSuchSplit(f"--data {path}: its split {split!r} is empty")
     return labelled

@@ -7,12 +7,17 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from simhand_cli.errors import InputProblem
 from simhand_cli.summary import Dropped
 
 HandSide = Literal["right", "left"]
 
 #: The subject of samples whose set does not say who the person is.
 UNKNOWN_SUBJECT = "unknown"
+
+
+class NoSuchSplit(InputProblem):
+    """The set has no such split, or nothing of it has been downloaded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.labelled.sample import HandSample
+from simhand_cli.labelled.details import LabelDetails
+from simhand_cli.labelled.sample import HandSample, NoSuchSplit
 from simhand_cli.summary import Dropped
 from simhand_cli.workspace.shards import open_h5, open_h5_file
 
@@ -50,9 +51,10 @@ class SynthSet:
         card = _read_card(path)
         if split not in card["splits"]:
             known = ", ".join(repr(name) for name in card["splits"])
-            raise InputProblem(f"--data {path}: this synthetic set has the splits {known}, not {split!r}")
+            raise NoSuchSplit(f"--data {path}: this synthetic set has the splits {known}, not {split!r}")
         self.split = split
         self._path = path
+        self._image_px = int(card["image_px"])
         self._shards = [shard_path(path, split, k) for k in range(int(card["splits"][split]["shards"]))]
         parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
         self._subject_names: list[str] = []
@@ -89,6 +91,17 @@ class SynthSet:
         joints = self._columns["joints_mm"].reshape(-1, 21, 3).astype(np.float32)
         return joints, np.ones(joints.shape[:2], bool)
 
+    def details(self) -> LabelDetails:
+        """Side, K, camera, 2D joints and picture size of all samples."""
+        return LabelDetails(
+            samples=np.arange(len(self)),
+            right=self._columns["hand"].astype(bool),
+            intrinsics=self._columns["intrinsics"].reshape(-1, 3, 3).astype(np.float64),
+            cameras=[_camera_id(int(number)) for number in self._columns["camera"]],
+            stated_px=self._columns["joints_px"].reshape(-1, 21, 2),
+            size_px=np.full((len(self), 2), self._image_px, np.int64),
+        )
+
     def problems(self) -> list[Dropped]:
         """Nothing can be missing: a set is only valid with all its shards."""
         return []
@@ -110,7 +123,7 @@ class SynthSet:
             hand="right" if column["hand"][index] else "left",
             subject=self._subjects[index],
             sequence=_sequence_id(int(column["sequence"][index])),
-            camera=f"camera{int(column['camera'][index])}",
+            camera=_camera_id(int(column["camera"][index])),
             sample_id=self._sample_id(index),
             vertices_mm=file["vertices_mm"][row].astype(np.float64) if "vertices_mm" in file else None,
             mask=self._picture(file, "mask", row, shard) > 127,
@@ -163,6 +176,10 @@ _COLUMNS: Final = (
     "hand", "subject", "joints_mm", "joints_px", "intrinsics", "tone", "palm_facing", "sequence", "frame", "camera",
     "camera_from_world", "second_joints_mm",
 )  # fmt: skip
+
+
+def _camera_id(number: int) -> str:
+    return f"camera{number}"
 
 
 def _sequence_id(number: int) -> str:

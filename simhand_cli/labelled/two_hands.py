@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from simhand_cli.labelled.details import LabelDetails
 from simhand_cli.labelled.images import read_rgb
 from simhand_cli.labelled.sample import HandSample, HandSide
 from simhand_cli.summary import Dropped
@@ -152,6 +153,16 @@ class TwoHandSet:
             rows = np.arange(start, min(start + _CHUNK, len(self)))
             joints_mm[rows] = self._camera_joints(rows)
         return joints_mm, np.asarray(np.isfinite(joints_mm).all(axis=2))
+
+    def details(self) -> LabelDetails:
+        """Side, K and camera of every sample."""
+        hands = self._hands
+        return LabelDetails(
+            samples=np.arange(len(self)),
+            right=np.asarray(hands.side == 0),
+            intrinsics=self._scenes.intrinsics[hands.lens[hands.picture]],
+            cameras=self._texts_of(hands.camera),
+        )
 
     def problems(self) -> list[Dropped]:
         """Hands left out on opening, and why."""

@@ -1,4 +1,4 @@
-"""The miniature sets of the labelled tests are used here too."""
+"""The miniature sets and random hands of the labelled tests are used here too."""
 
 import sys
 from pathlib import Path

@@ -7,6 +7,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from mini_freihand import random_hand_mm
 
 from simhand_cli.commands.evaluate import EvaluateConfig, evaluate
 from simhand_cli.errors import InputProblem, UsageProblem
@@ -14,11 +15,11 @@ from simhand_cli.errors import InputProblem, UsageProblem
 
 @pytest.fixture(scope="module")
 def small_set(tmp_path_factory):
-    """12 random pictures in the layout of hand_graph_cnn's test images, one with a label of metres."""
+    """13 random pictures of left hands in the layout of hand_graph_cnn's test images, one with a label of metres."""
     folder = tmp_path_factory.mktemp("data") / "set"
     (folder / "images").mkdir(parents=True)
     rng = np.random.default_rng(0)
-    joints = rng.normal((0, 0, 60), 4.0, (13, 21, 3))
+    joints = np.stack([random_hand_mm(rng) for _ in range(13)]) * [-0.1, 0.1, 0.1]
     joints[12] /= 100
     for i in range(13):
         cv2.imwrite(str(folder / "images" / f"{i:05d}.jpg"), rng.integers(0, 255, (256, 256, 3)).astype(np.uint8))

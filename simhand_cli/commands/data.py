@@ -1,0 +1,176 @@
+"""Check a labelled set: what it is, what is missing or damaged, which labels are wrong."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from simhand_cli.config.base import CommandConfig, argument, option
+from simhand_cli.console import Console
+from simhand_cli.errors import InputProblem, UsageProblem
+from simhand_cli.summary import Dropped, Summary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from simhand_cli.labelled.fault import Fault
+    from simhand_cli.labelled.sample import LabelledSet
+
+EXAMPLES: tuple[str, ...] = (
+    "simhand data check FreiHAND_pub_v2",
+    "simhand data check simhand-workspace/synth/labelled --split test --samples-shown 24 --json",
+    "simhand data check FreiHAND_pub_v2 --all-images --out freihand.png --strict",
+)
+#: Pictures decoded without --all-images, and the seed of their choice.
+_DECODED, _SEED = 200, 0
+
+
+class DataConfig(CommandConfig):
+    """Options of ``simhand data``."""
+
+    action: Literal["check"] = argument("What to do: check")
+    path: Path = argument("Folder of the labelled set")
+    split: str = option("", "Check this split only; none: every split that is there")
+    all_images: bool = option(False, f"Decode every picture; else a random {_DECODED} of each split")
+    samples_shown: int = option(12, "Samples of each split on the sheet; 0 draws none", ge=0, le=500)
+    out: Path | None = option(
+        None,
+        "Picture of samples to write, .png or .jpg (default: runs/data-SET/sheet.png in the workspace)",
+        short="-o",
+    )
+
+    @classmethod
+    def not_identity(cls) -> frozenset[str]:
+        """Where the sheet is written."""
+        return frozenset({"out"})
+
+
+def data(config: DataConfig, console: Console | None = None) -> Summary:
+    """Check every label of a set, decode some of its pictures and draw a sheet of samples.
+
+    Args:
+        config: see :class:`DataConfig`.
+        console: for messages and progress; a quiet one if absent.
+
+    Returns:
+        What each split holds, as facts; what is wrong with it, as ``dropped`` (nothing is changed or removed) and, with
+        the numbers of all samples concerned, in ``data``.
+
+    Raises:
+        InputProblem: no labelled set simhand knows, no such split, or a label file that cannot be read.
+        UsageProblem: a sheet of an unknown picture format.
+    """
+    from simhand_cli.labelled.open import open_labelled, recognise
+    from simhand_cli.labelled.splits import open_splits
+
+    console = console or Console(quiet=True)
+    sheet_path = _sheet_path(config)
+    try:
+        layout = recognise(config.path)
+        sets, broken = ([open_labelled(config.path, config.split)], {}) if config.split else open_splits(config.path)
+    except InputProblem as problem:
+        # The set is an argument here, a flag where it is trained or measured on.
+        raise InputProblem(str(problem).removeprefix("--data ")) from problem
+    summary = Summary(
+        "data", facts={"layout": layout, "splits": ", ".join(one.split for one in sets)}, dropped_as="found"
+    )
+    for split, why in broken.items():
+        summary.dropped.append(Dropped(f"split {split!r}", 1, why.removeprefix("--data ")))
+    if config.dry_run:
+        return _plan(config, sets, sheet_path, summary)
+    sheets = [sheet for one in sets if (sheet := _check(config, one, summary, console)) is not None]
+    if sheets:
+        summary.outputs["samples"] = sheet_path
+        _save_below_each_other(sheet_path, sheets)
+    summary.problems = sum(found.count for found in summary.dropped)
+    verb = "finetune" if any(one.split == "train" for one in sets) else "evaluate"
+    summary.hint = (
+        f"look at the sheet; 'simhand {verb}' leaves out what was found, or refuses a set that is wrong as a whole"
+        if summary.problems
+        else f"simhand {verb} --data {config.path}"
+    )
+    return summary
+
+
+def _sheet_path(config: DataConfig) -> Path:
+    from simhand_cli.workspace.paths import Workspace
+
+    path = config.out or Workspace(config.workspace).run_dir("data", config.path.resolve().name or "root") / "sheet.png"
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UsageProblem(f"--out {path}: the sheet is a picture, name it .png or .jpg")
+    return path
+
+
+def _plan(config: DataConfig, sets: "list[LabelledSet]", sheet_path: Path, summary: Summary) -> Summary:
+    for one in sets:
+        summary.facts[f"{one.split}: samples"] = len(one)
+        summary.facts[f"{one.split}: pictures to decode"] = len(_chosen(config, one))
+    summary.facts["sheet"] = str(sheet_path) if config.samples_shown else "none"
+    summary.problems = len(summary.dropped)
+    return summary
+
+
+def _chosen(config: DataConfig, labelled: "LabelledSet") -> "NDArray[np.int64]":
+    """The samples whose pictures are decoded."""
+    import numpy as np
+
+    everything = np.arange(len(labelled))
+    if config.all_images or len(everything) <= _DECODED:
+        return everything
+    return np.sort(np.random.default_rng(_SEED).choice(everything, _DECODED, replace=False))
+
+
+def _check(
+    config: DataConfig, labelled: "LabelledSet", summary: Summary, console: Console
+) -> "NDArray[np.uint8] | None":
+    """Add a split's figures and faults to the summary; returns its sheet, None if there is nothing to show."""
+    import numpy as np
+
+    from simhand_cli.labelled.check_sheet import check_sheet, choose_shown
+    from simhand_cli.labelled.checks import find_faults
+    from simhand_cli.labelled.description import describe
+    from simhand_cli.labelled.details import label_details
+    from simhand_cli.labelled.pictures import known_sizes, look_at_pictures, picture_faults
+
+    chosen = _chosen(config, labelled)
+    with console.progress(f"{labelled.split} pictures", len(chosen), "pictures") as ticker:
+        pictures = look_at_pictures(labelled, chosen, ticker)
+    details = label_details(labelled)
+    faults = picture_faults(pictures, details) + find_faults(labelled, details, known_sizes(pictures, details))
+    figures = describe(labelled, details, pictures)
+    summary.facts |= {f"{labelled.split}: {name}": value for name, value in figures.items()}
+    summary.dropped += [*labelled.problems(), *(_found(labelled, fault, len(chosen)) for fault in faults)]
+    summary.data[labelled.split] = {
+        "figures": figures,
+        "pictures_decoded": len(chosen),
+        "faults": [_record(fault) for fault in faults],
+    }
+    shown = choose_shown(pictures.readable(), faults, config.samples_shown, np.random.default_rng([_SEED, 1]))
+    return check_sheet(labelled, shown) if shown else None
+
+
+def _found(labelled: "LabelledSet", fault: "Fault", decoded: int) -> Dropped:
+    of_decoded = f" of {decoded} decoded pictures" if fault.kind in ("picture", "picture-size") else ""
+    what = f"{labelled.split} samples{of_decoded}, first: number {fault.samples[0]}"
+    return Dropped(what, len(fault.samples), fault.why, fault.meaning)
+
+
+def _record(fault: "Fault") -> dict[str, Any]:
+    return {
+        "kind": fault.kind,
+        "count": len(fault.samples),
+        "why": fault.why,
+        "meaning": fault.meaning,
+        "whole_set": bool(fault.refusal),
+        "samples": fault.samples.tolist(),
+    }
+
+
+def _save_below_each_other(path: Path, sheets: "list[NDArray[np.uint8]]") -> None:
+    """Save the sheets of all splits as one picture, the narrower ones with paper at their right."""
+    import numpy as np
+
+    from simhand_cli.report.sheet import save_image
+
+    width = max(sheet.shape[1] for sheet in sheets)
+    padded = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), mode="edge") for s in sheets]
+    save_image(path, np.concatenate(padded))

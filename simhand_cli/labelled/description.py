@@ -1,0 +1,72 @@
+"""What a labelled set holds, in figures."""
+
+from collections import Counter
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhand_cli.hands.skeleton import FINGERS, MIDDLE_MCP, WRIST
+from simhand_cli.labelled.checks import hand_spans_mm
+from simhand_cli.labelled.details import LabelDetails
+from simhand_cli.labelled.joint_order import bone_lengths_mm
+from simhand_cli.labelled.pictures import Pictures
+from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, LabelledSet
+
+_QUARTERS: Final = (25, 50, 75)
+#: More kinds of picture sizes than this are only counted.
+_SIZES_NAMED: Final = 3
+
+
+def describe(labelled: LabelledSet, details: LabelDetails, pictures: Pictures) -> dict[str, int | str]:
+    """Counts and quartiles of a split, in the order they are to be shown; units in the keys.
+
+    Where the reader offers side and camera of some samples only, these lines say of how many.
+    """
+    joints_mm, joint_valid = labelled.joints()
+    valid = joint_valid & np.isfinite(joints_mm).all(axis=2)
+    right, some = int(details.right.sum()), len(details.samples) < len(labelled)
+    of_some = f" (of {len(details.samples):,} looked at)" if some else ""
+    people = set(labelled.subjects)
+    spans = hand_spans_mm(np.where(valid[..., None], joints_mm, 0), valid)
+    depth = joints_mm[valid[:, WRIST], WRIST, 2]
+    return {
+        "samples": len(labelled),
+        "subjects": "unknown" if people == {UNKNOWN_SUBJECT} else len(people),
+        "sequences": len(set(labelled.sequences)),
+        "cameras": f"{len(set(details.cameras)):,}{of_some}",
+        "right / left hands": f"{right:,} / {len(details.right) - right:,}{of_some}",
+        "joints labelled": f"{valid.mean():.1%}, all 21 in {valid.all(axis=1).mean():.1%} of the samples",
+        "hand span (mm)": _quartiles(spans[spans > 0]),
+        "wrist to middle knuckle (mm)": _quartiles(
+            np.linalg.norm(joints_mm[:, MIDDLE_MCP] - joints_mm[:, WRIST], axis=1)[valid[:, [WRIST, MIDDLE_MCP]].all(1)]
+        ),
+        "bones, wrist outwards (mm)": _bones(bone_lengths_mm(joints_mm, valid)),
+        "distance of the wrist (mm)": _quartiles(depth),
+        "picture sizes (px)": _sizes(pictures),
+    }
+
+
+def _quartiles(values: NDArray[np.floating]) -> str:
+    if values.size == 0:
+        return "none labelled"
+    low, middle, high = np.percentile(values.astype(np.float64), _QUARTERS)
+    return f"{middle:.4g} (half of them {low:.4g} to {high:.4g})"
+
+
+def _bones(lengths_mm: NDArray[np.float64]) -> str:
+    """Median lengths by finger; ``BONES`` lists four bones a finger, thumb to little."""
+    parts = []
+    for finger, own in zip(FINGERS, np.split(lengths_mm, len(FINGERS), axis=1), strict=True):
+        known = own[:, np.isfinite(own).any(axis=0)]
+        medians = np.nanmedian(known, axis=0) if known.shape[1] else np.empty(0)
+        parts.append(f"{finger} {' '.join(f'{length:.3g}' for length in medians) or 'none'}")
+    return ", ".join(parts)
+
+
+def _sizes(pictures: Pictures) -> str:
+    read = pictures.size_px[pictures.size_px[:, 0] > 0]
+    counts = Counter((int(width), int(height)) for width, height in read)
+    named = [f"{width}x{height}" for (width, height), _ in counts.most_common(_SIZES_NAMED)]
+    more = f" and {len(counts) - len(named)} other sizes" if len(counts) > len(named) else ""
+    return f"{', '.join(named) or 'none read'}{more}; {len(read):,} pictures decoded"

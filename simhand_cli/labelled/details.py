@@ -1,0 +1,73 @@
+"""What is labelled beside the joints: side, camera, K; for all samples of a set without decoding its pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.sample import LabelledSet
+
+#: Samples read where a reader does not offer the details of all.
+_READ: Final = 64
+
+
+@dataclass(frozen=True)
+class LabelDetails:
+    """Labels of M samples of a set.
+
+    Attributes:
+        samples: (M,) int64, which samples, ascending.
+        right: (M,) bool, the stated side.
+        intrinsics: (M, 3, 3) float64.
+        cameras: M names.
+        stated_px: (M, 21, 2) 2D joints of the layout's own, NaN where there are none; None if it has none.
+        size_px: (M, 2) width and height that the labels state; None if they do not.
+    """
+
+    samples: NDArray[np.int64]
+    right: NDArray[np.bool_]
+    intrinsics: NDArray[np.float64]
+    cameras: Sequence[str]
+    stated_px: NDArray[np.floating] | None = None
+    size_px: NDArray[np.int64] | None = None
+
+
+@runtime_checkable
+class DetailedSet(Protocol):
+    """A labelled set whose reader knows the details of all samples."""
+
+    def details(self) -> LabelDetails:
+        """Of all samples, in sample order."""
+
+
+def label_details(labelled: LabelledSet) -> LabelDetails:
+    """The details of all samples, or where the reader does not offer them, of 64 spread over the set.
+
+    Raises:
+        InputProblem: none of the 64 can be read.
+    """
+    if isinstance(labelled, DetailedSet):
+        return labelled.details()
+    found, problem = [], None
+    for index in spread(len(labelled), _READ).tolist():
+        try:
+            found.append((index, labelled[index]))
+        except InputProblem as error:
+            problem = problem or error
+    if not found:
+        raise problem or InputProblem(f"{labelled.name}/{labelled.split} is empty")
+    return LabelDetails(
+        samples=np.array([index for index, _ in found], np.int64),
+        right=np.array([sample.hand == "right" for _, sample in found]),
+        intrinsics=np.stack([sample.intrinsics for _, sample in found]),
+        cameras=[sample.camera for _, sample in found],
+        stated_px=np.stack([sample.joints_px for _, sample in found]),
+    )
+
+
+def spread(count: int, most: int) -> NDArray[np.int64]:
+    """At most ``most`` of the positions 0..count-1, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))

@@ -1,0 +1,101 @@
+"""Side, camera, K and 2D joints read without pictures are those of the samples, in every layout."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import test_labelled_dexycb
+import test_labelled_hanco
+import test_labelled_jsonl
+from mini_freihand import random_hand_mm, write_mini_freihand
+
+from simhand_cli.commands.synth import SynthConfig, synth
+from simhand_cli.labelled.details import DetailedSet, label_details
+from simhand_cli.labelled.open import open_labelled
+from simhand_cli.labelled.sample import NoSuchSplit
+from simhand_cli.labelled.splits import open_splits
+
+
+def write_hand_graph_cnn(folder: Path) -> None:
+    rng = np.random.default_rng(1)
+    (folder / "images").mkdir()
+    for k in range(4):
+        cv2.imwrite(str(folder / "images" / f"{k:05d}.jpg"), np.zeros((64 * (k + 1), 64 * (k + 1), 3), np.uint8))
+    hands = np.stack([random_hand_mm(rng) for _ in range(4)]) * [-0.1, 0.1, 0.1]
+    lens, boxes = rng.uniform(100, 600, (4, 4)), np.tile([100.0, 100.0, 200.0, 200.0], (4, 1))
+    np.savez(folder / "labels.npz", frame=np.arange(4), joints_cam_cm=hands, cam_fx_fy_u0_v0=lens, bbox_xywh=boxes)
+
+
+def write_jsonl(folder: Path) -> None:
+    line = test_labelled_jsonl.line
+    test_labelled_jsonl.write(
+        folder, line(camera="top"), line(hand="right", intrinsics=[[1, 0, 2], [0, 3, 4], [0, 0, 1]])
+    )
+
+
+def write_synth(folder: Path) -> None:
+    synth(SynthConfig(out=folder, count=6, subjects=3, image_px=32, seed=4, workers=1))
+
+
+LAYOUTS: dict[str, Callable[[Path], object]] = {
+    "freihand": write_mini_freihand,
+    "hanco": test_labelled_hanco.write_mini,
+    "dexycb": test_labelled_dexycb.write_mini,
+    "hand_graph_cnn": write_hand_graph_cnn,
+    "jsonl": write_jsonl,
+    "synth": write_synth,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_details_are_those_of_the_samples(layout: str, tmp_path: Path) -> None:
+    LAYOUTS[layout](tmp_path)
+    sets, broken = open_splits(tmp_path)
+    assert broken == {}
+    for labelled in sets:
+        assert isinstance(labelled, DetailedSet)
+        details = label_details(labelled)
+        assert details.samples.tolist() == list(range(len(labelled)))
+        for k in range(0, len(labelled), max(1, len(labelled) // 20)):
+            sample = labelled[k]
+            assert (sample.hand == "right") == details.right[k]
+            assert sample.camera == details.cameras[k]
+            np.testing.assert_allclose(details.intrinsics[k], sample.intrinsics)
+            if layout == "synth":
+                np.testing.assert_allclose(details.stated_px[k], sample.joints_px)
+                assert details.size_px[k].tolist() == [32, 32]
+
+
+def test_a_damaged_crop_leaves_the_others_details(tmp_path: Path) -> None:
+    write_hand_graph_cnn(tmp_path)
+    (tmp_path / "images" / "00001.jpg").write_bytes(b"no picture")
+    labelled = open_labelled(tmp_path, "test")
+    np.testing.assert_allclose(label_details(labelled).intrinsics[3], labelled[3].intrinsics)
+
+
+def test_dexycbs_own_2d_joints_are_read(tmp_path: Path) -> None:
+    test_labelled_dexycb.write_mini(tmp_path)
+    labelled = open_labelled(tmp_path, "test")
+    assert np.isnan(label_details(labelled).stated_px).all()
+    subject, sequence, serial, frame = labelled[3].sample_id.split("/")
+    file = tmp_path / subject / sequence / serial / f"labels_{frame}.npz"
+    pixels = np.random.default_rng(0).uniform(0, 64, (1, 21, 2))
+    pixels[0, 5] = -1
+    np.savez(file, joint_2d=pixels, joint_3d=np.load(file)["joint_3d"])
+    stated = label_details(open_labelled(tmp_path, "test")).stated_px
+    assert np.isnan(stated[3, 5]).all()
+    np.testing.assert_allclose(np.delete(stated[3], 5, axis=0), np.delete(pixels[0], 5, axis=0), rtol=1e-6)
+    assert np.isnan(stated[2]).all()
+
+
+@pytest.mark.parametrize(("layout", "splits"), [
+    ("freihand", ["train", "test"]), ("hanco", ["train", "test"]), ("dexycb", ["train", "val", "test"]),
+    ("hand_graph_cnn", ["test"]), ("jsonl", ["train"]), ("synth", ["train", "test"]),
+])  # fmt: skip
+def test_the_splits_that_are_there_are_found(layout: str, splits: list[str], tmp_path: Path) -> None:
+    LAYOUTS[layout](tmp_path)
+    assert [labelled.split for labelled in open_splits(tmp_path)[0]] == splits
+    with pytest.raises(NoSuchSplit):
+        open_labelled(tmp_path, "nosuch")
