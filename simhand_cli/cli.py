@@ -22,6 +22,8 @@ COMMANDS = {
     "keypoints": "Estimate 21 joints in every crop",
     "mine": "Find, for every hand, similar hands in other videos",
     "pretrain": "Learn an encoder by contrasting similar hands",
+    "embed": "Export an encoder's features of crops or of labelled pictures",
+    "probe": "Compare encoders without fine-tuning: pose retrieval, linear probe, a map of the features",
     "finetune": "Train a 3D hand model on labelled images, from a pre-trained encoder",
     "evaluate": "Measure a 3D hand model: MPJPE and PCK-AUC in every alignment",
     "demo": "Run a model on a webcam, a video or an image",

@@ -1,5 +1,6 @@
 """Find labels that cannot be right before anything is trained or measured on them."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,14 @@ def check_labels(labelled: LabelledSet, path: Path, required_joints: tuple[int, 
         if bad.any()
     ]
     return LabelCheck(usable, dropped)
+
+
+def labels_sha256(labelled: LabelledSet) -> str:
+    """sha256 of a set's 3D labels: what tells whether results were made with the same data."""
+    joints_mm, valid = labelled.joints()
+    digest = hashlib.sha256(np.ascontiguousarray(joints_mm).tobytes())
+    digest.update(np.ascontiguousarray(valid).tobytes())
+    return digest.hexdigest()
 
 
 def _why_none(spans: NDArray[np.float64]) -> str:
