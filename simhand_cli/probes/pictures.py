@@ -1,7 +1,7 @@
 """The crops an encoder is shown: labelled samples or a workspace's crops, all framed alike, right hands only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +38,10 @@ class LabelledCrop:
     sequence: str
     camera: str
     sample_id: str
+
+    def without_picture(self) -> "LabelledCrop":
+        """The same without its pixels, for keeping many."""
+        return replace(self, crop=replace(self.crop, image_rgb=np.empty((0, 0, 3), np.uint8)))
 
 
 def read_labelled(labelled: LabelledSet, index: int, size_px: int) -> LabelledCrop | str:
