@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EXAMPLES: tuple[str, ...] = (
     "simhand probe",
     "simhand probe --encoder latest --encoder imagenet --encoder-weights resnet50-imagenet.pth --encoder random",
-    "simhand probe --data FreiHAND_pub_v2 --limit 500 --gallery-limit 2000 --json",
+    "simhand probe --limit 500 --gallery-limit 2000 --name quick --json",
 )
 
 

@@ -25,7 +25,7 @@ _TIPS: Final = [FINGERS[name][-1] for name in ("index", "middle", "ring", "littl
 def hand_openness(poses: Poses) -> Floats:
     """(N,) mean distance of the four fingertips from the wrist in lengths of the bone wrist - middle knuckle.
 
-    About 1 for a fist and 2 for an open hand; NaN where a label it needs is missing.
+    Below 1 for a fist, about 2 for an open hand; NaN where a label it needs is missing.
     """
     joints = np.where(poses.valid[..., None], poses.joints_mm, np.nan)
     reach = np.linalg.norm(joints[:, _TIPS] - joints[:, WRIST : WRIST + 1], axis=-1).mean(axis=1)

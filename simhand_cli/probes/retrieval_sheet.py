@@ -54,7 +54,7 @@ def retrieval_sheet(
         sheet,
         tile_px=_TILE_PX,
         column_labels=["test hand", *titles, "oracle"],
-        title="The nearest hand of another person, and how far its pose is (wrist and bone length aligned)",
+        title="Nearest hands of others, mm: root + bone scale",
     )
 
 

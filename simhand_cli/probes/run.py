@@ -58,8 +58,8 @@ PROBE_SCHEMA, PROBE_VERSION = "simhand.probe", 1
 FILES: Final = ("metrics.json", "report.html", "embedding.png", "retrieval.png")
 #: Pairs of poses the oracle compares for each alignment; it takes fewer test samples where the gallery is large.
 _ORACLE_PAIRS: Final = 1_000_000
-#: With fewer test samples neither a map nor an interval says anything.
-_LEAST_SAMPLES: Final = 12
+#: With fewer on a side there is no map to draw, and nothing to say.
+_LEAST_SAMPLES: Final = 5
 _CHANCE_STREAM, _ORACLE_STREAM = 31, 32
 
 
@@ -112,7 +112,7 @@ def prepare(config: "ProbeConfig") -> ProbeJob:
     check_neighbours(test, gallery, path)
     identity = {
         **config.identity(),
-        "encoders": [f"{source.backbone} {source.sha256 or 'random'}" for source in sources],
+        "encoders": [[source.backbone, source.sha256 or "random"] for source in sources],
         "labels_sha256": [test.digest, gallery.digest],
     }
     folder = workspace.run_dir("probe", config.name or _default_name(config, sources))
