@@ -78,8 +78,8 @@ def check_neighbours(test: ProbeSide, gallery: ProbeSide, path: Path) -> None:
     queries, others = common_groups(test.who(), gallery.who())
     if len(np.unique(others)) == 1 and np.isin(others[0], queries):
         raise InputProblem(
-            f"--data {path}: the gallery (split {gallery.labelled.split!r}) has nobody but {gallery.who()[0]}, who is also "
-            "tested; choose another --gallery-split, or a set with more people"
+            f"--data {path}: the gallery (split {gallery.labelled.split!r}) has nobody but {gallery.who()[0]}, who is "
+            "also tested; choose another --gallery-split, or a set with more people"
         )
 
 
