@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from simhand_cli.config.resolve import save_config
 from simhand_cli.console import Console
-from simhand_cli.errors import InputProblem
 from simhand_cli.evaluation.bootstrap import Resampling, resampling
 from simhand_cli.evaluation.model_choice import resolve_device
 from simhand_cli.evaluation.predict_set import choose_samples
@@ -35,7 +34,7 @@ from simhand_cli.probes.retrieval_sheet import retrieval_sheet
 from simhand_cli.probes.samples import (
     Embedded,
     ProbeSide,
-    check_neighbours,
+    check_sides,
     common_groups,
     embed_side,
     held_out_people,
@@ -58,8 +57,6 @@ PROBE_SCHEMA, PROBE_VERSION = "simhand.probe", 1
 FILES: Final = ("metrics.json", "report.html", "embedding.png", "retrieval.png")
 #: Pairs of poses the oracle compares for each alignment; it takes fewer test samples where the gallery is large.
 _ORACLE_PAIRS: Final = 1_000_000
-#: With fewer on a side there is no map to draw, and nothing to say.
-_LEAST_SAMPLES: Final = 5
 _CHANCE_STREAM, _ORACLE_STREAM = 31, 32
 
 
@@ -109,7 +106,7 @@ def prepare(config: "ProbeConfig") -> ProbeJob:
     path = config.data or newest_own_set(workspace)
     test = open_side(path, config.split, config.limit, config.seed)
     gallery = open_side(path, config.gallery_split, config.gallery_limit, config.seed)
-    check_neighbours(test, gallery, path)
+    check_sides(test, gallery, path, config.val_fraction, config.seed)
     identity = {
         **config.identity(),
         "encoders": [[source.backbone, source.sha256 or "random"] for source in sources],
@@ -203,10 +200,6 @@ def _embed(job: ProbeJob, console: Console) -> tuple[Embedded, Embedded]:
         label = f"embed {side.name}"
         with console.progress(label, len(side.indices), "samples") as ticker, gpu_memory_problems():
             sides.append(embed_side(side, encoders, config.input_px, config.batch_size, ticker))
-        if len(sides[-1].poses) < _LEAST_SAMPLES:
-            raise InputProblem(
-                f"{side.name}: {len(sides[-1].poses)} usable samples; a probe needs {_LEAST_SAMPLES} or more a side"
-            )
     return sides[0], sides[1]
 
 

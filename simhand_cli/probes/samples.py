@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from simhand_cli.probes.encoders import FrozenEncoder
 from simhand_cli.probes.pictures import LabelledCrop, read_labelled
 from simhand_cli.probes.retrieval import Poses
 from simhand_cli.summary import Dropped
+
+#: With fewer on a side there is no map to draw, and nothing to say.
+LEAST_SAMPLES: Final = 5
 
 
 @dataclass(frozen=True)
@@ -69,18 +73,24 @@ def common_groups(first: Sequence[str], second: Sequence[str]) -> tuple[NDArray[
     return numbers[: len(first)], numbers[len(first) :]
 
 
-def check_neighbours(test: ProbeSide, gallery: ProbeSide, path: Path) -> None:
-    """Refuse a gallery in which some test sample has nobody else to be compared with.
+def check_sides(test: ProbeSide, gallery: ProbeSide, path: Path, val_fraction: float, seed: int) -> None:
+    """Refuse samples that cannot be probed before anything is written or computed.
 
     Raises:
-        InputProblem: the gallery is all of one person, who is also in the test split.
+        InputProblem: too few samples, a gallery of one person who is also tested, or nobody to leave out.
     """
+    for side in (test, gallery):
+        if len(side.indices) < LEAST_SAMPLES:
+            raise InputProblem(
+                f"{side.name}: {len(side.indices)} usable samples; a probe needs {LEAST_SAMPLES} or more a side"
+            )
     queries, others = common_groups(test.who(), gallery.who())
     if len(np.unique(others)) == 1 and np.isin(others[0], queries):
         raise InputProblem(
             f"--data {path}: the gallery (split {gallery.labelled.split!r}) has nobody but {gallery.who()[0]}, who is "
             "also tested; choose another --gallery-split, or a set with more people"
         )
+    held_out_people(gallery.labelled, gallery.indices, val_fraction, seed)
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ def embed_side(
     """Read every sample once and show it to all encoders.
 
     Raises:
-        InputProblem: no sample could be read.
+        InputProblem: nearly no sample could be read.
     """
 
     def read(index: int) -> LabelledCrop | str:
@@ -131,8 +141,9 @@ def embed_side(
             joints += [item.crop.joints_mm for item in good]
             kept += [item.without_picture() for item in good]
         ticker.advance(len(batch))
-    if not kept:
-        raise InputProblem(f"no sample of {side.name} could be read, first: {unreadable[0]}")
+    if len(kept) < LEAST_SAMPLES:
+        what = f"{len(kept)} of {len(side.indices)} samples of {side.name} could be read"
+        raise InputProblem(f"only {what}, first: {unreadable[0]}")
     place = {int(index): name for index, name in zip(side.indices, side.who(), strict=True)}
     return Embedded(
         features=[np.concatenate(found) for found in features],

@@ -161,7 +161,13 @@ def test_what_cannot_be_probed_is_said_in_one_line(workspace, people_set, tmp_pa
     fails(InputProblem, "split 'val' is empty", split="val")
     fails(InputProblem, "no labelled set", None)
     fails(InputProblem, "5 or more", limit=4)
+    unreadable = tmp_path / "unreadable"
+    shutil.copytree(people_set, unreadable)
+    for picture in unreadable.glob("test-*.jpg"):
+        picture.write_bytes(b"no picture")
+    fails(InputProblem, "only 0 of 16 samples of jsonl/test could be read", unreadable)
     one = write_people(tmp_path / "one", {"train": ["a"], "test": ["a"]}, each=13)
     fails(InputProblem, "nobody but person a, who is also tested", one)
+    assert not (workspace / "runs" / "probe-one-and-1-one").exists()  # nothing is left of what was refused
     with pytest.raises(UsageProblem, match="encoder"):
         resolve_config(ProbeConfig, None, {"encoder": []}, [])
