@@ -23,6 +23,8 @@ COMMANDS = {
     "mine": "Find, for every hand, similar hands in other videos",
     "pretrain": "Learn an encoder by contrasting similar hands",
     "data": "Check a labelled set: what it is, what is missing or damaged, which labels are wrong",
+    "embed": "Export an encoder's features of crops or of labelled pictures",
+    "probe": "Compare encoders without fine-tuning: pose retrieval, linear probe, a map of the features",
     "finetune": "Train a 3D hand model on labelled images, from a pre-trained encoder",
     "evaluate": "Measure a 3D hand model: MPJPE and PCK-AUC in every alignment",
     "demo": "Run a model on a webcam, a video or an image",

@@ -1,7 +1,5 @@
 """Run a predictor over a labelled set."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +11,7 @@ from simhand_cli.evaluation.absolute import place_in_camera
 from simhand_cli.evaluation.predictions import SetPredictions
 from simhand_cli.evaluation.predictors import CropPoses, PosePredictor
 from simhand_cli.hands.crop_geometry import Affine, apply_affine, square_around, square_crop, warp_crop
+from simhand_cli.labelled.read_ahead import read_ahead
 from simhand_cli.labelled.sample import HandSample, LabelledSet
 
 #: With fewer labelled joints neither a crop nor an alignment is determined.
@@ -77,7 +76,11 @@ def predict_set(
     too_few = 0
     items: list[_Item] = []
     poses: list[CropPoses] = []
-    for batch in _batches(labelled, indices, predictor, batch_size):
+
+    def read(row: int) -> _Item | str | None:
+        return _read(labelled, row, predictor.crop_scale, predictor.input_px)
+
+    for batch in read_ahead(read, indices.tolist(), batch_size):
         usable = [item for item in batch if isinstance(item, _Item)]
         unreadable.extend(item for item in batch if isinstance(item, str))
         too_few += sum(item is None for item in batch)
@@ -88,26 +91,6 @@ def predict_set(
         ticker.advance(len(batch))
     predictions = _assemble(labelled, items, poses) if items else None
     return SetRun(predictions, unreadable, too_few)
-
-
-def _batches(
-    labelled: LabelledSet, indices: NDArray[np.int64], predictor: PosePredictor, batch_size: int
-) -> Iterator[list[_Item | str | None]]:
-    """Batches of cropped samples; the next one is read while the model works on the current one."""
-
-    def read(rows: Sequence[int]) -> list[_Item | str | None]:
-        return [_read(labelled, int(row), predictor.crop_scale, predictor.input_px) for row in rows]
-
-    starts = range(0, len(indices), batch_size)
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        pending = None
-        for start in starts:
-            following = reader.submit(read, indices[start : start + batch_size].tolist())
-            if pending is not None:
-                yield pending.result()
-            pending = following
-        if pending is not None:
-            yield pending.result()
 
 
 def _read(labelled: LabelledSet, index: int, crop_scale: float, size_px: int) -> _Item | str | None:

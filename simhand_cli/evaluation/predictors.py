@@ -193,16 +193,22 @@ def mean_shape(training: LabelledSet, seed: int) -> ConstantPose:
     Generalised Procrustes analysis (Gower 1975); its answer is turned to fit the mean pose best.
     """
     poses = _training_poses(training, seed)
-    valid = np.ones(poses.shape[:2], dtype=bool)
-    shape = poses[0]
+    return _constant("mean-shape", mean_of_aligned(poses), poses, training)
+
+
+def mean_of_aligned(poses_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean (21, 3) of poses (M, 21, 3) that were turned, moved and scaled onto each other (Gower 1975), wrist at 0."""
+    valid = np.ones(poses_mm.shape[:2], dtype=bool)
+    shape = poses_mm[0]
     for _ in range(_GPA_ROUNDS):
-        target = np.repeat(shape[None], len(poses), axis=0)
-        shape = procrustes(poses, target, valid, with_scale=True).joints_mm.mean(axis=0)
-        shape *= np.linalg.norm(poses[0, MIDDLE_MCP]) / max(
+        target = np.repeat(shape[None], len(poses_mm), axis=0)
+        shape = procrustes(poses_mm, target, valid, with_scale=True).joints_mm.mean(axis=0)
+        shape *= np.linalg.norm(poses_mm[0, MIDDLE_MCP]) / max(
             float(np.linalg.norm(shape[MIDDLE_MCP] - shape[WRIST])), 1e-9
         )
-    turned = procrustes(shape[None], poses.mean(axis=0)[None], valid[:1], with_scale=False).joints_mm[0]
-    return _constant("mean-shape", turned - turned[WRIST], poses, training)
+    turned = procrustes(shape[None], poses_mm.mean(axis=0)[None], valid[:1], with_scale=False).joints_mm[0]
+    centred: NDArray[np.float64] = turned - turned[WRIST]
+    return centred
 
 
 def _constant(kind: str, pose: NDArray[np.float64], poses: NDArray[np.float64], training: LabelledSet) -> ConstantPose:

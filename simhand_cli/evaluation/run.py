@@ -1,6 +1,5 @@
 """One evaluation from config to finished folder."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from simhand_cli.evaluation.report import SetPictures, build_report
 from simhand_cli.evaluation.score import Scale, SetScore, score_set
 from simhand_cli.hands.skeleton import JOINT_NAMES
 from simhand_cli.labelled.checks import check_labels
+from simhand_cli.labelled.digest import labels_sha256
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.own_set import newest_own_set
 from simhand_cli.labelled.sample import LabelledSet
@@ -96,7 +96,7 @@ def prepare(config: "EvaluateConfig") -> EvaluationRun:
     identity = {
         **config.identity(),
         "model_sha256": sha256_file(model_file) if model_file else config.model,
-        "labels_sha256": [_labels_sha256(one) for one in sets],
+        "labels_sha256": [labels_sha256(one) for one in sets],
     }
     # Where data and model lie is not what they are: the digests say that.
     del identity["data"], identity["model"]
@@ -258,13 +258,6 @@ def _default_name(config: "EvaluateConfig", model_file: Path | None) -> str:
         return name
     others = f"-and-{len(config.data) - 1}" if len(config.data) > 1 else ""
     return f"{name}-{config.data[0].resolve().name[:40]}{others}"
-
-
-def _labels_sha256(labelled: LabelledSet) -> str:
-    joints_mm, valid = labelled.joints()
-    digest = hashlib.sha256(np.ascontiguousarray(joints_mm).tobytes())
-    digest.update(np.ascontiguousarray(valid).tobytes())
-    return digest.hexdigest()
 
 
 def _stack(sheets: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

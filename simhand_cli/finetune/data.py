@@ -114,7 +114,7 @@ def choose_samples(
         check = check_labels(labelled, path, (WRIST, MIDDLE_MCP))
         dropped += [*labelled.problems(), *check.dropped]
         usable = np.flatnonzero(check.usable)
-        groups, kind = _groups(labelled, usable)
+        groups, kind = validation_groups(labelled, usable)
         chosen = choose_validation(groups, val_fraction, seed)
         validation.append(_describe(path, kind, groups, chosen))
         rest = take_fraction(usable[~chosen], groups[~chosen], label_fraction, fraction_rule, seed + s)
@@ -157,8 +157,16 @@ def choose_validation(groups: NDArray[np.int64], fraction: float, seed: int) -> 
     return np.isin(groups, names[order[: best + 1]])
 
 
-def _groups(labelled: LabelledSet, usable: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
-    """Number of the group of every usable sample, and what a group is."""
+def validation_groups(labelled: LabelledSet, usable: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
+    """What is set aside together: people, or blocks of neighbouring recordings where no people are named.
+
+    Args:
+        labelled: the set.
+        usable: (N,) positions of samples in it.
+
+    Returns:
+        (N,) number of the group of every usable sample, and what a group is.
+    """
     subjects = np.asarray(labelled.subjects)[usable]
     people, number = np.unique(subjects, return_inverse=True)
     if len(people) > 1:

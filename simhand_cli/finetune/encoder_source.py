@@ -11,6 +11,8 @@ from simhand_cli.workspace.paths import Workspace
 
 #: The paper's encoder, where neither the user nor the weight file names one.
 DEFAULT_BACKBONE = "resnet50"
+#: Names of the encoder with random weights.
+UNTRAINED = ("none", "random")
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ def find_encoder(
     """Resolve ``--encoder``.
 
     Args:
-        choice: ``latest`` (newest finished pre-training run), ``none`` (random), ``imagenet`` (``weights`` must be
-            given), the name or folder of a pre-training run, or a weight file.
+        choice: ``latest`` (newest finished pre-training run), ``none`` or ``random`` (random weights), ``imagenet``
+            (``weights`` must be given), the name or folder of a pre-training run, or a weight file.
         workspace: where runs are.
         backbone: timm name; None reads it from the weights, else :data:`DEFAULT_BACKBONE`.
         weights: ImageNet weights on disk; nothing is downloaded.
@@ -53,7 +55,7 @@ def find_encoder(
         EnvironmentProblem: a file or run that is not there.
         InputProblem: no finished pre-training run, or unreadable weights.
     """
-    if choice == "none":
+    if choice in UNTRAINED:
         name = backbone or DEFAULT_BACKBONE
         return EncoderSource(name, None, "", f"{name}, random weights", _plain(f"scratch-{name}"))
     if choice == "imagenet":

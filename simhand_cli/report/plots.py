@@ -52,7 +52,7 @@ def line_plot(
     axes.margins(x=0.02)
     if len(series) > 1:
         axes.legend(frameon=False, labelcolor=_INK)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def histogram_plot(
@@ -86,7 +86,7 @@ def histogram_plot(
         axes.legend(frameon=False, labelcolor=_INK)
     axes.set_xlim(min(float(e[0]) for _, e in histograms.values()), max(float(e[-1]) for _, e in histograms.values()))
     axes.set_ylim(bottom=0)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def hand_3d_plot(joints_mm_by_name: Mapping[str, NDArray[np.floating]], size_px: int = 320) -> NDArray[np.uint8]:
@@ -169,7 +169,8 @@ def _figure(title: str, x_label: str, y_label: str) -> tuple["Figure", "Axes"]:
     return figure, axes
 
 
-def _png(figure: "Figure") -> bytes:
+def figure_png(figure: "Figure") -> bytes:
+    """A PNG file of a figure; the same figure gives the same bytes."""
     stream = io.BytesIO()
     # No "Software" tag: the file depends on the data alone.
     figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})

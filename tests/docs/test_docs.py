@@ -184,6 +184,8 @@ def _default_in_words(default: object) -> str | None:
         return None
     if isinstance(default, bool):
         return "yes" if default else "no"
+    if isinstance(default, list):
+        return " ".join(map(str, default))
     return str(default)
 
 

@@ -21,6 +21,8 @@ CHEAPER = {
     "finetune": "--set epochs=1 --set batch_size=8 --set width=16 --set workers=0",
     "evaluate": "--set limit=4 --set bootstrap=10",
     "evaluate --data FreiHAND_pub_v2 --leaderboard": "--set bootstrap=10",
+    "embed": "--set backbone=test_resnet",
+    "probe": "--set backbone=test_resnet --set bootstrap=10",
     "demo": "--set max_frames=4",
     "quickstart": "--set people=6 --set frames=8 --set labelled=60 --set encoder=test_resnet --set epochs=1 "
     "--set finetune_epochs=1",

@@ -1,0 +1,1 @@
+"""What an encoder's features are worth, measured or exported without training the encoder."""

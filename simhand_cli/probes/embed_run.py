@@ -1,0 +1,152 @@
+"""One export of features from config to finished folder."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhand_cli.config.resolve import save_config
+from simhand_cli.console import Console, Ticker
+from simhand_cli.errors import InputProblem
+from simhand_cli.evaluation.model_choice import resolve_device
+from simhand_cli.evaluation.predict_set import choose_samples
+from simhand_cli.finetune.encoder_source import EncoderSource, find_encoder
+from simhand_cli.labelled.read_ahead import read_ahead
+from simhand_cli.probes.embedding_file import broken_in, join_parts, write_part
+from simhand_cli.probes.encoders import FrozenEncoder, encoder_record, freeze
+from simhand_cli.probes.pictures import LabelledPictures, Picture, PictureSource, WorkspacePictures
+from simhand_cli.training.launch import gpu_memory_problems
+from simhand_cli.training.run_dir import open_run, peek_run
+from simhand_cli.workspace.lock import workspace_lock
+from simhand_cli.workspace.paths import Workspace
+
+if TYPE_CHECKING:
+    from simhand_cli.commands.embed import EmbedConfig
+
+#: Pictures of a part: what a killed run does over at most.
+PART_ROWS = 4096
+_PARTS = "parts"
+
+
+@dataclass(frozen=True)
+class EmbedJob:
+    """A prepared export.
+
+    Attributes:
+        config: its options.
+        source: the encoder.
+        pictures: what is embedded.
+        rows: (N,) numbers of the chosen pictures.
+        folder: of the result.
+        identity: all that determines it.
+    """
+
+    config: "EmbedConfig"
+    source: EncoderSource
+    pictures: PictureSource
+    rows: NDArray[np.int64]
+    folder: Path
+    identity: dict[str, Any]
+
+    def state(self) -> str:
+        """What a run would find: "new", "finished", ... (see ``peek_run``)."""
+        return peek_run(self.folder, self.identity, redo=self.config.redo)
+
+
+def prepare(config: "EmbedConfig") -> EmbedJob:
+    """Find the encoder and open the pictures; nothing is written.
+
+    Raises:
+        EnvironmentProblem: an encoder file that is not there.
+        InputProblem: no finished pre-training run, no crops, or an unusable set.
+    """
+    workspace = Workspace(config.workspace) if config.data else Workspace.open(config.workspace)
+    source = find_encoder(config.encoder, workspace, config.backbone, config.encoder_weights)
+    pictures: PictureSource = (
+        LabelledPictures(config.data, config.split, config.input_px)
+        if config.data
+        else WorkspacePictures(workspace, config.input_px)
+    )
+    rows = choose_samples(np.arange(len(pictures)), config.limit, config.seed)
+    identity = {
+        **config.identity(),
+        "backbone": source.backbone,
+        "encoder_sha256": source.sha256 or "random",
+        "pictures_sha256": pictures.digests,
+    }
+    folder = workspace.run_dir("embed", config.name or _default_name(config, source))
+    return EmbedJob(config, source, pictures, rows, folder, identity)
+
+
+def _default_name(config: "EmbedConfig", source: EncoderSource) -> str:
+    if not config.data:
+        return source.run_name
+    others = f"-and-{len(config.data) - 1}" if len(config.data) > 1 else ""
+    return f"{source.run_name}-{config.data[0].resolve().name[:40]}{others}"
+
+
+def run_embed(job: EmbedJob, console: Console) -> dict[str, Any]:
+    """Embed all pictures and write the folder; a finished folder is read back instead.
+
+    Returns:
+        the result's content: ``rows``, ``features``, ``projections`` (their lengths), ``broken`` messages.
+
+    Raises:
+        InputProblem: no picture could be read.
+    """
+    with workspace_lock(job.folder, "embed"):
+        run = open_run(job.folder, job.identity, redo=job.config.redo)
+        if run.result is not None:
+            console.say(f"{job.folder} is already embedded with these options (--redo does it over)")
+            return run.result
+        save_config(job.config, job.folder / "config.yaml")
+        encoder = freeze(job.source, resolve_device(job.config.device), job.config.seed, console, with_head=True)
+        parts = _write_parts(job, encoder, console)
+        broken = broken_in(parts)
+        if len(broken) == len(job.rows):
+            raise InputProblem(f"no picture of {job.pictures.title} could be read, first: {broken[0]}")
+        facts = {
+            **{f"encoder_{key}": value for key, value in encoder_record(job.source).items()},
+            "pictures": job.pictures.title,
+            "input_px": job.config.input_px,
+            "normalisation": "imagenet",
+        }
+        rows = join_parts(parts, job.folder, job.config.format, facts)
+        result = run.finish(
+            {"rows": rows, "features": encoder.num_features, "head": encoder.has_head, "broken": broken}
+        )
+        shutil.rmtree(job.folder / _PARTS, ignore_errors=True)
+        return result
+
+
+def _write_parts(job: EmbedJob, encoder: FrozenEncoder, console: Console) -> list[Path]:
+    """All parts, those of an earlier run taken as they are; each starts a batch, so that its bytes never change."""
+    parts = []
+    with console.progress("embed", len(job.rows), "crops") as ticker, gpu_memory_problems():
+        for start in range(0, len(job.rows), PART_ROWS):
+            path = job.folder / _PARTS / f"part-{start // PART_ROWS:06d}.h5"
+            rows = job.rows[start : start + PART_ROWS].tolist()
+            parts.append(path)
+            if path.is_file():  # it appeared only when it was complete
+                ticker.advance(len(rows))
+                continue
+            _write_part(path, job, encoder, rows, ticker)
+    return parts
+
+
+def _write_part(path: Path, job: EmbedJob, encoder: FrozenEncoder, rows: list[int], ticker: Ticker) -> None:
+    pooled, projected, ids, broken = [], [], [], []
+    for batch in read_ahead(job.pictures.read, rows, job.config.batch_size):
+        good = [item for item in batch if isinstance(item, Picture)]
+        broken += [item for item in batch if isinstance(item, str)]
+        ticker.advance(len(batch))
+        if good:
+            found = encoder(np.stack([picture.image_rgb for picture in good]))
+            pooled.append(found.pooled)
+            projected += [] if found.projected is None else [found.projected]
+            ids += [picture.ids for picture in good]
+    tables = {"features": pooled, "projections": projected}
+    write_part(path, {name: np.concatenate(t) for name, t in tables.items() if t}, ids, broken)

@@ -1,0 +1,81 @@
+"""Exact nearest neighbours by cosine, block by block, never among rows of the query's own group."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+#: Rows of queries and of the gallery compared at a time: 16 MB of similarities.
+_QUERIES: Final = 512
+_GALLERY: Final = 4096
+
+
+def unit_rows(features: NDArray[np.floating]) -> Floats:
+    """Rows (N, D) in double precision, of unit length; a row of zeros stays zero."""
+    rows = features.astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: Floats = rows / np.where(lengths > 0, lengths, 1.0)
+    return unit
+
+
+def nearest(
+    queries: NDArray[np.floating],
+    gallery: NDArray[np.floating],
+    query_groups: NDArray[np.int64],
+    gallery_groups: NDArray[np.int64],
+    count: int,
+) -> NDArray[np.int64]:
+    """The most similar gallery rows of every query.
+
+    Similarities are computed in double precision: features after a ReLU are so alike that single precision ties.
+
+    Args:
+        queries: (Q, D) features.
+        gallery: (G, D) features.
+        query_groups: (Q,) person or recording of each query.
+        gallery_groups: (G,) the same of the gallery, numbered alike; equal numbers are never neighbours.
+        count: how many neighbours, K.
+
+    Returns:
+        (Q, K) rows of the gallery, the most similar first; -1 where fewer are allowed. Among equals, the first wins.
+    """
+    found = np.full((len(queries), count), -1, np.int64)
+    for start in range(0, len(queries), _QUERIES):
+        block = slice(start, start + _QUERIES)
+        found[block] = _nearest_of(unit_rows(queries[block]), gallery, query_groups[block], gallery_groups, count)
+    return found
+
+
+def _nearest_of(
+    unit: Floats,
+    gallery: NDArray[np.floating],
+    groups: NDArray[np.int64],
+    gallery_groups: NDArray[np.int64],
+    count: int,
+) -> NDArray[np.int64]:
+    best = np.full((len(unit), count), -np.inf)
+    rows = np.full((len(unit), count), -1, np.int64)
+    for start in range(0, len(gallery), _GALLERY):
+        part = slice(start, start + _GALLERY)
+        similarity = unit @ unit_rows(gallery[part]).T
+        similarity[groups[:, None] == gallery_groups[None, part]] = -np.inf
+        candidates = np.hstack([best, similarity])
+        numbers = np.hstack([rows, np.broadcast_to(np.arange(start, start + similarity.shape[1]), similarity.shape)])
+        # Stable: earlier rows of the gallery stand to the left.
+        order = np.argsort(-candidates, axis=1, kind="stable")[:, :count]
+        best, rows = np.take_along_axis(candidates, order, axis=1), np.take_along_axis(numbers, order, axis=1)
+    return np.where(np.isfinite(best), rows, -1)
+
+
+def random_rows(
+    rng: np.random.Generator, query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
+    """(Q, K) gallery rows of other groups drawn at random with replacement; -1 where there is none."""
+    rows = np.full((len(query_groups), count), -1, np.int64)
+    for group in np.unique(query_groups):
+        mine, allowed = np.flatnonzero(query_groups == group), np.flatnonzero(gallery_groups != group)
+        if len(allowed):
+            rows[mine] = rng.choice(allowed, size=(len(mine), count))
+    return rows

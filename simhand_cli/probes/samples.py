@@ -1,0 +1,175 @@
+"""The two sides of a probe: gallery (training split) and test samples, with what an encoder makes of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhand_cli.console import Ticker
+from simhand_cli.errors import InputProblem
+from simhand_cli.evaluation.predict_set import choose_samples
+from simhand_cli.finetune.data import choose_validation, validation_groups
+from simhand_cli.labelled.checks import check_labels
+from simhand_cli.labelled.digest import labels_sha256
+from simhand_cli.labelled.open import open_labelled
+from simhand_cli.labelled.read_ahead import read_ahead
+from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, LabelledSet
+from simhand_cli.probes.encoders import FrozenEncoder
+from simhand_cli.probes.pictures import LabelledCrop, read_labelled
+from simhand_cli.probes.retrieval import Poses
+from simhand_cli.summary import Dropped
+
+#: With fewer on a side there is no map to draw, and nothing to say.
+LEAST_SAMPLES: Final = 5
+
+
+@dataclass(frozen=True)
+class ProbeSide:
+    """The chosen samples of a split.
+
+    Attributes:
+        labelled: the opened split.
+        indices: (N,) usable, chosen samples.
+        dropped: unusable ones, and why.
+        digest: of the split's labels.
+    """
+
+    labelled: LabelledSet
+    indices: NDArray[np.int64]
+    dropped: list[Dropped]
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The set and the split."""
+        return f"{self.labelled.name}/{self.labelled.split}"
+
+    def who(self) -> list[str]:
+        """(N) what must not be its own neighbour: the person where known, else the recording."""
+        subjects, sequences = self.labelled.subjects, self.labelled.sequences
+        return [
+            f"person {subjects[i]}" if subjects[i] != UNKNOWN_SUBJECT else f"recording {sequences[i]}"
+            for i in self.indices
+        ]
+
+
+def open_side(path: Path, split: str, limit: int, seed: int) -> ProbeSide:
+    """Open a split and choose its samples.
+
+    Raises:
+        InputProblem: no such split, an empty one, or no usable label in it.
+    """
+    labelled = open_labelled(path, split)
+    check = check_labels(labelled, path)
+    indices = choose_samples(np.flatnonzero(check.usable), limit, seed)
+    return ProbeSide(labelled, indices, [*labelled.problems(), *check.dropped], labels_sha256(labelled))
+
+
+def common_groups(first: Sequence[str], second: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Names of two lists as numbers, equal where the names are equal."""
+    numbers = np.unique([*first, *second], return_inverse=True)[1].astype(np.int64)
+    return numbers[: len(first)], numbers[len(first) :]
+
+
+def check_sides(test: ProbeSide, gallery: ProbeSide, path: Path, val_fraction: float, seed: int) -> None:
+    """Refuse samples that cannot be probed before anything is written or computed.
+
+    Raises:
+        InputProblem: too few samples, a gallery of one person who is also tested, or nobody to leave out.
+    """
+    for side in (test, gallery):
+        if len(side.indices) < LEAST_SAMPLES:
+            raise InputProblem(
+                f"{side.name}: {len(side.indices)} usable samples; a probe needs {LEAST_SAMPLES} or more a side"
+            )
+    queries, others = common_groups(test.who(), gallery.who())
+    if len(np.unique(others)) == 1 and np.isin(others[0], queries):
+        raise InputProblem(
+            f"--data {path}: the gallery (split {gallery.labelled.split!r}) has nobody but {gallery.who()[0]}, who is "
+            "also tested; choose another --gallery-split, or a set with more people"
+        )
+    held_out_people(gallery.labelled, gallery.indices, val_fraction, seed)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A side as all encoders see it; samples that could not be read are left out.
+
+    Attributes:
+        features: for each encoder (N, D) float32.
+        poses: their labels, right hands, camera frame.
+        indices: (N,) numbers in the set.
+        who: (N) see :meth:`ProbeSide.who`.
+        subjects, sequences: (N) as the set names them.
+        unreadable: messages.
+    """
+
+    features: list[NDArray[np.float32]]
+    poses: Poses
+    indices: NDArray[np.int64]
+    who: list[str]
+    subjects: list[str]
+    sequences: list[str]
+    unreadable: list[str]
+
+
+def embed_side(
+    side: ProbeSide, encoders: Sequence[FrozenEncoder], size_px: int, batch_size: int, ticker: Ticker
+) -> Embedded:
+    """Read every sample once and show it to all encoders.
+
+    Raises:
+        InputProblem: nearly no sample could be read.
+    """
+
+    def read(index: int) -> LabelledCrop | str:
+        return read_labelled(side.labelled, index, size_px)
+
+    kept: list[LabelledCrop] = []
+    unreadable: list[str] = []
+    features: list[list[NDArray[np.float32]]] = [[] for _ in encoders]
+    joints: list[NDArray[np.float64]] = []
+    for batch in read_ahead(read, side.indices.tolist(), batch_size):
+        good = [item for item in batch if isinstance(item, LabelledCrop)]
+        unreadable += [item for item in batch if isinstance(item, str)]
+        if good:
+            images = np.stack([item.crop.image_rgb for item in good])
+            for encoder, found in zip(encoders, features, strict=True):
+                found.append(encoder(images).pooled)
+            joints += [item.crop.joints_mm for item in good]
+            kept += [item.without_picture() for item in good]
+        ticker.advance(len(batch))
+    if len(kept) < LEAST_SAMPLES:
+        what = f"{len(kept)} of {len(side.indices)} samples of {side.name} could be read"
+        raise InputProblem(f"only {what}, first: {unreadable[0]}")
+    place = {int(index): name for index, name in zip(side.indices, side.who(), strict=True)}
+    return Embedded(
+        features=[np.concatenate(found) for found in features],
+        poses=Poses(np.stack(joints), np.stack([item.crop.joint_valid for item in kept])),
+        indices=np.array([item.index for item in kept], np.int64),
+        who=[place[item.index] for item in kept],
+        subjects=[item.subject for item in kept],
+        sequences=[item.sequence for item in kept],
+        unreadable=unreadable,
+    )
+
+
+def held_out_people(
+    labelled: LabelledSet, indices: NDArray[np.int64], fraction: float, seed: int
+) -> tuple[NDArray[np.bool_], str]:
+    """(N,) samples set aside to choose the penalty on, by whole people, and what was set aside.
+
+    Raises:
+        InputProblem: nothing could be set aside, or nothing else would be left.
+    """
+    groups, kind = validation_groups(labelled, indices)
+    chosen = choose_validation(groups, fraction, seed)
+    if not chosen.any():
+        raise InputProblem(
+            f"{labelled.name}/{labelled.split}: {len(indices)} samples of {len(np.unique(groups))} {kind} are too few "
+            "to choose the linear probe's penalty on people left out; use a larger --gallery-limit or another set"
+        )
+    return chosen, f"{int(chosen.sum())} samples of {len(np.unique(groups[chosen]))} {kind}"

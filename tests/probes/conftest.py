@@ -1,0 +1,28 @@
+"""Helpers of the other stages' tests are used here too."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+for folder in ("labelled", "mining"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / folder))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny models gain nothing from threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def people_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four people to train on and two to test on."""
+    from small_people import write_people
+
+    return write_people(tmp_path_factory.mktemp("people") / "own", {"train": list("abcd"), "test": list("xy")})

@@ -1,0 +1,37 @@
+"""A small labelled set of several people, as drawn hands."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mini_freihand import draw_hand, random_hand_mm
+
+
+def write_people(path: Path, people: dict[str, list[str]], each: int = 8, seed: int = 0) -> Path:
+    """Drawn hands in simhand's layout for labels of one's own: split -> people, ``each`` pictures of everyone."""
+    rng = np.random.default_rng(seed)
+    path.mkdir(parents=True)
+    intrinsics = np.array([[480.0, 0, 111.5], [0, 482.0, 112.0], [0, 0, 1]])
+    lines = []
+    for split, names in people.items():
+        for name in names:
+            for number in range(each):
+                joints_mm = random_hand_mm(rng)
+                projected = joints_mm @ intrinsics.T
+                image = draw_hand(projected[:, :2] / projected[:, 2:], int(rng.integers(20, 120)))
+                file = f"{split}-{name}-{number}.jpg"
+                cv2.imwrite(str(path / file), image[:, :, ::-1])
+                lines.append(
+                    {
+                        "image": file,
+                        "joints_mm": joints_mm.tolist(),
+                        "intrinsics": intrinsics.tolist(),
+                        "hand": "left" if number == 1 else "right",
+                        "split": split,
+                        "subject": name,
+                        "sequence": f"{name}-{number // 4}",
+                    }
+                )
+    (path / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return path
