@@ -48,6 +48,7 @@ class FinetuneConfig(CommandConfig):
         None, "Name of the run: runs/finetune-NAME (default: as the encoder's run or file is called)", short="-n"
     )
     epochs: int = option(120, "Passes over the training samples", ge=1)
+    patience: int = option(0, "Stop after so many epochs without a better validation error; 0 = never", ge=0)
     batch_size: int = option(128, "Crops per step, over all GPUs", ge=1)
     lr: float = option(1e-3, "Peak learning rate of the heads", gt=0)
     encoder_lr: float | None = option(None, "Peak learning rate of the encoder (default: as --lr)", ge=0)
@@ -117,7 +118,13 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
     )
     if config.weak_2d:
         data = data.with_weak(WeakCrops(workspace), config.weak_share)
-    identity = {**config.identity(), "labels": data.digests, "backbone": source.backbone, "encoder": source.sha256}
+    identity = {
+        **config.identity(),
+        "labels": data.digests,
+        "samples": data.choice_sha256,
+        "backbone": source.backbone,
+        "encoder": source.sha256,
+    }
     path = workspace.run_dir("finetune", config.name or source.run_name)
     if config.dry_run:
         return _dry_run(config, data, source, path, identity, gpus)

@@ -16,8 +16,8 @@ from simhand_cli.finetune.sample_crop import CENTRED, HandCrop, crop_sample, dra
 from simhand_cli.labelled.sample import LabelledSet
 from simhand_cli.training.loader import prepare_loader_worker, worker_options
 
-#: (epoch, position in the rows): which crop, and in which of its random variations.
-Key = tuple[int, int]
+#: (epoch, position in the rows, how often it came before in the epoch): which crop, and in which variation.
+Key = tuple[int, int, int]
 _ORDER_STREAM, _CROP_STREAM = 21, 22
 
 
@@ -86,7 +86,7 @@ class CropDataset(Dataset[HandCrop | str]):
         return len(self._rows)
 
     def __getitem__(self, key: Key) -> HandCrop | str:
-        epoch, position = key
+        epoch, position, repeat = key
         set_number, index = self._rows[position]
         try:
             sample = self._sets[int(set_number)][int(index)]
@@ -94,7 +94,7 @@ class CropDataset(Dataset[HandCrop | str]):
             return str(problem)
         if self._augment is None:
             return crop_sample(sample, self._size_px, CENTRED)
-        rng = np.random.default_rng([self._seed, _CROP_STREAM, epoch, position])
+        rng = np.random.default_rng([self._seed, _CROP_STREAM, epoch, position, repeat])
         crop = crop_sample(sample, self._size_px, draw_placement(rng, self._augment))
         image = vary_colours(crop.image_rgb, rng, self._augment)
         return HandCrop(image, crop.joints_px, crop.joints_mm, crop.joint_valid, crop.intrinsics, crop.image_from_crop)
@@ -141,24 +141,25 @@ class StepSampler(Sampler[list[Key]]):
         return self.total_steps - self.first_step
 
     def __iter__(self) -> Iterator[list[Key]]:
-        order, order_epoch = np.zeros(0, np.int64), -1
+        order, order_epoch = np.zeros((0, 2), np.int64), -1
         for step in range(self.first_step, self.total_steps):
             epoch, within = divmod(step, self.steps_per_epoch)
             if epoch != order_epoch:
                 order, order_epoch = self._order(epoch), epoch
             start = within * self._step_samples + self._rank * self.share
-            yield [(epoch, int(position)) for position in order[start : start + self.share]]
+            yield [(epoch, position, repeat) for position, repeat in order[start : start + self.share].tolist()]
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
+        """(N, 2) of the epoch's samples in order: position, and how often it came before."""
         rng = np.random.default_rng([self._seed, _ORDER_STREAM, epoch])
         firsts = np.cumsum(self._sizes) - self._sizes
         parts = [
-            first + np.resize(rng.permutation(size), quota)
+            np.column_stack([first + np.resize(rng.permutation(size), quota), np.arange(quota) // max(size, 1)])
             for first, size, quota in zip(firsts, self._sizes, self._quotas, strict=True)
         ]
         order = rng.permutation(np.concatenate(parts))
         # More ranks than samples: everybody still gets one.
-        return np.resize(order, max(len(order), self._step_samples))
+        return np.resize(order, (max(len(order), self._step_samples), 2))
 
 
 def training_loader(dataset: CropDataset, sampler: StepSampler, workers: int, device: str) -> "DataLoader[CropBatch]":
@@ -171,7 +172,7 @@ def validation_loader(
 ) -> "DataLoader[CropBatch]":
     """All samples once in order, every ``world_size``-th on this rank."""
     own = range(rank, len(dataset), world_size)
-    batches = [[(0, i) for i in own[start : start + batch_size]] for start in range(0, len(own), batch_size)]
+    batches = [[(0, i, 0) for i in own[start : start + batch_size]] for start in range(0, len(own), batch_size)]
     return _loader(dataset, batches, workers, device)
 
 

@@ -14,6 +14,7 @@ from simhand_cli.finetune.fraction import take_fraction
 from simhand_cli.finetune.options import FractionRule, Mix
 from simhand_cli.hands.skeleton import MIDDLE_MCP, WRIST
 from simhand_cli.labelled.checks import check_labels
+from simhand_cli.labelled.digest import labels_sha256
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.sample import LabelledSet
 from simhand_cli.summary import Dropped
@@ -57,6 +58,11 @@ class TrainingData:
     def sizes(self) -> list[int]:
         """How many training samples each set has."""
         return [int(count) for count in np.bincount(self.train[:, 0], minlength=len(self.sets))]
+
+    @property
+    def choice_sha256(self) -> str:
+        """Of the rows trained and validated on: the same labels may be divided otherwise."""
+        return hashlib.sha256(self.train.tobytes() + b"|" + self.val.tobytes()).hexdigest()
 
     def with_weak(self, crops: "WeakCrops", share: float) -> "TrainingData":
         """This data and unlabelled crops, of which an epoch has so many that they are ``share`` of it."""
@@ -117,11 +123,12 @@ def choose_samples(
         groups, kind = validation_groups(labelled, usable)
         chosen = choose_validation(groups, val_fraction, seed)
         validation.append(_describe(path, kind, groups, chosen))
-        rest = take_fraction(usable[~chosen], groups[~chosen], label_fraction, fraction_rule, seed + s)
+        others = usable[~chosen], groups[~chosen]
+        rest = take_fraction(*others, len(labelled), label_fraction, fraction_rule, seed + s)
         train.append(_rows(s, rest))
         val.append(_rows(s, usable[chosen]))
         joints_mm = labelled.joints()[0]
-        digests.append(hashlib.sha256(np.ascontiguousarray(joints_mm).tobytes()).hexdigest())
+        digests.append(labels_sha256(labelled))
         lengths.append(np.linalg.norm(joints_mm[rest, MIDDLE_MCP] - joints_mm[rest, WRIST], axis=1))
     rows = np.concatenate(train)
     if len(rows) == 0:
@@ -171,12 +178,16 @@ def validation_groups(labelled: LabelledSet, usable: NDArray[np.int64]) -> tuple
     people, number = np.unique(subjects, return_inverse=True)
     if len(people) > 1:
         return number.astype(np.int64), "people"
-    sequences, number = np.unique(np.asarray(labelled.sequences)[usable], return_inverse=True)
-    if len(sequences) < 2:
+    found = np.asarray(labelled.sequences)[usable]
+    sequences, first, number = np.unique(found, return_index=True, return_inverse=True)
+    # Neighbours are neighbours in the set, not in the alphabet, where img10 stands beside img1.
+    number = np.argsort(np.argsort(first))[number]
+    count = len(sequences)
+    if count < 2:
         # One recording: its frames in order are all there is to divide.
-        sequences, number = np.arange(len(usable)), np.arange(len(usable))
-    blocks = min(_BLOCKS, len(sequences))
-    return number.astype(np.int64) * blocks // max(len(sequences), 1), "blocks of neighbouring recordings"
+        count, number = len(usable), np.arange(len(usable))
+    blocks = min(_BLOCKS, count)
+    return number.astype(np.int64) * blocks // max(count, 1), "blocks of neighbouring recordings"
 
 
 def _rows(set_number: int, samples: NDArray[np.int64]) -> NDArray[np.int64]:

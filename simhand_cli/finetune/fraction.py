@@ -9,27 +9,28 @@ _FRACTION_STREAM = 12
 
 
 def take_fraction(
-    samples: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, rule: FractionRule, seed: int
+    samples: NDArray[np.int64], groups: NDArray[np.int64], total: int, fraction: float, rule: FractionRule, seed: int
 ) -> NDArray[np.int64]:
     """A part of a set's training samples.
 
     Args:
         samples: (N,) positions in the set, ascending.
         groups: (N,) person (or recording, where people are not known) of every sample.
+        total: samples of the whole set, those set aside for validation or unusable included.
         fraction: of the samples to take, in (0, 1].
         rule: ``random-frame`` draws pictures from all; ``stratified`` draws the same part of every group, at least
-            one picture of each as far as the number allows; ``official-first`` takes the first ones in the set's own
-            order, as SiMHand's code does: FreiHAND's order is by background, so that its "FreiHand*" (10 %) are
-            green-screen pictures only (fact sheet, section 5.6).
+            one picture of each as far as the number allows; ``official-first`` takes those that are among the first
+            ``total`` x ``fraction`` of the set's own order, as SiMHand's code does: FreiHAND's order is by background,
+            so that its "FreiHand*" (10 %) are green-screen pictures only (fact sheet, section 5.6).
         seed: of the draws.
 
     Returns:
-        (M,) ascending positions; M is N x fraction, rounded (down for ``official-first``, as published), at least 1.
+        (M,) ascending positions; M is N x fraction, rounded, at least 1, for the rules that draw.
     """
     if fraction >= 1 or len(samples) == 0:
         return samples
     if rule == "official-first":
-        return samples[: max(1, int(len(samples) * fraction))]
+        return samples[samples < int(total * fraction)]
     count = max(1, round(len(samples) * fraction))
     order = np.random.default_rng([seed, _FRACTION_STREAM]).permutation(len(samples))
     if rule == "stratified":

@@ -150,6 +150,8 @@ class Finetuner:
         self._make_optimiser()
         self._make_loaders()
         self.steps_done, self.best_mm, self.best_epoch = 0, math.inf, 0
+        #: Sums of the losses of the epoch's steps so far, and their number.
+        self._sums, self._counted = torch.zeros(4, dtype=torch.float64), 0
         self._broken: set[str] = set()
         torch.manual_seed(job.config.seed + 1 + ranks.rank)
         if run.checkpoint is not None:
@@ -157,6 +159,7 @@ class Finetuner:
             self.steps_done, self.best_epoch = int(values["step"]), int(values["best_epoch"])
             self.best_mm = math.inf if values["best_mm"] is None else float(values["best_mm"])
             self._broken.update(values["broken"])
+            self._sums, self._counted = torch.tensor(values["loss_sums"], dtype=torch.float64), int(values["counted"])
         self._saved_step, self._saved_at = self.steps_done, time.monotonic()
         if ranks.is_main:
             record_start(environment, ranks, self.precision, self.steps_done)
@@ -193,7 +196,7 @@ class Finetuner:
             console.warn(f"{len(missing)} tensors of the encoder are not in its file, e.g. {missing[0]}; left random")
         if self.steps_done:
             console.say(f"going on after epoch {self.steps_done / sampler.steps_per_epoch:.3g} ({self._path})")
-        if self.steps_done == sampler.total_steps:
+        if self._finished():
             return
         sampler.first_step = self.steps_done
         crops = sampler.share * self._ranks.world_size
@@ -206,20 +209,27 @@ class Finetuner:
             self._epochs(log, ticker, signals, crops)
 
     def _epochs(self, log: MetricsLog | None, ticker: Ticker, signals: StopSignals, crops: int) -> None:
-        per_epoch, note = self._sampler.steps_per_epoch, ""
-        sums, counted, started = torch.zeros(4, dtype=torch.float64), 0, time.monotonic()
+        per_epoch, note, steps, started = self._sampler.steps_per_epoch, "", 0, time.monotonic()
         for batch in self._train_loader:
             losses, stop = self._learn(batch, signals)
-            sums, counted = sums + losses, counted + 1
+            self._sums, self._counted, steps = self._sums + losses, self._counted + 1, steps + 1
             ticker.advance(crops, f"epoch {self.steps_done / per_epoch:.1f}, loss {float(losses[0]):.3g}{note}")
             if self.steps_done % per_epoch == 0:
-                speed = counted * crops / max(time.monotonic() - started, 1e-9)
-                errors = self._end_epoch(log, sums / counted, speed)
+                errors = self._end_epoch(log, steps * crops / max(time.monotonic() - started, 1e-9))
                 note = f", validation {errors.root_bone_mm:.1f} mm" if errors else ""
-                sums, counted, started = torch.zeros(4, dtype=torch.float64), 0, time.monotonic()
+                if self._finished():
+                    return
+                steps, started = 0, time.monotonic()
             if stop:
                 self._save(log)
                 raise KeyboardInterrupt(f"stopped after step {self.steps_done}")
+
+    def _finished(self) -> bool:
+        """Whether all epochs are done, or enough of them brought nothing better (--patience)."""
+        epoch, within = divmod(self.steps_done, self._sampler.steps_per_epoch)
+        patience = self._config.patience
+        gave_up = bool(patience) and within == 0 and epoch - self.best_epoch >= patience
+        return self.steps_done == self._sampler.total_steps or gave_up
 
     def _learn(self, batch: CropBatch, signals: StopSignals) -> tuple[Tensor, bool]:
         """One update; returns this rank's (4,) losses and whether all ranks are to stop."""
@@ -262,7 +272,7 @@ class Finetuner:
         """The model that is validated and kept: the average where there is one."""
         return self.net if self._average is None else self._average.net
 
-    def _end_epoch(self, log: MetricsLog | None, losses: Tensor, crops_per_s: float) -> ValidationErrors | None:
+    def _end_epoch(self, log: MetricsLog | None, crops_per_s: float) -> ValidationErrors | None:
         """Validate, keep the best weights, log, and save now and then."""
         epoch = self.steps_done // self._sampler.steps_per_epoch
         errors = self._validate()
@@ -270,7 +280,8 @@ class Finetuner:
             self.best.load_state_dict(self._judged.state_dict())
             self.best_epoch = epoch
             self.best_mm = math.inf if errors is None else errors.root_bone_mm
-        shared = self._ranks.mean(losses.to(self._ranks.device)).tolist()
+        shared = self._ranks.mean((self._sums / self._counted).to(self._ranks.device)).tolist()
+        self._sums, self._counted = torch.zeros(4, dtype=torch.float64), 0
         values: dict[str, Any] = {"epoch": epoch, "lr": self._optimiser.param_groups[-1]["lr"]}
         values |= dict(zip(("loss", "heat", "location", "delta"), shared, strict=True))
         if errors is not None:
@@ -282,8 +293,7 @@ class Finetuner:
         if log is not None:
             log.write(self.steps_done, {**values, "crops_per_s": round(crops_per_s, 1)})
         overdue = time.monotonic() - self._saved_at >= self._config.checkpoint_every_s
-        last = self.steps_done == self._sampler.total_steps
-        if Verdict(save=overdue or last).agreed(self._ranks).save:
+        if Verdict(save=overdue or self._finished()).agreed(self._ranks).save:
             self._save(log)
         return errors
 
@@ -308,7 +318,13 @@ class Finetuner:
             log.sync()
         best_mm = self.best_mm if math.isfinite(self.best_mm) else None
         # With the samples that could not be read: a resumed epoch does not come to them again.
-        values = {"best_epoch": self.best_epoch, "best_mm": best_mm, "broken": self.all_broken()}
+        values = {
+            "best_epoch": self.best_epoch,
+            "best_mm": best_mm,
+            "broken": self.all_broken(),
+            "loss_sums": self._ranks.mean(self._sums.to(self._ranks.device)).tolist(),
+            "counted": self._counted,
+        }
         self._state.save(self._path, self.steps_done, self._ranks, values)
         self._saved_step, self._saved_at = self.steps_done, time.monotonic()
 
@@ -336,7 +352,7 @@ class Finetuner:
                 "unlabelled_crops": len(data.train) - data.labelled,
                 "validation": data.validation,
                 "encoder": self._job.source.described,
-                "epochs": config.epochs,
+                "epochs": self.steps_done // self._sampler.steps_per_epoch,
                 "best_epoch": self.best_epoch,
                 "val_root_bone_mpjpe_mm": self.best_mm if math.isfinite(self.best_mm) else None,
             },

@@ -86,7 +86,7 @@ def _column(metrics: list[dict[str, float | None]], name: str) -> list[float]:
 
 
 def _predictions(page: Page, run_path: Path, data: TrainingData, predictor: HandPredictor) -> None:
-    rows, kind = (data.val, "validation") if len(data.val) else (data.train, "training")
+    rows, kind = (data.val, "validation") if len(data.val) else (data.train[: data.labelled], "training")
     chosen = rows[np.linspace(0, len(rows) - 1, min(_SHOWN, len(rows))).round().astype(int)]
     crops = [crop for row in chosen if (crop := _read(data, row)) is not None]
     if not crops:

@@ -67,8 +67,8 @@ def test_sampler_covers_epochs_and_ranks_share_steps():
     steps = list(one)
     for epoch in range(3):
         keys = [key for step in steps[epoch * 6 : epoch * 6 + 6] for key in step]
-        assert {e for e, _ in keys} == {epoch}
-        assert len({p for _, p in keys}) == 48
+        assert {e for e, _, _ in keys} == {epoch}
+        assert len({p for _, p, _ in keys}) == 48
     assert steps[0] != steps[6]
     ranks = [list(StepSampler([50], 8, 3, seed=4, rank=r, world_size=2)) for r in range(2)]
     assert [a + b for a, b in zip(*ranks, strict=True)] == steps
@@ -97,8 +97,8 @@ def test_batches_do_not_depend_on_the_workers(mini):
         assert a.images.shape == (16, 64, 64, 3)
     # a new epoch brings new variations of the same sample
     first = CropDataset([labelled], rows, 64, AugmentOptions(), seed=9)
-    assert not np.array_equal(first[0, 5].image_rgb, first[1, 5].image_rgb)
-    np.testing.assert_array_equal(first[1, 5].image_rgb, first[1, 5].image_rgb)
+    assert not np.array_equal(first[0, 5, 0].image_rgb, first[1, 5, 0].image_rgb)
+    np.testing.assert_array_equal(first[1, 5, 0].image_rgb, first[1, 5, 0].image_rgb)
 
 
 def test_broken_images_are_left_out_and_named(tmp_path):

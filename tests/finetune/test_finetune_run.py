@@ -144,6 +144,10 @@ def test_stopped_in_the_middle_of_an_epoch_and_resumed(finished, mini, tmp_path,
     assert not (resumed / "model.safetensors").exists()
     finetune(tiny(mini, tmp_path), QUIET)
     assert (resumed / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+    for told, expected in zip(*(read_metrics(r / "metrics.jsonl") for r in (resumed, run)), strict=True):
+        assert {k: v for k, v in told.items() if k != "crops_per_s"} == {
+            k: v for k, v in expected.items() if k != "crops_per_s"
+        }
 
 
 def test_overfits_eight_samples(tmp_path):
@@ -318,3 +322,27 @@ def test_averaged_weights_step_schedule_and_l2_survive_a_stop(mini, tmp_path):
     finetune(tiny(mini, tmp_path / "plain", **{**options, "ema": 0.0}), QUIET)
     plain = tmp_path / "plain" / "runs" / "finetune-scratch-test_resnet"
     assert (plain / "model.safetensors").read_bytes() != (whole / "model.safetensors").read_bytes()
+
+
+def test_patience_stops_when_nothing_gets_better(mini, tmp_path):
+    options = {"epochs": 9, "patience": 2, "lr": 1e-12, "warmup_epochs": 0}
+    summary = finetune(tiny(mini, tmp_path, **options), QUIET)
+    run = tmp_path / "runs" / "finetune-scratch-test_resnet"
+    metrics = read_metrics(run / "metrics.jsonl")
+    best = min(metrics, key=lambda m: m["val_root_bone_mpjpe_mm"])["epoch"]
+    assert len(metrics) == best + 2 < 9
+    assert summary.facts["best epoch"] == f"{best} of {len(metrics)}"
+    # killed between the last epoch and the model file, it does not begin another epoch
+    for name in ("result.json", "model.safetensors"):
+        (run / name).unlink()
+    finetune(tiny(mini, tmp_path, **options), QUIET)
+    assert len(read_metrics(run / "metrics.jsonl")) == best + 2
+
+
+def test_the_same_labels_divided_otherwise_are_another_run(mini, tmp_path, monkeypatch):
+    from simhand_cli.finetune import data
+
+    finetune(tiny(mini, tmp_path, epochs=1), QUIET)
+    monkeypatch.setattr(data, "_BLOCKS", 2)
+    with pytest.raises(UsageProblem, match="other data"):
+        finetune(tiny(mini, tmp_path, epochs=1), QUIET)

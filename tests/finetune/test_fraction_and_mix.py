@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mini_freihand import write_mini_freihand
 
+from simhand_cli.commands.finetune import FinetuneConfig, finetune
 from simhand_cli.errors import InputProblem
 from simhand_cli.finetune.crop_dataset import CropDataset, StepSampler, collate
-from simhand_cli.finetune.data import choose_samples
+from simhand_cli.finetune.data import choose_samples, validation_groups
 from simhand_cli.finetune.fraction import take_fraction
 from simhand_cli.finetune.options import AugmentOptions
 from simhand_cli.finetune.sample_crop import crop_sample
@@ -36,7 +37,7 @@ def test_stratified_takes_the_same_part_of_everybody(sizes, fraction, seed):
     rng = np.random.default_rng(seed)
     groups = rng.permutation(np.repeat(np.arange(len(sizes)) * 7, sizes))
     samples = np.sort(rng.choice(1000, len(groups), replace=False))
-    taken = take_fraction(samples, groups, fraction, "stratified", seed)
+    taken = take_fraction(samples, groups, 1000, fraction, "stratified", seed)
     assert len(taken) == max(1, round(len(samples) * fraction))
     assert (np.diff(taken) > 0).all()
     assert set(taken) <= set(samples)
@@ -49,14 +50,17 @@ def test_stratified_takes_the_same_part_of_everybody(sizes, fraction, seed):
 
 
 def test_official_first_is_the_beginning_rounded_down():
-    samples = np.arange(130_239)
-    taken = take_fraction(samples, samples, 0.1, "official-first", seed=5)
-    np.testing.assert_array_equal(taken, np.arange(13_023))  # "FreiHand*" of the paper
-    assert len(take_fraction(samples[:3], samples[:3], 0.1, "official-first", 0)) == 1
-    drawn = take_fraction(samples, samples, 0.1, "random-frame", seed=5)
+    samples = np.arange(130_240)
+    taken = take_fraction(samples, samples, 130_240, 0.1, "official-first", seed=5)
+    np.testing.assert_array_equal(taken, np.arange(13_024))  # "FreiHand*" of the paper, whose list is one shorter
+    # what is set aside for validation does not move the border
+    rest = samples[samples % 10 != 3]
+    taken = take_fraction(rest, rest, 130_240, 0.1, "official-first", seed=5)
+    np.testing.assert_array_equal(taken, [i for i in range(13_024) if i % 10 != 3])
+    drawn = take_fraction(samples, samples, 130_240, 0.1, "random-frame", seed=5)
     assert len(drawn) == 13_024
     assert drawn.max() > 100_000
-    assert (take_fraction(samples, samples, 0.1, "random-frame", seed=6) != drawn).any()
+    assert (take_fraction(samples, samples, 130_240, 0.1, "random-frame", seed=6) != drawn).any()
 
 
 def test_equal_mix_gives_every_set_the_same_number(two_sets):
@@ -69,7 +73,9 @@ def test_equal_mix_gives_every_set_the_same_number(two_sets):
     steps = list(sampler)
     seen = []
     for epoch in range(3):
-        positions = np.array([p for step in steps[8 * epoch : 8 * epoch + 8] for _, p in step])
+        positions = np.array([p for step in steps[8 * epoch : 8 * epoch + 8] for _, p, _ in step])
+        keys = [key for step in steps[8 * epoch : 8 * epoch + 8] for key in step]
+        assert len(set(keys)) == 64  # a sample that comes twice is varied twice
         large = positions[positions < 48]
         assert len(large) == len(set(large)) == 32
         np.testing.assert_array_equal(np.bincount(positions[positions >= 48] - 48), np.full(16, 2))
@@ -101,7 +107,8 @@ def test_weak_crops_teach_2d_only(two_sets, tmp_path):
     assert data.record()["sets"][2]["name"] == "crops"
 
     dataset = CropDataset(data.sets, data.train, 64, AugmentOptions(), seed=0)
-    batch = collate([dataset[0, 0], dataset[0, 70], dataset[0, 92]])
+    batch = collate([dataset[0, 0, 0], dataset[0, 70, 0], dataset[0, 92, 0]])
+    assert (dataset[0, 70, 0].image_rgb != dataset[0, 70, 1].image_rgb).any()
     assert batch.valid.all()
     assert np.isfinite(batch.joints_mm[0].numpy()).all()
     assert np.isnan(batch.joints_mm[1:].numpy()).all()
@@ -125,6 +132,29 @@ def test_weak_crops_teach_2d_only(two_sets, tmp_path):
     for three_d in (maps.location.grad, maps.delta.grad):
         assert (three_d[0] != 0).any()
         assert (three_d[1:] == 0).all()
+
+
+def test_a_run_with_weak_crops_and_without_validation(two_sets, tmp_path):
+    make_workspace(tmp_path)
+    _write_keypoints(Workspace(tmp_path))
+    tiny = {"encoder": "none", "backbone": "test_resnet", "width": 16, "input_px": 64, "gpus": 0, "workers": 0}
+    config = FinetuneConfig(
+        workspace=tmp_path, data=two_sets[1:], epochs=1, batch_size=8, val_fraction=0, weak_2d=True, **tiny
+    )
+    summary = finetune(config)
+    assert summary.facts["training samples"] == 16
+    assert summary.facts["unlabelled crops"] == 29
+    assert summary.outputs["report"].is_file()
+
+
+def test_neighbours_are_neighbours_in_the_set_not_in_the_alphabet():
+    class Counted:
+        subjects = ("unknown",) * 400
+        sequences = tuple(f"img{i}" for i in range(400))
+
+    blocks, kind = validation_groups(Counted(), np.arange(400))
+    assert "neighbouring" in kind
+    np.testing.assert_array_equal(blocks, np.arange(400) // 20)
 
 
 def test_weak_crops_need_keypoints(tmp_path):
