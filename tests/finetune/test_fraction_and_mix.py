@@ -135,11 +135,11 @@ def test_weak_crops_teach_2d_only(two_sets, tmp_path):
 
 
 def test_a_run_with_weak_crops_and_without_validation(two_sets, tmp_path):
-    make_workspace(tmp_path)
-    _write_keypoints(Workspace(tmp_path))
+    make_workspace(tmp_path / "ws")
+    _write_keypoints(Workspace(tmp_path / "ws"))
     tiny = {"encoder": "none", "backbone": "test_resnet", "width": 16, "input_px": 64, "gpus": 0, "workers": 0}
     config = FinetuneConfig(
-        workspace=tmp_path, data=two_sets[1:], epochs=1, batch_size=8, val_fraction=0, weak_2d=True, **tiny
+        workspace=tmp_path / "ws", data=two_sets[1:], epochs=1, batch_size=8, val_fraction=0, weak_2d=True, **tiny
     )
     summary = finetune(config)
     assert summary.facts["training samples"] == 16
