@@ -38,6 +38,11 @@ class PretrainConfig(CommandConfig):
     epochs: int = option(100, "Passes over all pairs", ge=1)
     max_steps: int | None = option(None, "End after so many steps, however many epochs were asked for", ge=1)
     batch_size: int = option(256, "Pairs per step over all GPUs together; more pairs are more negatives", ge=2)
+    micro_batch: int | None = option(
+        None,
+        "Pairs each GPU computes at once, for large batches in little memory; the gradient is the batch's",
+        ge=1,
+    )
     lr: float = option(1e-4, "Learning rate that --lr-rule starts from", gt=0)
     lr_rule: Literal["constant", "sqrt", "linear"] = option(
         "sqrt", "Peak rate: lr itself, lr x sqrt(batch size), or lr x batch size / 256"
@@ -166,8 +171,9 @@ def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable",
     views = 2 * plan.batch_size
     device = "cuda:0" if gpus else "cpu"
     with gpu_memory_problems():
-        costs = estimate_step(config.encoder, config.views.output_px, views // processes, device, config.precision)
-    seconds = costs.seconds_per_view * views * plan.total_steps / max(gpus, 1)
+        costs = estimate_step(config.encoder, config.views.output_px, 2 * plan.part_pairs, device, config.precision)
+    forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // processes else 1.0
+    seconds = forward_twice * costs.seconds_per_view * views * plan.total_steps / max(gpus, 1)
     return Summary(
         "pretrain",
         facts={

@@ -171,6 +171,19 @@ class PairBatch:
             self.epoch,
         )
 
+    def part(self, start: int, stop: int) -> "PairBatch":
+        """Pairs ``start`` to ``stop``; views of the same memory."""
+        crops1 = self.crops1[start:stop]
+        return PairBatch(
+            crops1,
+            crops1 if self.crops2 is self.crops1 else self.crops2[start:stop],
+            self.keypoints1_px[start:stop],
+            self.keypoints2_px[start:stop],
+            self.rows1[start:stop],
+            self.rows2[start:stop],
+            self.epoch,
+        )
+
     def to(self, device: str) -> "PairBatch":
         """The batch on a device; asynchronous where it is pinned."""
         crops1 = self.crops1.to(device, non_blocking=True)

@@ -17,6 +17,7 @@ from simhand_cli.config.resolve import save_config
 from simhand_cli.console import Console, Ticker
 from simhand_cli.models.encoder import load_encoder_weights
 from simhand_cli.pretrain.data import PairBatch, PairDataset, PairTable, StepBatches, load_pair_table, pair_batches
+from simhand_cli.pretrain.grad_cache import backward_in_parts
 from simhand_cli.pretrain.identity import run_identity
 from simhand_cli.pretrain.methods import METHODS
 from simhand_cli.pretrain.model import ContrastiveModel, PairLoss, build_model
@@ -160,9 +161,8 @@ class Trainer:
         lr = warmup_cosine(self.step, self.plan.total_steps, self.plan.warmup_steps, self.plan.peak_lr)
         set_lr(self.optimiser, lr)
         self.optimiser.zero_grad(set_to_none=True)
-        loss, metrics = self.loss(self.wrapped, batch)
         scaler = self.state.scaler
-        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        loss, metrics = backward_in_parts(self.loss, self.wrapped, batch, self.plan.part_pairs, scaler)
         scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), grad_clip or math.inf)
         # With fp16 an overflowing gradient is the scaler's business: it skips the step and lowers the scale.
@@ -173,7 +173,7 @@ class Trainer:
         scaler.step(self.optimiser)
         scaler.update()
         self.step += 1
-        return {"loss": loss.detach(), "grad_norm": norm, "lr": loss.new_tensor(lr), **metrics}, verdict
+        return {"loss": loss, "grad_norm": norm, "lr": loss.new_tensor(lr), **metrics}, verdict
 
     def _report(self, metrics: dict[str, Tensor], views_per_s: float, log: MetricsLog | None, ticker: Ticker) -> None:
         note = f"loss {float(metrics['loss']):.3f}"

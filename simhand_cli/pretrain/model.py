@@ -15,6 +15,7 @@ from simhand_cli.pretrain.options import LossOptions
 from simhand_cli.training.precision import Precision
 from simhand_cli.views.counter_rng import combine
 from simhand_cli.views.options import ViewOptions
+from simhand_cli.views.parameters import ViewParameters
 from simhand_cli.views.transform import View, apply_view, draw_parameters
 
 if TYPE_CHECKING:
@@ -90,26 +91,52 @@ class PairLoss:
             model: a :class:`ContrastiveModel`, wrapped or not.
             batch: on this rank's device.
         """
+        return self.compare(self.project(model, batch), batch)
+
+    def project(self, model: nn.Module, batch: PairBatch) -> "Projected":
+        """Draw both views of every pair and project them."""
         view1, view2 = self.draw_views(batch)
         images = normalise(torch.cat([view1.images, view2.images]).to(self.precision.dtype))
         images = images.contiguous(memory_format=torch.channels_last)
         with self.precision.autocast(self.device):
             projections = model(images)
         z1, z2 = projections.chunk(2)
+        return Projected(z1, z2, view1.params, view2.params, view1.keypoints_px, view2.keypoints_px)
+
+    def compare(self, projected: "Projected", batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and metrics of the projections of a batch."""
         loss, metrics = contrastive_loss(
             self.method,
             self.options,
-            z1,
-            z2,
-            view1.params,
-            view2.params,
-            view1.keypoints_px,
-            view2.keypoints_px,
+            projected.z1,
+            projected.z2,
+            projected.params1,
+            projected.params2,
+            projected.keypoints1_px,
+            projected.keypoints2_px,
             images=torch.stack([batch.rows1, batch.rows2], dim=1),
             output_px=self.views.output_px,
         )
         alignment = 2 - 2 * metrics["positive_similarity"]
-        return loss, {**metrics, "alignment": alignment, "uniformity": uniformity(z1.detach())}
+        return loss, {**metrics, "alignment": alignment, "uniformity": uniformity(projected.z1.detach())}
+
+
+@dataclass(frozen=True)
+class Projected:
+    """Projections of B pairs, and what the loss needs to know of their views.
+
+    Attributes:
+        z1, z2: (B, 2P), not of unit length.
+        params1, params2: of the views.
+        keypoints1_px, keypoints2_px: (B, 21, 2) in the views.
+    """
+
+    z1: Tensor
+    z2: Tensor
+    params1: ViewParameters
+    params2: ViewParameters
+    keypoints1_px: Tensor
+    keypoints2_px: Tensor
 
 
 def uniformity(projections: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ class Plan:
     Attributes:
         pairs: pairs to learn from.
         batch_size: pairs per step over all processes.
+        part_pairs: pairs of a process computed at once; its whole share of a batch unless --micro-batch is smaller.
         steps_per_epoch: full batches in an epoch.
         total_steps: optimiser steps of the whole run.
         warmup_steps: steps until the peak learning rate.
@@ -32,6 +33,7 @@ class Plan:
 
     pairs: int
     batch_size: int
+    part_pairs: int
     steps_per_epoch: int
     total_steps: int
     warmup_steps: int
@@ -76,6 +78,7 @@ def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
     return Plan(
         pairs=pairs,
         batch_size=batch_size,
+        part_pairs=min(config.micro_batch or batch_size, batch_size // processes),
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
         warmup_steps=warmup_steps,

@@ -54,12 +54,12 @@ class ViewParameters:
         return replace(self, **{name: change(t) for name, t in tensors.items() if t is not None})
 
     @staticmethod
-    def joined(first: "ViewParameters", second: "ViewParameters") -> "ViewParameters":
-        """The samples of two batches, one after the other."""
+    def joined(*batches: "ViewParameters") -> "ViewParameters":
+        """The samples of several batches, one after the other."""
 
         def join(name: str) -> Any:
-            a, b = getattr(first, name), getattr(second, name)
-            return None if a is None or b is None else torch.cat([a, b])
+            values = [getattr(batch, name) for batch in batches]
+            return None if any(value is None for value in values) else torch.cat(values)
 
         return ViewParameters(**{f.name: join(f.name) for f in fields(ViewParameters)})
 

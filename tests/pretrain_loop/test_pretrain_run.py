@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,6 +183,21 @@ def test_two_ranks_choose_their_precision(workspace):
     subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=True, timeout=120)
     environment = json.loads((workspace / "runs" / "pretrain-a" / "environment.json").read_text())
     assert environment["precision"]["reason"].startswith("measured ")
+
+
+def test_micro_batches_learn_and_resume(workspace):
+    whole = run(workspace, name="whole", max_steps=4, micro_batch=3)
+    assert whole.facts["steps"] == 4
+    run(workspace, name="halves", max_steps=4, micro_batch=3, checkpoint_every=2)
+    halves = workspace / "runs" / "pretrain-halves"
+    shutil.rmtree(halves / "checkpoints" / "step-00000004")
+    (halves / "result.json").unlink()
+    run(workspace, name="halves", max_steps=4, micro_batch=3, checkpoint_every=2)
+    assert (halves / "backbone.safetensors").read_bytes() == (
+        workspace / "runs" / "pretrain-whole" / "backbone.safetensors"
+    ).read_bytes()
+    planned = run(workspace, name="plan", max_steps=4, micro_batch=1, dry_run=True).facts
+    assert planned["pairs per step"] == 8
 
 
 def test_dry_run_of_a_redo_says_so(workspace):
