@@ -27,10 +27,10 @@ _WORKERS_PER_GPU = 8
 class PretrainConfig(CommandConfig):
     """Options of ``simhand pretrain``."""
 
-    method: Literal["simclr", "peclr", "handclr", "simhand"] = option(
+    method: Literal["simclr", "peclr", "tempclr", "handclr", "simhand"] = option(
         "simhand",
-        "simclr: same crop, colour and scale; peclr: same crop, T undone in features; handclr: mined positive; "
-        "simhand: mined positive and adaptive weights",
+        "simclr: same crop, colour and scale; peclr: same crop, T undone in features; tempclr: same hand a moment "
+        "later; handclr: mined positive; simhand: mined positive and adaptive weights",
     )
     encoder: str = option("resnet50", "Any model of timm, e.g. resnet18, resnet50, vit_small_patch16_224")
     init: str = option("random", "Initial weights: 'random', a run's folder, a .safetensors or .pth file")
@@ -52,6 +52,7 @@ class PretrainConfig(CommandConfig):
     weight_decay: float = option(1e-6, "Weight decay of linear and convolution weights", ge=0)
     grad_clip: float | None = option(None, "Largest norm of the gradient; longer ones are shortened", gt=0)
     positive_rank: int = option(1, "Which mined neighbour is the positive, 1 = the nearest", ge=1)
+    temporal_gap: int = option(2, "tempclr: sampled frames without the hand that may lie between both views", ge=0)
     limit_crops: int | None = option(None, "Use only so many anchors, drawn at random with --seed", ge=2)
     seed: int = option(0, "Of weights, order and views", ge=0)
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = option(
@@ -134,24 +135,23 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
     return Summary(
         "pretrain",
         facts={**facts, **{name: value for name, value in figures.items() if value is not None}},
-        dropped=_dropped(table),
+        dropped=_dropped(table, config.method),
         outputs=outputs,
         data={"result": result},
         hint=f"simhand finetune --encoder {run_dir} (labels: --data YOUR_SET, or run simhand synth first)",
     )
 
 
-def _dropped(table: "PairTable") -> list[Dropped]:
+def _dropped(table: "PairTable", method: str) -> list[Dropped]:
     dropped = []
     if table.without_positive:
-        dropped.append(
-            Dropped(
-                "crops",
-                table.without_positive,
-                "no positive in another video",
-                "more videos, or a smaller --positive-rank",
+        why = ("no positive in another video", "more videos, or a smaller --positive-rank")
+        if method == "tempclr":
+            why = (
+                "the hand is not found again a moment later",
+                "ingest with more --fps, or a larger --temporal-gap",
             )
-        )
+        dropped.append(Dropped("crops", table.without_positive, *why))
     if table.beyond_limit:
         dropped.append(Dropped("crops", table.beyond_limit, "beyond the limit", "--limit-crops"))
     return dropped
@@ -192,6 +192,6 @@ def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable",
             "size of a checkpoint": format_bytes(costs.checkpoint_bytes),
             **({"note": plan.warning} if plan.warning else {}),
         },
-        dropped=_dropped(table),
+        dropped=_dropped(table, config.method),
         data={"seconds": seconds, "bytes_per_process": costs.bytes_per_process, "warning": plan.warning},
     )

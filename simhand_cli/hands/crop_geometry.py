@@ -97,3 +97,10 @@ def warp_crop(frame: NDArray[np.uint8], frame_from_crop: Affine, size_px: int) -
         borderMode=cv2.BORDER_CONSTANT,
     )
     return np.asarray(warped, np.uint8)
+
+
+def box_iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Intersection over union of two boxes (4,) ``xyxy`` in the same pixels; 0 where both are empty."""
+    both = float(np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None)))
+    union = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - both
+    return both / union if union > 0 else 0.0

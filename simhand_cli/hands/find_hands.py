@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.hands.crop_geometry import apply_affine, inside_frame, invert_affine, square_crop, warp_crop
+from simhand_cli.hands.crop_geometry import apply_affine, box_iou, inside_frame, invert_affine, square_crop, warp_crop
 from simhand_cli.hands.mediapipe_hands import DetectedHand, HandLandmarkerAdapter, estimator_identity
 from simhand_cli.video.decode import Frame, iterate_frames
 from simhand_cli.video.images import iterate_images
@@ -131,7 +131,7 @@ def _distinct(hands: list[DetectedHand], min_hand_px: float, counts: dict[str, i
         box = hand_box(hand.landmarks_px)
         if max(box[2] - box[0], box[3] - box[1]) < min_hand_px:
             counts["too_small"] += 1
-        elif any(_iou(box, hand_box(other.landmarks_px)) > SAME_HAND_IOU for other in kept):
+        elif any(box_iou(box, hand_box(other.landmarks_px)) > SAME_HAND_IOU for other in kept):
             counts["seen_twice"] += 1
         else:
             kept.append(hand)
@@ -141,12 +141,6 @@ def _distinct(hands: list[DetectedHand], min_hand_px: float, counts: dict[str, i
 def hand_box(landmarks_px: NDArray[np.float64]) -> NDArray[np.float64]:
     """The box (4,) ``xyxy`` around landmarks (21, 2), in the same pixels."""
     return np.concatenate([landmarks_px.min(axis=0), landmarks_px.max(axis=0)])
-
-
-def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    overlap = np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None))
-    union = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - overlap
-    return float(overlap / union) if union > 0 else 0.0
 
 
 def _add_crop(rows: _Rows, frame: Frame, hand: DetectedHand, job: DetectJob) -> None:

@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from simhand_cli.errors import InputProblem, SimhandError
 from simhand_cli.mining.pairs import EMBEDDINGS_SCHEMA, PAIRS_SCHEMA, VERSION
 from simhand_cli.pretrain.crop_reader import CropReader
+from simhand_cli.pretrain.methods import Positive
+from simhand_cli.pretrain.temporal_pairs import temporal_positives
 from simhand_cli.training.loader import worker_options
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.workspace.paths import Workspace
@@ -49,14 +51,21 @@ class PairTable:
 
 
 def load_pair_table(
-    workspace: Workspace, *, same_image: bool, positive_rank: int = 1, limit_crops: int | None = None, seed: int = 0
+    workspace: Workspace,
+    kind: Positive,
+    *,
+    positive_rank: int = 1,
+    temporal_gap: int = 2,
+    limit_crops: int | None = None,
+    seed: int = 0,
 ) -> PairTable:
     """The pairs to train on.
 
     Args:
         workspace: where ``simhand mine`` has been run.
-        same_image: pair every crop with itself instead of a mined positive.
+        kind: what every crop is paired with.
         positive_rank: which of the mined neighbours is the positive, 1 = the nearest.
+        temporal_gap: sampled frames without the hand that may lie between a crop and the next of the same hand.
         limit_crops: use only so many anchors, drawn at random with ``seed``.
         seed: of that draw.
 
@@ -69,9 +78,12 @@ def load_pair_table(
     rows = _Columns(embeddings, EMBEDDINGS_SCHEMA, VERSION)
     with_pairs = _Columns(pairs, PAIRS_SCHEMA, VERSION)
     anchor, positives = with_pairs.mapped("anchor"), with_pairs.mapped("positive")
-    if same_image:
-        chosen = anchor = positive = np.arange(rows.length("crop_index"), dtype=np.int64)
-        without = 0
+    if kind == "same-image":
+        anchor = positive = np.arange(rows.length("crop_index"), dtype=np.int64)
+    elif kind == "next-frame":
+        anchor = np.arange(rows.length("crop_index"), dtype=np.int64)
+        place = rows.mapped("video_index"), rows.mapped("crop_index")
+        positive = temporal_positives(workspace, rows.strings("video_ids"), *place, temporal_gap)
     else:
         if positive_rank > positives.shape[1]:
             raise InputProblem(
@@ -79,9 +91,8 @@ def load_pair_table(
                 f"run 'simhand mine --topk {positive_rank} --redo' first"
             )
         positive = positives[:, positive_rank - 1]
-        chosen = np.flatnonzero(positive >= 0)
-        without = len(positive) - len(chosen)
-    usable = len(chosen)
+    chosen = np.flatnonzero(positive >= 0)
+    without, usable = len(positive) - len(chosen), len(chosen)
     if limit_crops is not None and limit_crops < usable:
         draw = np.random.default_rng([seed, 1]).permutation(usable)[:limit_crops]
         chosen = chosen[np.sort(draw)]

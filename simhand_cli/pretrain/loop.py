@@ -91,7 +91,8 @@ def load_table(workspace: Workspace, config: "PretrainConfig") -> PairTable:
     """The pairs that a config trains on."""
     return load_pair_table(
         workspace,
-        same_image=METHODS[config.method].positive == "same-image",
+        METHODS[config.method].positive,
+        temporal_gap=config.temporal_gap,
         positive_rank=config.positive_rank,
         limit_crops=config.limit_crops,
         seed=config.seed,

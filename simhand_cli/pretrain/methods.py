@@ -15,7 +15,9 @@ from simhand_cli.views.geometry import undo_view
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters
 
-MethodName = Literal["simclr", "peclr", "handclr", "simhand"]
+MethodName = Literal["simclr", "peclr", "tempclr", "handclr", "simhand"]
+#: What the second view shows: the same image, the same hand a moment later, or one mined from another video.
+Positive = Literal["same-image", "next-frame", "mined"]
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,13 @@ class Method:
 
     Attributes:
         name: on the command line.
-        positive: the second view shows the same image, or one mined from another video.
+        positive: what the second view shows.
         geometric: T rotates and moves the hand, and this is undone in feature space.
         weights: the adaptive weights used unless the options say otherwise.
     """
 
     name: MethodName
-    positive: Literal["same-image", "mined"]
+    positive: Positive
     geometric: bool
     weights: WeightKind
 
@@ -38,6 +40,7 @@ class Method:
 METHODS: Final[dict[MethodName, Method]] = {
     "simclr": Method("simclr", "same-image", geometric=False, weights="none"),
     "peclr": Method("peclr", "same-image", geometric=True, weights="none"),
+    "tempclr": Method("tempclr", "next-frame", geometric=True, weights="none"),
     "handclr": Method("handclr", "mined", geometric=True, weights="none"),
     "simhand": Method("simhand", "mined", geometric=True, weights="linear"),
 }

@@ -66,7 +66,7 @@ def test_epochs_and_seeds_differ():
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_hold_the_right_crops_and_joints(workspace, workers):
-    table = load_pair_table(workspace, same_image=False, positive_rank=2)
+    table = load_pair_table(workspace, "mined", positive_rank=2)
     assert (len(table), table.without_positive, table.crop_size_px) == (28, 2, CROP_PX)
     steps = StepBatches(len(table), 7, 5, seed=3)
     batches = list(pair_batches(PairDataset(table, workspace.crops_dir), steps, Ranks(), workers))
@@ -85,7 +85,7 @@ def test_batches_hold_the_right_crops_and_joints(workspace, workers):
 
 
 def test_same_image_methods_use_every_crop_with_itself(workspace):
-    table = load_pair_table(workspace, same_image=True)
+    table = load_pair_table(workspace, "same-image")
     assert (len(table), table.without_positive) == (30, 0)
     steps = StepBatches(30, 6, 1, seed=0)
     (batch,) = pair_batches(PairDataset(table, workspace.crops_dir), steps, Ranks(), workers=1)
@@ -95,7 +95,7 @@ def test_same_image_methods_use_every_crop_with_itself(workspace):
 
 def test_limit_is_a_seeded_draw(workspace):
     def anchors(seed):
-        table = load_pair_table(workspace, same_image=False, limit_crops=9, seed=seed)
+        table = load_pair_table(workspace, "mined", limit_crops=9, seed=seed)
         assert table.beyond_limit == 19
         return table.anchor.tolist()
 
@@ -105,7 +105,7 @@ def test_limit_is_a_seeded_draw(workspace):
 
 def test_few_open_files_suffice(workspace, monkeypatch):
     monkeypatch.setattr(crop_reader, "MAX_OPEN_FILES", 2)
-    table = load_pair_table(workspace, same_image=True)
+    table = load_pair_table(workspace, "same-image")
     dataset = PairDataset(table, workspace.crops_dir)
     for rows in ([0, 10, 20, 1, 11, 21], [25, 5, 15]):
         batch = dataset.__getitems__((0, np.array(rows)))
@@ -118,14 +118,14 @@ def test_few_open_files_suffice(workspace, monkeypatch):
 
 def test_problems_are_one_line_even_from_a_worker(workspace, tmp_path):
     with pytest.raises(InputProblem, match="run 'simhand mine' first"):
-        load_pair_table(Workspace(tmp_path), same_image=False)
+        load_pair_table(Workspace(tmp_path), "mined")
     with pytest.raises(InputProblem, match="--positive-rank 3, but 2 neighbours"):
-        load_pair_table(workspace, same_image=False, positive_rank=3)
+        load_pair_table(workspace, "mined", positive_rank=3)
     broken = Workspace(make_workspace(tmp_path / "ws"))
     shard = broken.crops_shard(f"{1:016x}")
     with h5py.File(shard, "r+") as file:
         file["jpeg"][file["jpeg_offsets"][4] :] = 0
-    table = load_pair_table(broken, same_image=True)
+    table = load_pair_table(broken, "same-image")
     steps = StepBatches(30, 30, 1, seed=0)
     with pytest.raises(InputProblem, match=r"crop \d of .*0001\.h5 is damaged") as caught:
         list(pair_batches(PairDataset(table, broken.crops_dir), steps, Ranks(), workers=1))
@@ -139,4 +139,4 @@ def test_problems_are_one_line_even_from_a_worker(workspace, tmp_path):
 def test_nothing_to_pair_is_said(tmp_path):
     lonely = Workspace(make_workspace(tmp_path / "ws", videos=1, without_positive=10))
     with pytest.raises(InputProblem, match="only 0 of 10 crops"):
-        load_pair_table(lonely, same_image=False)
+        load_pair_table(lonely, "mined")
