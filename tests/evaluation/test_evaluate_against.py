@@ -204,22 +204,20 @@ def test_figures_that_cannot_be_taken_are_null(tmp_path: Path) -> None:
 
 
 def test_sets_are_compared_one_by_one_and_known_again_by_their_labels(tmp_path: Path) -> None:
-    """Two sets of one kind, whose ids are the same: in the other evaluation they come in another order, by other names."""
+    """Two sets of one kind with the same ids, which the other evaluation has in another order or by another name."""
     rows = np.array([*range(12), *range(12)])
     ids = {"sample_ids": np.array([f"line{k % 12}" for k in range(24)], dtype=object)}
     shifted = TRUTH + 40.0
     truth = {"truth_mm": np.concatenate([TRUTH[:12], shifted[:12]])}
     names = [("j/test (a)", "digest a"), ("j/test (b)", "digest b")]
     halves = (slice(0, 12), slice(12, 24))
-    both = write(
-        tmp_path / "both", 3.0, rows, sets=tuple((*name, half) for name, half in zip(names, halves, strict=True)),
-        **ids, **truth,
-    )  # fmt: skip
+    in_order, reversed_order = (
+        tuple((*name, half) for name, half in zip(order, halves, strict=True)) for order in (names, names[::-1])
+    )
+    both = write(tmp_path / "both", 3.0, rows, sets=in_order, **ids, **truth)
     assert len(set(read_predictions(both).keys)) == 24
-    turned = write(
-        tmp_path / "turned", 6.0, rows, sets=tuple((*name, half) for name, half in zip(names[::-1], halves, strict=True)),
-        **ids, truth_mm=np.roll(truth["truth_mm"], 12, axis=0),
-    )  # fmt: skip
+    other_way = np.roll(truth["truth_mm"], 12, axis=0)
+    turned = write(tmp_path / "turned", 6.0, rows, sets=reversed_order, **ids, truth_mm=other_way)
     found = compare(both, turned, Scale(), 20, 0, "sample")
     assert [one.label for one in found.sets] == ["j/test (a)", "j/test (b)"]
     assert found.left_out == []
