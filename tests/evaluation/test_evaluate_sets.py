@@ -12,6 +12,7 @@ from simhand_cli.console import Ticker
 from simhand_cli.errors import InputProblem
 from simhand_cli.evaluation.bootstrap import resampling
 from simhand_cli.evaluation.compare import compare
+from simhand_cli.evaluation.compare_report import comparison_section
 from simhand_cli.evaluation.gallery import choose, gallery_3d, gallery_sheet
 from simhand_cli.evaluation.predict_set import choose_samples, predict_set
 from simhand_cli.evaluation.predictions import write_predictions
@@ -258,8 +259,9 @@ def test_a_set_with_2d_labels_only_has_2d_figures_and_no_others(tmp_path):
     for path in paths:
         path.parent.mkdir()
         write_predictions(path, [predictions])
-    (compared,) = compare(*paths, Scale(), 20, 0, "sample").sets
-    assert [one.samples for one in compared.differences] == [0] * 5
+    compared = compare(*paths, Scale(), 20, 0, "sample")
+    assert [one.samples for one in compared.sets[0].differences] == [0] * 5
+    assert "memory/test" in comparison_section(compared, "two").html()
 
 
 def test_hands_without_3d_labels_are_no_misses_among_others():
