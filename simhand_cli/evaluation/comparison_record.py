@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from simhand_cli.errors import InputProblem
 from simhand_cli.evaluation.compare import Compared, Comparison, PairedDifference
 from simhand_cli.evaluation.records import finite_or_none
 from simhand_cli.evaluation.score import Scale, conditions_3d
@@ -35,8 +36,15 @@ def comparison_record(found: Compared, scale: Scale, this: Path, other: Path) ->
 
 
 def evaluated_model(folder: Path) -> dict[str, Any]:
-    """The facts of the model that a finished evaluation measured."""
-    model: dict[str, Any] = json.loads((folder / "metrics.json").read_text())["model"]
+    """The facts of the model that a finished evaluation measured.
+
+    Raises:
+        InputProblem: its ``metrics.json`` is missing.
+    """
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise InputProblem(f"{path} is missing: do that evaluation over with --redo")
+    model: dict[str, Any] = json.loads(path.read_text())["model"]
     return model
 
 

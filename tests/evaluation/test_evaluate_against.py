@@ -188,6 +188,9 @@ def test_every_figure_states_its_conditions_and_its_own_samples(tmp_path: Path) 
     assert figures["root"]["root_joint"] == figures["root_bone_scale"]["root_joint"] == "middle_mcp"
     assert figures["root_bone_scale"]["reference_bone"] == ["wrist", "middle_mcp"]
     assert figures["procrustes"]["reflections"] is figures["procrustes_scale"]["reflections"] is True
+    (other.parent / "metrics.json").unlink()
+    with pytest.raises(InputProblem, match=r"other/metrics\.json is missing: .* --redo"):
+        comparison_record(found, scale, one.parent, other.parent)
 
 
 def test_figures_that_cannot_be_taken_are_null(tmp_path: Path) -> None:
