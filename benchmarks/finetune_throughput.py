@@ -113,8 +113,8 @@ def metric_seconds(samples: int = 4000) -> float:
     sequences = [str(number // 20) for number in range(samples)]
     pixels, intrinsics = truth[..., :2], np.repeat(np.eye(3)[None], samples, axis=0)
     predictions = SetPredictions(
-        "made-up", "test", names, names, sequences, np.arange(samples), np.zeros(samples, bool), np.full(samples, 256),
-        truth, pixels, np.ones((samples, 21), bool), intrinsics, np.zeros((samples, 2, 3)),
+        "made-up", "test", "made-up/test", "", names, names, sequences, np.arange(samples), np.zeros(samples, bool),
+        np.full(samples, 256), truth, pixels, np.ones((samples, 21), bool), intrinsics, np.zeros((samples, 2, 3)),
         predicted - predicted[:, :1], predicted, pixels + 1, np.ones(samples, bool),
     )  # fmt: skip
     start = time.perf_counter()

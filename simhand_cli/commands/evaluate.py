@@ -68,7 +68,7 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
         One table row an alignment for each set; the full figures in ``data`` and in ``metrics.json``.
 
     Raises:
-        InputProblem: no model, no data, an unknown split or an empty one.
+        InputProblem: no model, no data, an unknown split or an empty one; nothing finished to compare with.
         UsageProblem: the folder holds an evaluation made with other options, or ``leaderboard`` asks for a file that
             cannot be whole.
     """
@@ -79,9 +79,9 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
     console = console or Console(quiet=True)
     job = prepare(config)
     ranked = check_leaderboard(job.sets, job.paths, config.limit) if config.leaderboard else []
+    other = find_evaluation(config.against, Workspace(config.workspace)) if config.against else None
     if config.dry_run:
         return _dry_summary(job)
-    other = find_evaluation(config.against, Workspace(config.workspace)) if config.against else None
     summary = _summary(job, run_evaluation(job, console))
     if ranked:
         _add_leaderboard(job, ranked, summary)
@@ -106,23 +106,28 @@ def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> None:
     from simhand_cli.evaluation.compare_report import add_comparison, other_name
     from simhand_cli.evaluation.records import ROW_TITLES
 
-    found, path = add_comparison(job, other)
-    for one in found.differences:
-        low, high = one.interval
-        if one.mean != one.mean:  # one of the two has no figure of this alignment
-            continue
-        summary.facts[f"this - {other_name(other)}, {ROW_TITLES[one.alignment]}, mm"] = (
-            f"{one.mean:+.2f} ({low:+.2f} to {high:+.2f}), better on {one.better:.0%} of {found.samples} samples"
-        )
+    found, path, record = add_comparison(job, other)
+    name = other_name(job.folder, other)
+    for compared in found.sets:
+        prefix = f"{compared.label} " if len(found.sets) > 1 else ""
+        for one in compared.differences:
+            low, high = one.interval
+            if one.mean != one.mean:  # one of the two has no figure of this alignment
+                continue
+            summary.facts[f"{prefix}this - {name}, {ROW_TITLES[one.alignment]}, mm"] = (
+                f"{one.mean:+.2f} ({low:+.2f} to {high:+.2f}), better on {one.better:.0%} of {one.samples} samples"
+            )
+    if found.left_out:
+        summary.facts["not compared (no hand that both found)"] = ", ".join(found.left_out)
     summary.outputs["comparison"] = path
-    summary.data["against"] = found.record()
+    summary.data["against"] = record
 
 
 def _dry_summary(job: "EvaluationRun") -> Summary:
     summary = Summary("evaluate", dropped=job.dropped, problems=sum(dropped.count for dropped in job.dropped))
     summary.facts = {"model": job.model_title, "folder": str(job.folder), "state": job.state()}
-    for labelled, indices in zip(job.sets, job.indices, strict=True):
-        summary.facts[f"samples of {labelled.name}/{labelled.split}"] = len(indices)
+    for label, indices in zip(job.labels, job.indices, strict=True):
+        summary.facts[f"samples of {label}"] = len(indices)
     return summary
 
 

@@ -1,11 +1,12 @@
 """Two evaluations of the same samples, sample by sample: is one model really better than the other?
 
-A paired difference is far surer than two intervals side by side, because hard samples are hard for both models.
+A paired difference is far surer than two intervals side by side, because hard samples are hard for both models. Sets
+are compared one by one, as they are measured one by one: no figure pools them.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,8 @@ from simhand_cli.evaluation.metrics import (
     pck_curve,
     sample_means,
 )
-from simhand_cli.evaluation.predictions import StoredPredictions, read_predictions
-from simhand_cli.evaluation.records import finite_or_none
+from simhand_cli.evaluation.predictions import StoredPredictions, grouped_by, read_predictions
 from simhand_cli.evaluation.score import CURVE_MM, Scale
-from simhand_cli.hands.skeleton import JOINT_NAMES
 
 #: Truth of the same sample may differ by rounding only.
 _SAME_TRUTH_MM: Final = 0.01
@@ -39,6 +38,8 @@ class PairedDifference:
 
     Attributes:
         alignment: of the errors.
+        samples: number of samples that have an error in both; fewer than compared where a hand has no place before the
+            camera (absolute) or the truth lacks what the alignment needs.
         means: MPJPE of the first and of the second, over the joints of samples that both have.
         mean: mean over joints of the mean over samples of first minus second; negative: the first is better.
         interval: its bootstrap 95 % interval.
@@ -50,6 +51,7 @@ class PairedDifference:
     """
 
     alignment: AlignmentName
+    samples: int
     means: tuple[float, float]
     mean: float
     interval: tuple[float, float]
@@ -58,25 +60,13 @@ class PairedDifference:
     per_sample: Floats
     curves: tuple[Floats, Floats]
 
-    def record(self) -> dict[str, Any]:
-        """Plain values."""
-        low, high = self.interval
-        return {
-            "metric": "mpjpe_difference",
-            "alignment": self.alignment,
-            "value": finite_or_none(self.mean),
-            "interval": {"low": finite_or_none(low), "high": finite_or_none(high)},
-            "share_of_samples_better": finite_or_none(self.better),
-            "mpjpe": {"this": finite_or_none(self.means[0]), "other": finite_or_none(self.means[1])},
-            "per_joint": {n: finite_or_none(v) for n, v in zip(JOINT_NAMES, self.per_joint, strict=True)},
-        }
-
 
 @dataclass(frozen=True)
 class Comparison:
-    """All differences between two evaluations.
+    """All differences between two evaluations of one set.
 
     Attributes:
+        label: of the set in the first evaluation.
         evaluated: number of samples that both evaluated.
         rows: (S, 2) rows of the samples that both evaluated and found, in the first and in the second file.
         keys: their S names.
@@ -84,6 +74,7 @@ class Comparison:
         differences: one an alignment.
     """
 
+    label: str
     evaluated: int
     rows: NDArray[np.int64]
     keys: list[str]
@@ -112,50 +103,91 @@ class Comparison:
         losses = [int(k) for k in ranked[::-1] if gap[k] > 0]
         return gains[:each], losses[:each]
 
-    def record(self) -> dict[str, Any]:
-        """Plain values, each figure with its conditions."""
-        return {
-            "samples": self.samples,
-            "samples_both_evaluated": self.evaluated,
-            "unit": "mm",
-            "difference": "mean over joints of the mean over samples of (this - other); negative: this one is better",
-            "bootstrap": self.how.describe(),
-            "figures": [one.record() for one in self.differences],
-        }
+
+@dataclass(frozen=True)
+class Compared:
+    """All sets that two evaluations share.
+
+    Attributes:
+        sets: one comparison a set.
+        left_out: labels of sets that are not compared: no sample is in both, or no hand was found by both.
+    """
+
+    sets: list[Comparison]
+    left_out: list[str]
 
 
-def compare(first: Path, second: Path, scale: Scale, repeats: int, seed: int) -> Comparison:
-    """Compare two evaluations' ``predictions.h5``.
+def compare(first: Path, second: Path, scale: Scale, repeats: int, seed: int, over: str) -> Compared:
+    """Compare two evaluations' ``predictions.h5``, set by set.
 
     Args:
         first: the evaluation at hand.
         second: the one it is measured against.
         scale: root, reference bone, reflections.
-        repeats: draws of the bootstrap, over sequences where there are enough.
+        repeats: draws of the bootstrap.
         seed: of the draws.
+        over: what is drawn where a set has enough of it: "sequence", "subject" or "sample".
 
     Raises:
         InputProblem: a file is missing, no sample is in both, or the truth of a sample differs.
     """
     a, b = read_predictions(first), read_predictions(second)
     place = {key: row for row, key in enumerate(b.keys)}
-    pairs = [(row, place[key]) for row, key in enumerate(a.keys) if key in place]
-    shared = np.array(pairs, np.int64).reshape(-1, 2)
-    found = a.found[shared[:, 0]] & b.found[shared[:, 1]]
-    if not found.any():
+    partners = {label: _partner(label, digest, b) for label, digest in a.labels_sha256.items()}
+    shared: dict[str, list[tuple[int, int]]] = {label: [] for label in partners}
+    for row, (label, sample_id) in enumerate(zip(a.set_names, a.sample_ids, strict=True)):
+        key = f"{partners[label]}/{sample_id}"
+        if key in place:
+            shared[label].append((row, place[key]))
+    sets = []
+    for label, pairs in shared.items():
+        rows = np.array(pairs, np.int64).reshape(-1, 2)
+        if not (a.found[rows[:, 0]] & b.found[rows[:, 1]]).any():
+            continue
+        if (apart := _truth_apart_mm(a, b, rows)) > _SAME_TRUTH_MM:
+            raise InputProblem(f"--against {second.parent}: its labels of {label} are others (by up to {apart:.3g} mm)")
+        sets.append(_compare_set(label, (a, b), rows, scale, (repeats, seed, over)))
+    if not sets:
         raise InputProblem(f"--against {second.parent}: it has no sample in common with {first.parent}")
+    compared = {one.label for one in sets}
+    theirs = set(b.labels_sha256) - {partners[label] for label in compared}
+    return Compared(sets, sorted((set(partners) - compared) | theirs))
+
+
+def _partner(label: str, digest: str, other: StoredPredictions) -> str:
+    """What the other evaluation calls a set: the one with its labels, preferably by the same name."""
+    if other.labels_sha256.get(label) == digest:
+        return label
+    return next((name for name, theirs in other.labels_sha256.items() if theirs == digest), label)
+
+
+def _truth_apart_mm(a: StoredPredictions, b: StoredPredictions, rows: NDArray[np.int64]) -> float:
+    one, two = rows.T
+    both = a.valid_mm[one] & b.valid_mm[two]
+    return float(np.abs(np.where(both[..., None], a.truth_mm[one] - b.truth_mm[two], 0.0)).max())
+
+
+def _compare_set(
+    label: str,
+    runs: tuple[StoredPredictions, StoredPredictions],
+    shared: NDArray[np.int64],
+    scale: Scale,
+    draws: tuple[int, int, str],
+) -> Comparison:
+    """The differences over rows (S, 2) of one set; ``draws`` are repeats, seed and unit of the bootstrap."""
+    a, b = runs
+    repeats, seed, over = draws
     one, two = shared.T
-    truth, valid = a.truth_mm[one], a.valid[one] & b.valid[two]
-    apart = np.abs(np.where(valid[..., None], truth - b.truth_mm[two], 0.0)).max()
-    if apart > _SAME_TRUTH_MM:
-        raise InputProblem(f"--against {second.parent}: its labels are others (by up to {apart:.3g} mm)")
+    found = a.found[one] & b.found[two]
     rows = shared[found]
-    how = resampling([a.sequences[row] for row in rows[:, 0]], "sequence", repeats, seed)
+    groups = grouped_by(over, a)
+    how = resampling([groups[row] for row in rows[:, 0]], over, repeats, seed)
+    truth, valid = a.truth_mm[one], a.valid_mm[one] & b.valid_mm[two]
     differences = []
     for name in ALIGNMENT_NAMES:
-        errors = [_errors(name, run, shared[:, k], truth, valid, scale) for k, run in enumerate((a, b))]
+        errors = [_errors(name, run, shared[:, k], truth, valid, scale) for k, run in enumerate(runs)]
         differences.append(_difference(name, errors, found, how))
-    return Comparison(len(shared), rows, [a.keys[row] for row in rows[:, 0]], how, differences)
+    return Comparison(label, len(shared), rows, [a.keys[row] for row in rows[:, 0]], how, differences)
 
 
 def _errors(
@@ -178,6 +210,7 @@ def _difference(name: AlignmentName, runs: list[tuple[Floats, Mask]], found: Mas
     (interval,) = intervals_95([(gap, use)], how)
     return PairedDifference(
         alignment=name,
+        samples=len(ahead),
         means=(mean_over_joints(joint_means(first[found], use)), mean_over_joints(joint_means(second[found], use))),
         mean=mean_over_joints(per_joint),
         interval=interval,

@@ -1,15 +1,18 @@
 """What a comparison adds to a finished evaluation: ``against-NAME.json`` and a section of its report."""
 
+import hashlib
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.evaluation.alignment import AlignmentName
-from simhand_cli.evaluation.compare import RANKED_BY, Comparison, PairedDifference, compare
+from simhand_cli.evaluation.compare import RANKED_BY, Compared, Comparison, PairedDifference, compare
+from simhand_cli.evaluation.comparison_record import comparison_record, evaluated_model
 from simhand_cli.evaluation.gallery import TILE_PX, hand_tiles
 from simhand_cli.evaluation.predictions import StoredPredictions, read_predictions
 from simhand_cli.evaluation.records import ROW_TITLES
@@ -28,10 +31,10 @@ _SHOWN: Final[tuple[AlignmentName, ...]] = ("root", "root_bone_scale", "procrust
 #: Samples listed, and pictured, of each kind.
 _LISTED: Final = 8
 _PICTURED: Final = 3
-_HEADER: Final = ("alignment", "this, mm", "other, mm", "difference, mm", "95 % interval", "better on, %")
+_HEADER: Final = ("alignment", "this, mm", "other, mm", "difference, mm", "95 % interval", "better on, %", "samples")
 
 
-def add_comparison(job: EvaluationRun, other: Path) -> tuple[Comparison, Path]:
+def add_comparison(job: EvaluationRun, other: Path) -> tuple[Compared, Path, dict[str, Any]]:
     """Compare a finished evaluation with another; nothing is predicted or scored anew.
 
     The JSON file comes first, then the report, each atomically: after a kill the same call writes both again.
@@ -41,7 +44,7 @@ def add_comparison(job: EvaluationRun, other: Path) -> tuple[Comparison, Path]:
         other: folder of the one it is measured against.
 
     Returns:
-        the comparison and the path of its JSON file.
+        the comparison, the path of its JSON file and the file's content.
 
     Raises:
         InputProblem: the two cannot be compared, or the report is missing.
@@ -49,35 +52,66 @@ def add_comparison(job: EvaluationRun, other: Path) -> tuple[Comparison, Path]:
     config = job.config
     scale = Scale(root=JOINT_NAMES.index(config.root_joint), reflections=config.reflections)
     files = job.folder / "predictions.h5", other / "predictions.h5"
-    key = f"against-{other_name(other)}"
+    name = other_name(job.folder, other)
     with workspace_lock(job.folder, "evaluate"):
-        found = compare(*files, scale, config.bootstrap, config.seed)
-        path = job.folder / f"{key}.json"
-        write_json(path, found.record())
-        sheet = _sheet(job.sets, found, read_predictions(files[0]), read_predictions(files[1]))
-        put_section(job.folder / "report.html", key, comparison_section(found, other_name(other), sheet))
-    return found, path
+        found = compare(*files, scale, config.bootstrap, config.seed, config.bootstrap_over)
+        record = comparison_record(found, scale, job.folder, other)
+        path = job.folder / f"against-{name}.json"
+        write_json(path, record)
+        this, that = (read_predictions(file) for file in files)
+        by_label = dict(zip(job.labels, job.sets, strict=True))
+        sheets = [_sheet(by_label.get(one.label), one, this, that) for one in found.sets]
+        model = evaluated_model(other)
+        about = f"{name} is {other.resolve()}, model {model.get('path', model['kind'])}."
+        section = comparison_section(found, name, about, sheets)
+        put_section(job.folder / "report.html", f"against-{name}", section)
+    return found, path, record
 
 
-def other_name(other: Path) -> str:
-    """How the other evaluation is called."""
-    return other.absolute().name.removeprefix("evaluate-")
+def other_name(this: Path, other: Path) -> str:
+    """How the other evaluation is called: two of one name in different workspaces must not replace each other.
+
+    Args:
+        this: folder of the evaluation at hand.
+        other: folder of the other; one that does not lie beside has a digest of its place added.
+    """
+    place = other.resolve()
+    name = place.name.removeprefix("evaluate-")
+    if place.parent == this.resolve().parent:
+        return name
+    return f"{name}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
 
 
-def comparison_section(found: Comparison, name: str, sheet: NDArray[np.uint8] | None = None) -> Page:
+def comparison_section(
+    found: Compared, name: str, about: str = "", sheets: Sequence[NDArray[np.uint8] | None] = ()
+) -> Page:
     """The report's section on one comparison.
 
     Args:
         found: the differences.
         name: how the other evaluation is called.
-        sheet: pictures of the samples where most is gained and lost, if there are any.
+        about: what the other evaluation is, in a sentence.
+        sheets: for each set, pictures of the samples where most is gained and lost, if there are any.
     """
     page = Page("Comparison")
     page.heading(f"Compared with {name}")
+    left_out = f"Not compared, for want of a hand that both evaluated and found: {', '.join(found.left_out)}."
     page.text(
-        f"Of {found.evaluated:,} samples that both evaluated, {found.samples:,} in which both found the hand are "
-        "compared, sample by sample. Differences are this evaluation minus the other: negative means that this one is "
-        "better. An interval without 0 says that the difference is no accident of the choice of samples."
+        f"{about} Differences are this evaluation minus the other, sample by sample: negative means that this one is "
+        "better. An interval without 0 says that the difference is no accident of the choice of samples. "
+        f"{left_out if found.left_out else ''}"
+    )
+    for one, sheet in zip_longest(found.sets, sheets):
+        if len(found.sets) > 1:
+            page.heading(f"{one.label}, compared with {name}")
+        _add_set(page, one, name, sheet)
+    return page
+
+
+def _add_set(page: Page, found: Comparison, name: str, sheet: NDArray[np.uint8] | None) -> None:
+    page.text(
+        f"Of {found.evaluated:,} samples of {found.label} that both evaluated, {found.samples:,} in which both found "
+        "the hand are compared."
     )
     drawn = f"{found.how.repeats} draws of {found.how.groups} {found.how.unit}s, seed {found.how.seed}"
     rows = [_table_row(one) for one in found.differences]
@@ -91,7 +125,6 @@ def comparison_section(found: Comparison, name: str, sheet: NDArray[np.uint8] | 
     ]
     page.table(header, joints, caption="By joint; negative: this evaluation is better.")
     _add_extremes(page, found, sheet)
-    return page
 
 
 def _table_row(one: PairedDifference) -> list[Cell]:
@@ -100,7 +133,7 @@ def _table_row(one: PairedDifference) -> list[Cell]:
     difference = f"{one.mean:+.2f}" if np.isfinite(one.mean) else None
     better = f"{100 * one.better:.0f} %" if np.isfinite(one.better) else None
     means = [_rounded(value) for value in one.means]
-    return [ROW_TITLES[one.alignment], *means, difference, interval, better]
+    return [ROW_TITLES[one.alignment], *means, difference, interval, better, one.samples]
 
 
 def _add_curves(page: Page, found: Comparison, alignment: AlignmentName, name: str) -> None:
@@ -133,16 +166,15 @@ def _add_extremes(page: Page, found: Comparison, sheet: NDArray[np.uint8] | None
 
 
 def _sheet(
-    sets: Sequence[LabelledSet], found: Comparison, this: StoredPredictions, other: StoredPredictions
+    labelled: LabelledSet | None, found: Comparison, this: StoredPredictions, other: StoredPredictions
 ) -> NDArray[np.uint8] | None:
     """Pictures of the samples with the largest gains and losses, as far as they can be read."""
-    by_name = {f"{one.name}/{one.split}": one for one in reversed(sets)}
     rows, labels = [], []
     for what, positions in zip(("gains", "loses"), found.extremes(_PICTURED), strict=True):
         tiles: list[Tile] = []
         for k in positions:
             row, other_row = found.rows[k]
-            sample = _sample(by_name.get(this.set_names[row]), int(this.index[row]), this.sample_ids[row])
+            sample = _sample(labelled, int(this.index[row]), this.sample_ids[row])
             if sample is not None:
                 errors = found.of(RANKED_BY).per_sample[k]
                 captions = (f"this: {errors[0]:.1f} mm", f"other: {errors[1]:.1f} mm")

@@ -27,17 +27,21 @@ _TRUTH_FRAME: Final = (60, 160, 80)
 class Chosen:
     """Rows of the predictions that are shown, by rank of the mean joint error after root + bone scale alignment.
 
+    In a set that has 2D labels only, by the mean 2D error.
+
     Attributes:
         best: rows with the smallest errors, best first.
         median: rows around the median.
         worst: rows with the largest errors, worst first; samples without any prediction come before all others.
-        errors_mm: (N,) the errors they were ranked by; NaN where nothing was found.
+        errors: (N,) the errors they were ranked by; NaN where nothing was found.
+        unit: of the errors: "mm", or "px" where they are those of the 2D joints.
     """
 
     best: list[int]
     median: list[int]
     worst: list[int]
-    errors_mm: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    unit: str
 
     def groups(self) -> list[tuple[str, list[int]]]:
         """(name, rows) of the groups."""
@@ -46,7 +50,9 @@ class Chosen:
 
 def choose(predictions: SetPredictions, score: SetScore, each: int) -> Chosen:
     """Pick ``each`` samples a group; with few samples the groups are smaller and never overlap."""
-    errors = score.by_alignment["root_bone_scale"].per_sample
+    errors, unit = score.by_alignment["root_bone_scale"].per_sample, "mm"
+    if score.pixels is not None and not predictions.valid_mm.any():
+        errors, unit = score.pixels.per_sample, "px"
     ranked = np.argsort(np.where(np.isfinite(errors), errors, np.inf), kind="stable")
     scored = [int(i) for i in ranked if np.isfinite(errors[i])]
     # Without a prediction is worse than any; without a label to compare with is not shown at all.
@@ -59,7 +65,7 @@ def choose(predictions: SetPredictions, score: SetScore, each: int) -> Chosen:
     best = rest[:each]
     rest = rest[len(best) :]
     middle = max(0, min(len(scored) // 2 - len(best) - each // 2, len(rest) - each))
-    return Chosen(best, rest[middle : middle + each], worst, errors)
+    return Chosen(best, rest[middle : middle + each], worst, errors, unit)
 
 
 def gallery_sheet(labelled: LabelledSet, predictions: SetPredictions, chosen: Chosen) -> NDArray[np.uint8]:
@@ -67,7 +73,8 @@ def gallery_sheet(labelled: LabelledSet, predictions: SetPredictions, chosen: Ch
     rows = [[t for i in group for t in _pair(labelled, predictions, i, chosen)] for _, group in chosen.groups()]
     names = [f"{name}" for name, _ in chosen.groups()]
     columns = ["truth", "prediction"] * max(len(row) // 2 for row in rows)
-    title = f"{predictions.set_name} / {predictions.split}: mean joint error, root + bone scale aligned"
+    ranked_by = "mean joint error, root + bone scale aligned" if chosen.unit == "mm" else "mean 2D error"
+    title = f"{predictions.label}: {ranked_by}"
     kept = [(row, name) for row, name in zip(rows, names, strict=True) if row]
     return contact_sheet(
         [row for row, _ in kept],
@@ -79,25 +86,27 @@ def gallery_sheet(labelled: LabelledSet, predictions: SetPredictions, chosen: Ch
 
 
 def gallery_3d(predictions: SetPredictions, chosen: Chosen, scale: Scale) -> list[tuple[str, NDArray[np.uint8]]]:
-    """(caption, picture) of truth and prediction in 3D for the best, median and worst sample that was found."""
+    """(caption, picture) of truth and prediction in 3D for the best, median and worst sample that was found.
+
+    It is the first of its group with all joints labelled; a group without one has no picture.
+    """
     pictures = []
+    valid = predictions.valid_mm
     for name, group in chosen.groups():
-        row = next((i for i in group if predictions.found[i]), None)
+        row = next((i for i in group if predictions.found[i] and valid[i].all()), None)
         if row is None:
             continue
         truth = predictions.truth_mm[row : row + 1]
         moved = root_bone_scale(
             predictions.relative_mm[row : row + 1],
             truth,
-            predictions.valid[row : row + 1],
+            valid[row : row + 1],
             root=scale.root,
             bone=scale.bone,
         ).joints_mm
         origin = truth[0, scale.root]
-        if not predictions.valid[row].all():
-            continue
         picture = hand_3d_plot({"truth": truth[0] - origin, "prediction": moved[0] - origin})
-        caption = f"{name}: {predictions.sample_ids[row]}, {chosen.errors_mm[row]:.1f} mm"
+        caption = f"{name}: {predictions.sample_ids[row]}, {chosen.errors[row]:.1f} {chosen.unit}"
         pictures.append((caption, picture))
     return pictures
 
@@ -107,7 +116,7 @@ def _pair(labelled: LabelledSet, predictions: SetPredictions, row: int, chosen: 
     label = sample.sample_id + ("\nleft, shown mirrored" if predictions.mirrored[row] else "")
     if not predictions.found[row]:
         return hand_tiles(sample, label, [(None, "no hand found")])
-    return hand_tiles(sample, label, [(predictions.joints_px[row], f"{chosen.errors_mm[row]:.1f} mm")])
+    return hand_tiles(sample, label, [(predictions.joints_px[row], f"{chosen.errors[row]:.1f} {chosen.unit}")])
 
 
 def hand_tiles(

@@ -128,8 +128,6 @@ def write_leaderboard(folder: Path, sets: Sequence[RankedSet]) -> list[Leaderboa
     """
     with workspace_lock(folder, "evaluate"):
         stored = read_predictions(folder / "predictions.h5")
-        if (stored.index < 0).any():
-            raise InputProblem(f"{folder / 'predictions.h5'} is of an early version, without places in the set: --redo")
         return [_write_one(folder / _file_name(one), one, stored) for one in sets]
 
 

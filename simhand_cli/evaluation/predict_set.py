@@ -11,6 +11,7 @@ from simhand_cli.evaluation.absolute import place_in_camera
 from simhand_cli.evaluation.predictions import SetPredictions
 from simhand_cli.evaluation.predictors import CropPoses, PosePredictor
 from simhand_cli.hands.crop_geometry import Affine, apply_affine, square_around, square_crop, warp_crop
+from simhand_cli.labelled.digest import labels_sha256
 from simhand_cli.labelled.read_ahead import read_ahead
 from simhand_cli.labelled.sample import HandSample, LabelledSet
 
@@ -130,6 +131,8 @@ def _assemble(labelled: LabelledSet, items: list[_Item], poses: list[CropPoses])
     return SetPredictions(
         set_name=labelled.name,
         split=labelled.split,
+        label=f"{labelled.name}/{labelled.split}",
+        labels_sha256=labels_sha256(labelled),
         sample_ids=[item.sample.sample_id for item in items],
         subjects=[item.sample.subject for item in items],
         sequences=[item.sample.sequence for item in items],

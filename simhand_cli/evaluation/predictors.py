@@ -224,10 +224,11 @@ def _constant(kind: str, pose: NDArray[np.float64], poses: NDArray[np.float64], 
 
 
 def _training_poses(training: LabelledSet, seed: int) -> NDArray[np.float64]:
-    """(M, 21, 3) wrist-relative poses, mm, of at most :data:`_MEAN_POSE_SAMPLES` fully labelled samples."""
+    """(M, 21, 3) wrist-relative poses, mm, of at most :data:`_MEAN_POSE_SAMPLES` samples fully labelled in 3D."""
     order = np.random.default_rng(seed).permutation(len(training))[:_MEAN_POSE_SAMPLES]
     samples = (training[int(i)].as_right() for i in np.sort(order))
-    poses = [s.joints_mm - s.joints_mm[WRIST] for s in samples if s.joint_valid.all()]
+    known = (s for s in samples if s.joint_valid.all() and np.isfinite(s.joints_mm).all())
+    poses = [s.joints_mm - s.joints_mm[WRIST] for s in known]
     if not poses:
         raise InputProblem(f"no mean hand: {training.name}/{training.split} has no fully labelled sample")
     return np.stack(poses)

@@ -39,6 +39,7 @@ def set_record(score: SetScore, how: Resampling) -> dict[str, Any]:
     return {
         "set": score.set_name,
         "split": score.split,
+        "label": score.label,
         "samples": score.samples,
         "hands_found": score.found,
         "not_found_count_as": "misses in PCK and AUC; left out of means and medians",

@@ -65,8 +65,7 @@ def build_report(
 
 
 def _add_set(page: Page, score: SetScore, how: Resampling, shown: SetPictures) -> None:
-    title = f"{score.set_name} / {score.split}"
-    page.heading(title)
+    page.heading(score.label)
     assert score.pixels is not None
     assert score.box is not None
     page.facts(
@@ -84,7 +83,7 @@ def _add_set(page: Page, score: SetScore, how: Resampling, shown: SetPictures) -
         ROW_TITLES[name]: (CURVE_MM.tolist(), (100 * one.curve).tolist()) for name, one in score.by_alignment.items()
     }
     page.picture(
-        line_plot(curves, title=f"PCK on {title}", x_label="threshold, mm", y_label="joints within it, %"),
+        line_plot(curves, title=f"PCK on {score.label}", x_label="threshold, mm", y_label="joints within it, %"),
         caption="Share of joints whose error is at most the threshold, mean over joints.",
     )
     page.picture(shown.sheet, caption="Best, median and worst samples; left hands are shown mirrored.")

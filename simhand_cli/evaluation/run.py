@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from simhand_cli.evaluation.bootstrap import Resampling, resampling
 from simhand_cli.evaluation.gallery import choose, gallery_3d, gallery_sheet
 from simhand_cli.evaluation.model_choice import model_name, named_model, newest_model, resolve_device
 from simhand_cli.evaluation.predict_set import SetRun, choose_samples, predict_set
-from simhand_cli.evaluation.predictions import SetPredictions, write_predictions
+from simhand_cli.evaluation.predictions import SetPredictions, grouped_by, set_labels, write_predictions
 from simhand_cli.evaluation.predictors import FinetunedPose, MediaPipePose, PosePredictor, mean_pose, mean_shape
 from simhand_cli.evaluation.records import METRICS_SCHEMA, METRICS_VERSION, screen_table, set_record
 from simhand_cli.evaluation.report import SetPictures, build_report
@@ -29,7 +29,7 @@ from simhand_cli.labelled.own_set import newest_own_set
 from simhand_cli.labelled.sample import LabelledSet
 from simhand_cli.report.sheet import save_image
 from simhand_cli.summary import Dropped
-from simhand_cli.training.run_dir import open_run, peek_run
+from simhand_cli.training.run_dir import open_run, peek_run, read_result
 from simhand_cli.workspace.atomic import sha256_file, write_json
 from simhand_cli.workspace.lock import workspace_lock
 from simhand_cli.workspace.paths import Workspace
@@ -50,6 +50,7 @@ class EvaluationRun:
         model_file: the fine-tuned model, None for a baseline.
         paths: of the sets.
         sets: the opened sets.
+        labels: what the sets are called, each differently.
         indices: for each set, the (N,) positions of usable samples to evaluate.
         folder: ``runs/evaluate-<name>``.
         identity: all that determines the result.
@@ -60,6 +61,7 @@ class EvaluationRun:
     model_file: Path | None
     paths: list[Path]
     sets: list[LabelledSet]
+    labels: list[str]
     indices: list[NDArray[np.int64]]
     folder: Path
     identity: dict[str, Any]
@@ -102,7 +104,7 @@ def prepare(config: "EvaluateConfig") -> EvaluationRun:
     del identity["data"], identity["model"]
     dropped = [entry for one, check in zip(sets, checks, strict=True) for entry in (*one.problems(), *check.dropped)]
     folder = workspace.run_dir("evaluate", name)
-    return EvaluationRun(config, model_file, paths, sets, indices, folder, identity, dropped)
+    return EvaluationRun(config, model_file, paths, sets, set_labels(sets, paths), indices, folder, identity, dropped)
 
 
 def find_model(model: str, workspace: Workspace) -> Path | None:
@@ -130,13 +132,21 @@ def find_evaluation(named: str, workspace: Workspace) -> Path:
     Raises:
         InputProblem: there is none.
     """
-    name = named.removeprefix("evaluate-")
-    for folder in (Path(named), workspace.run_dir("evaluate", name)):
-        if (folder / "predictions.h5").is_file():
+    folders = [Path(named)]
+    if Path(named).name == named:
+        folders.append(workspace.run_dir("evaluate", named.removeprefix("evaluate-")))
+    for folder in folders:
+        if _is_finished(folder):
             return folder
-    found = sorted(p.parent.name for p in workspace.run_dir("evaluate", "x").parent.glob("evaluate-*/predictions.h5"))
+    beside = sorted(workspace.run_dir("evaluate", "x").parent.glob("evaluate-*"))
+    found = [folder.name for folder in beside if _is_finished(folder)]
     known = f"; there are {', '.join(found)}" if found else ""
     raise InputProblem(f"--against {named}: no finished evaluation of this name{known}")
+
+
+def _is_finished(folder: Path) -> bool:
+    """It has predictions, as no other command's run, and a result, which is the last file of a run."""
+    return (folder / "predictions.h5").is_file() and read_result(folder) is not None
 
 
 def run_evaluation(job: EvaluationRun, console: Console) -> dict[str, Any]:
@@ -160,8 +170,8 @@ def _evaluate(job: EvaluationRun, console: Console) -> dict[str, Any]:
     predictor = _make_predictor(job)
     try:
         runs = [
-            _predict(job, labelled, indices, predictor, console)
-            for labelled, indices in zip(job.sets, job.indices, strict=True)
+            _predict(job, labelled, label, indices, predictor, console)
+            for labelled, label, indices in zip(job.sets, job.labels, job.indices, strict=True)
         ]
     finally:
         predictor.close()
@@ -172,11 +182,11 @@ def _evaluate(job: EvaluationRun, console: Console) -> dict[str, Any]:
     resamplings = [_resampling(job.config, predictions) for _, predictions in kept]
     scores = [score_set(p, scale, how) for (_, p), how in zip(kept, resamplings, strict=True)]
     _write(job, predictor.facts, kept, scores, resamplings, scale)
-    dropped = [vars(d) for labelled, run in zip(job.sets, runs, strict=True) for d in _dropped(labelled, run)]
+    dropped = [vars(d) for label, run in zip(job.labels, runs, strict=True) for d in _dropped(label, run)]
     facts: dict[str, str] = {}
     for score in scores:
-        prefix = f"{score.set_name}/{score.split} " if len(scores) > 1 else ""
-        facts[f"{prefix}samples"] = f"{score.samples:,} of {score.set_name}/{score.split}, {score.found:,} hands found"
+        prefix = f"{score.label} " if len(scores) > 1 else ""
+        facts[f"{prefix}samples"] = f"{score.samples:,} of {score.label}, {score.found:,} hands found"
         facts |= {prefix + row: text for row, text in screen_table(score).items()}
     return {"facts": facts, "files": list(_FILES), "dropped": dropped}
 
@@ -213,24 +223,25 @@ def _make_predictor(job: EvaluationRun) -> PosePredictor:
 
 
 def _predict(
-    job: EvaluationRun, labelled: LabelledSet, indices: NDArray[np.int64], predictor: PosePredictor, console: Console
+    job: EvaluationRun,
+    labelled: LabelledSet,
+    label: str,
+    indices: NDArray[np.int64],
+    predictor: PosePredictor,
+    console: Console,
 ) -> SetRun:
-    label = f"evaluate {labelled.name}/{labelled.split}"
-    with console.progress(label, len(indices), "samples") as ticker:
-        return predict_set(labelled, indices, predictor, job.config.batch_size, ticker)
+    with console.progress(f"evaluate {label}", len(indices), "samples") as ticker:
+        run = predict_set(labelled, indices, predictor, job.config.batch_size, ticker)
+    return run if run.predictions is None else replace(run, predictions=replace(run.predictions, label=label))
 
 
 def _resampling(config: "EvaluateConfig", predictions: SetPredictions) -> Resampling:
-    labels: dict[str, Sequence[str]] = {
-        "sequence": predictions.sequences,
-        "subject": predictions.subjects,
-        "sample": predictions.sample_ids,
-    }
-    return resampling(labels[config.bootstrap_over], config.bootstrap_over, config.bootstrap, config.seed)
+    unit = config.bootstrap_over
+    return resampling(grouped_by(unit, predictions), unit, config.bootstrap, config.seed)
 
 
-def _dropped(labelled: LabelledSet, run: SetRun) -> list[Dropped]:
-    what = f"samples of {labelled.name}/{labelled.split}"
+def _dropped(label: str, run: SetRun) -> list[Dropped]:
+    what = f"samples of {label}"
     dropped: list[Dropped] = []
     if run.unreadable:
         dropped.append(Dropped(what, len(run.unreadable), f"cannot be read, first: {run.unreadable[0]}"))

@@ -85,6 +85,7 @@ class SetScore:
     Attributes:
         set_name: of the labelled set.
         split: that was evaluated.
+        label: how the set is called in this evaluation, unique in it.
         samples: number of samples.
         found: how many of them the model gave a prediction for.
         by_alignment: alignment name -> score, in the order of :data:`ALIGNMENT_NAMES`.
@@ -94,6 +95,7 @@ class SetScore:
 
     set_name: str
     split: str
+    label: str
     samples: int
     found: int
     by_alignment: dict[AlignmentName, AlignedScore] = field(default_factory=dict)
@@ -116,23 +118,30 @@ def score_set(predictions: SetPredictions, scale: Scale, how: Resampling) -> Set
     Returns:
         The figures.
     """
-    score = SetScore(predictions.set_name, predictions.split, len(predictions), int(predictions.found.sum()))
     by_alignment = {name: _score_3d(name, predictions, scale, how) for name in ALIGNMENT_NAMES}
     errors_px = joint_errors(predictions.joints_px, predictions.truth_px)
     extent = _box_extent(predictions.truth_px, predictions.valid)
     pixels = _score_2d("2d_px", "px of the labelled image", errors_px, predictions.valid, AUC_0_30_PX, how)
     unit = "parts of the larger extent of the true 2D joints"
     box = _score_2d("2d_box", unit, errors_px / extent[:, None], predictions.valid, AUC_0_20_BOX, how)
-    return SetScore(score.set_name, score.split, score.samples, score.found, by_alignment, pixels, box)
+    p = predictions
+    return SetScore(p.set_name, p.split, p.label, len(p), int(p.found.sum()), by_alignment, pixels, box)
 
 
 def _score_3d(name: AlignmentName, p: SetPredictions, scale: Scale, how: Resampling) -> AlignedScore:
     source = p.placed_mm if name == "absolute" else p.relative_mm
+    valid = p.valid_mm
     aligned = align(
-        name, source, p.truth_mm, p.valid, root=scale.root, bone=scale.bone, allow_reflection=scale.reflections
+        name, source, p.truth_mm, valid, root=scale.root, bone=scale.bone, allow_reflection=scale.reflections
     )
     errors = joint_errors(aligned.joints_mm, p.truth_mm)
-    valid = p.valid & aligned.scored[:, None]
+    conditions = conditions_3d(name, scale)
+    conditions["degenerate_predictions"] = int((aligned.degenerate & aligned.scored).sum())
+    return _figures(name, conditions, errors, valid & aligned.scored[:, None], (AUC_20_50, AUC_0_50), how)
+
+
+def conditions_3d(name: AlignmentName, scale: Scale) -> dict[str, Any]:
+    """What stands beside every figure of an alignment: unit, meaning, and root, bone, reflections where they matter."""
     conditions: dict[str, Any] = {"unit": "mm", "alignment": name, "alignment_meaning": ALIGNMENT_MEANING[name]}
     if name in ("root", "root_bone_scale"):
         conditions["root_joint"] = JOINT_NAMES[scale.root]
@@ -143,8 +152,7 @@ def _score_3d(name: AlignmentName, p: SetPredictions, scale: Scale, how: Resampl
         conditions["scale"] = "as predicted"
     if name.startswith("procrustes"):
         conditions["reflections"] = scale.reflections
-    conditions["degenerate_predictions"] = int((aligned.degenerate & aligned.scored).sum())
-    return _figures(name, conditions, errors, valid, (AUC_20_50, AUC_0_50), how)
+    return conditions
 
 
 def _score_2d(

@@ -100,7 +100,7 @@ class Page:
 
     def section(self, key: str) -> str:
         """The blocks alone as an HTML section that :func:`put_section` knows again by its key."""
-        blocks = self._render("blocks.html", prefix=f"{_slug(key)}-")
+        blocks = self._render("blocks.html", prefix=f"{_key_anchor(key)}_")
         return f"{_section_start(key)}{blocks}\n</section>\n"
 
     def _render(self, template: str, prefix: str = "") -> str:
@@ -150,6 +150,11 @@ def _section_start(key: str) -> str:
 def _slug(text: str) -> str:
     """Lower case, digits and dashes: good for an anchor."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _key_anchor(key: str) -> str:
+    """The start of a section's anchors: other keys have others (``a_b`` is ``a_5f_b``, ``a-b`` itself)."""
+    return re.sub(r"[^a-z0-9-]", lambda found: f"_{ord(found[0]):x}_", key)
 
 
 def _with_navigation(page: str) -> str:

@@ -1,14 +1,25 @@
 """Paired comparison of two evaluations: by hand, and its refusals."""
 
+import hashlib
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.evaluation.compare import compare
+from simhand_cli.evaluation.alignment import ALIGNMENT_MEANING
+from simhand_cli.evaluation.compare import Compared, Comparison, compare
 from simhand_cli.evaluation.compare_report import comparison_section
-from simhand_cli.evaluation.predictions import PREDICTIONS_SCHEMA, PREDICTIONS_VERSION, read_predictions
+from simhand_cli.evaluation.comparison_record import comparison_record
+from simhand_cli.evaluation.predictions import (
+    PREDICTIONS_SCHEMA,
+    PREDICTIONS_VERSION,
+    read_predictions,
+    set_labels,
+)
 from simhand_cli.evaluation.score import Scale
 from simhand_cli.workspace.shards import write_h5
 
@@ -18,36 +29,56 @@ VALID = RNG.random((30, 21)) > 0.1
 VALID[:, [0, 9]] = True
 
 
-def write(folder: Path, noise: float, rows: np.ndarray | None = None, truth: np.ndarray = TRUTH) -> Path:
-    """Predictions that are the truth plus noise; only ``rows``, in that order."""
+def write(
+    folder: Path,
+    noise: float,
+    rows: np.ndarray | None = None,
+    truth: np.ndarray = TRUTH,
+    sets: tuple[tuple[str, str, slice], ...] = (("s/test", "digest", slice(None)),),
+    version: int = PREDICTIONS_VERSION,
+    **columns: np.ndarray,
+) -> Path:
+    """Predictions that are the truth plus noise; only ``rows``, in that order, in sets (label, digest, their rows)."""
     rows = np.arange(30) if rows is None else rows
     folder.mkdir()
     made = np.random.default_rng(int(noise * 10))
     error = made.normal(0, noise, truth.shape)
     relative = (TRUTH - TRUTH[:, :1] + error)[rows]
+    set_index = np.zeros(len(rows), np.int32)
+    for number, (_, _, part) in enumerate(sets):
+        set_index[part] = number
     write_h5(
-        folder / "predictions.h5", PREDICTIONS_SCHEMA, PREDICTIONS_VERSION,
+        folder / "predictions.h5", PREDICTIONS_SCHEMA, version,
         {
-            "set_index": np.zeros(len(rows), np.int32),
-            "set_names": np.array(["s/test"], dtype=object),
+            "set_index": set_index,
+            "set_names": np.array([label for label, _, _ in sets], dtype=object),
+            "labels_sha256": np.array([digest for _, digest, _ in sets], dtype=object),
             "sample_ids": np.array([f"id{k}" for k in rows], dtype=object),
+            "subjects": np.array([f"p{k % 15}" for k in rows], dtype=object),
             "sequences": np.array([f"q{k // 2}" for k in rows], dtype=object),
+            "index": rows.astype(np.int64),
             "truth_mm": truth[rows],
             "joint_valid": VALID[rows].astype(np.uint8),
             "relative_mm": relative.astype(np.float32),
             "camera_mm": (TRUTH + error)[rows].astype(np.float32),
             "joints_px": np.full((len(rows), 21, 2), 10.0, np.float32),
             "found": (rows % 7 != 3).astype(np.uint8),
+            **columns,
         },
         {},
     )  # fmt: skip
+    (folder / "metrics.json").write_text(json.dumps({"model": {"kind": folder.name}}))
     return folder / "predictions.h5"
+
+
+def of_one_set(first: Path, second: Path, repeats: int, over: str = "sequence") -> Comparison:
+    """The comparison of two evaluations of a single set."""
+    (one,) = compare(first, second, Scale(), repeats, 0, over).sets
+    return one
 
 
 def slow_root_difference(first: Path, second: Path, samples: list[int]) -> float:
     """Mean over joints of the mean over samples of the difference of wrist-aligned errors, one number at a time."""
-    import h5py
-
     errors = []
     for path in (first, second):
         with h5py.File(path) as file:
@@ -70,27 +101,24 @@ def slow_root_difference(first: Path, second: Path, samples: list[int]) -> float
 def test_differences_are_those_of_the_shared_samples(tmp_path: Path) -> None:
     good = write(tmp_path / "good", 3.0)
     bad = write(tmp_path / "bad", 9.0, RNG.permutation(30)[:25])
-    import h5py
-
     with h5py.File(bad) as file:
         there = sorted(int(name[2:]) for name in file["sample_ids"][:].astype(str))
     samples = [k for k in there if k % 7 != 3]
-    found = compare(good, bad, Scale(), 200, 0)
+    found = of_one_set(good, bad, 200)
     assert found.samples == len(samples)
     by_name = {one.alignment: one for one in found.differences}
     assert by_name["root"].mean == pytest.approx(slow_root_difference(good, bad, samples), abs=1e-4)
     for one in found.differences:
         assert one.interval[0] < one.mean < one.interval[1] < 0
         assert one.better > 0.9
-    swapped = compare(bad, good, Scale(), 200, 0)
+    swapped = of_one_set(bad, good, 200)
     assert swapped.differences[1].mean == pytest.approx(-by_name["root"].mean)
-    assert found.record()["figures"][1]["alignment"] == "root"
 
 
 def test_parts_of_a_difference_by_hand(tmp_path: Path) -> None:
     """Joints, samples, means and curves of the wrist-aligned difference, one number at a time."""
     first, second = write(tmp_path / "one", 4.0), write(tmp_path / "two", 6.0)
-    found = compare(first, second, Scale(), 20, 0)
+    found = of_one_set(first, second, 20)
     root = found.of("root")
     a, b = read_predictions(first), read_predictions(second)
     wanted = {}
@@ -119,7 +147,7 @@ def test_parts_of_a_difference_by_hand(tmp_path: Path) -> None:
 
 
 def test_extremes_are_the_largest_gains_and_losses(tmp_path: Path) -> None:
-    found = compare(write(tmp_path / "one", 5.0), write(tmp_path / "two", 5.5), Scale(), 20, 0)
+    found = of_one_set(write(tmp_path / "one", 5.0), write(tmp_path / "two", 5.5), 20)
     per_sample = found.of("root_bone_scale").per_sample
     gap = per_sample[:, 0] - per_sample[:, 1]
     gains, losses = found.extremes(3)
@@ -128,32 +156,121 @@ def test_extremes_are_the_largest_gains_and_losses(tmp_path: Path) -> None:
     every = found.extremes(100)
     assert sorted(every[0] + every[1]) == list(range(found.samples))
     assert gap[every[0]].max() < 0 < gap[every[1]].min()
-    page = comparison_section(found, "the <other>").section("against-x")
+    page = comparison_section(Compared([found], []), "the <other>").section("against-x")
     for row in gains + losses:
         assert found.keys[row] in page
     assert "Compared with the &lt;other&gt;" in page
     assert f"{found.of('root').mean:+.2f}" in page
 
 
+def test_every_figure_states_its_conditions_and_its_own_samples(tmp_path: Path) -> None:
+    """A constant pose may have no place in the camera: that costs the absolute row samples, and no other."""
+    one, other = write(tmp_path / "one", 5.0), write(tmp_path / "other", 6.0)
+    with h5py.File(other, "r+") as file:
+        file["camera_mm"][:10] = np.nan
+    scale = Scale(root=9, reflections=True)
+    found = compare(one, other, scale, 50, 0, "sequence")
+    text = json.dumps(comparison_record(found, scale, one.parent, other.parent), allow_nan=False)
+    record = json.loads(text)
+    assert (record["schema"], record["schema_version"]) == ("simhand.comparison", 1)
+    for side, path in (("this", one), ("other", other)):
+        assert record[side]["predictions_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert record[side]["model"] == {"kind": path.parent.name}
+    (block,) = record["sets"]
+    figures = {figure["alignment"]: figure for figure in block["figures"]}
+    assert (block["label"], block["samples_both_evaluated"], block["samples_both_found"]) == ("s/test", 30, 26)
+    assert figures["absolute"]["samples_measured"] == 26 - 9  # of the first ten, one was not found anyway
+    for name, figure in figures.items():
+        assert figure["unit"] == "mm"
+        assert figure["alignment_meaning"] == ALIGNMENT_MEANING[name]
+        assert figure["interval"]["drawn"] == "sequence"
+        assert name == "absolute" or figure["samples_measured"] == 26
+    assert figures["root"]["root_joint"] == figures["root_bone_scale"]["root_joint"] == "middle_mcp"
+    assert figures["root_bone_scale"]["reference_bone"] == ["wrist", "middle_mcp"]
+    assert figures["procrustes"]["reflections"] is figures["procrustes_scale"]["reflections"] is True
+    (other.parent / "metrics.json").unlink()
+    with pytest.raises(InputProblem, match=r"other/metrics\.json is missing: .* --redo"):
+        comparison_record(found, scale, one.parent, other.parent)
+
+
 def test_figures_that_cannot_be_taken_are_null(tmp_path: Path) -> None:
-    """A constant pose may have no place in the camera."""
-    import json
-
-    import h5py
-
     one, other = write(tmp_path / "one", 5.0), write(tmp_path / "other", 6.0)
     with h5py.File(other, "r+") as file:
         file["camera_mm"][:] = np.nan
-    found = compare(one, other, Scale(), 50, 0)
-    figures = {f["alignment"]: f for f in json.loads(json.dumps(found.record(), allow_nan=False))["figures"]}
+    found = compare(one, other, Scale(), 50, 0, "sequence")
+    record = comparison_record(found, Scale(), one.parent, other.parent)
+    figures = {f["alignment"]: f for f in json.loads(json.dumps(record, allow_nan=False))["sets"][0]["figures"]}
     assert figures["absolute"]["value"] is None
+    assert figures["absolute"]["samples_measured"] == 0
     assert figures["root"]["value"] < 0
     assert "Compared with" in comparison_section(found, "other").html()
 
 
+def test_sets_are_compared_one_by_one_and_known_again_by_their_labels(tmp_path: Path) -> None:
+    """Two sets of one kind with the same ids, which the other evaluation has in another order or by another name."""
+    rows = np.array([*range(12), *range(12)])
+    ids = {"sample_ids": np.array([f"line{k % 12}" for k in range(24)], dtype=object)}
+    shifted = TRUTH + 40.0
+    truth = {"truth_mm": np.concatenate([TRUTH[:12], shifted[:12]])}
+    names = [("j/test (a)", "digest a"), ("j/test (b)", "digest b")]
+    halves = (slice(0, 12), slice(12, 24))
+    in_order, reversed_order = (
+        tuple((*name, half) for name, half in zip(order, halves, strict=True)) for order in (names, names[::-1])
+    )
+    both = write(tmp_path / "both", 3.0, rows, sets=in_order, **ids, **truth)
+    assert len(set(read_predictions(both).keys)) == 24
+    other_way = np.roll(truth["truth_mm"], 12, axis=0)
+    turned = write(tmp_path / "turned", 6.0, rows, sets=reversed_order, **ids, truth_mm=other_way)
+    found = compare(both, turned, Scale(), 20, 0, "sample")
+    assert [one.label for one in found.sets] == ["j/test (a)", "j/test (b)"]
+    assert found.left_out == []
+    assert found.sets[0].rows[0].tolist() == [0, 12]
+    assert found.sets[1].rows[0].tolist() == [12, 0]
+    page = comparison_section(found, "turned").section("k")
+    assert all(f"{label}, compared with turned</h2>" in page for label, _ in names)
+    alone = write(
+        tmp_path / "alone", 6.0, np.arange(12), truth=shifted, sets=(("j/test", "digest b", slice(None)),),
+        sample_ids=ids["sample_ids"][:12],
+    )  # fmt: skip
+    found = compare(both, alone, Scale(), 20, 0, "sample")
+    assert [(one.label, one.evaluated) for one in found.sets] == [("j/test (b)", 12)]
+    assert found.left_out == ["j/test (a)"]
+    assert comparison_record(found, Scale(), both.parent, alone.parent)["sets_not_compared"] == ["j/test (a)"]
+    assert compare(alone, both, Scale(), 20, 0, "sample").left_out == ["j/test (a)"]
+
+
+def test_sets_of_one_evaluation_are_called_differently(tmp_path: Path) -> None:
+    def labels(*sets: tuple[str, str]) -> list[str]:
+        return set_labels(
+            [SimpleNamespace(name=name, split="test") for name, _ in sets], [tmp_path / path for _, path in sets]
+        )
+
+    assert labels(("synth", "x/a"), ("jsonl", "x/a")) == ["synth/test", "jsonl/test"]
+    assert labels(("jsonl", "b"), ("synth", "s"), ("jsonl", "a")) == ["jsonl/test (b)", "synth/test", "jsonl/test (a)"]
+    assert labels(("jsonl", "x/a"), ("jsonl", "y/a"), ("jsonl", "b")) == [
+        "jsonl/test (a) #1", "jsonl/test (a) #2", "jsonl/test (b)",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("over", "groups"), [("sequence", 15), ("subject", 13), ("sample", 26)])
+def test_the_bootstrap_draws_what_was_asked_for(tmp_path: Path, over: str, groups: int) -> None:
+    """Of 30 samples 26 are found by both: of 15 recordings of two samples each, and of 13 people."""
+    people = {"subjects": np.array([f"p{k % 13}" for k in range(30)], dtype=object)}
+    one, other = write(tmp_path / "one", 5.0, **people), write(tmp_path / "other", 6.0, **people)
+    how = of_one_set(one, other, 20, over=over).how
+    assert (how.unit, how.groups) == (over, groups)
+
+
+def test_files_of_other_versions_and_equal_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputProblem, match=r"version 1; this simhand reads .* version 2; .* --redo"):
+        read_predictions(write(tmp_path / "early", 5.0, version=1))
+    with pytest.raises(InputProblem, match="1 samples have the name of another, first: s/test/id3"):
+        read_predictions(write(tmp_path / "twice", 5.0, np.array([1, 3, 4, 3])))
+
+
 def test_a_run_does_not_differ_from_itself(tmp_path: Path) -> None:
     one = write(tmp_path / "one", 5.0)
-    for difference in compare(one, one, Scale(), 50, 0).differences:
+    for difference in of_one_set(one, one, 50).differences:
         assert (difference.mean, difference.interval, difference.better) == (0.0, (0.0, 0.0), 0.0)
 
 
@@ -161,11 +278,11 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     one = write(tmp_path / "one", 5.0, np.arange(10))
     other = write(tmp_path / "other", 5.0, np.arange(10, 30))
     with pytest.raises(InputProblem, match="no sample in common"):
-        compare(one, other, Scale(), 50, 0)
+        of_one_set(one, other, 50)
     shifted = TRUTH.copy()
     shifted[:, 4] += 2.0
     moved = write(tmp_path / "moved", 5.0, truth=shifted)
-    with pytest.raises(InputProblem, match=r"labels are others \(by up to 2 mm\)"):
-        compare(one, moved, Scale(), 50, 0)
+    with pytest.raises(InputProblem, match=r"labels of s/test are others \(by up to 2 mm\)"):
+        of_one_set(one, moved, 50)
     with pytest.raises(InputProblem, match="is missing"):
-        compare(one, tmp_path / "nowhere" / "predictions.h5", Scale(), 50, 0)
+        of_one_set(one, tmp_path / "nowhere" / "predictions.h5", 50)

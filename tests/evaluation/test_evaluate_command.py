@@ -11,6 +11,7 @@ from mini_freihand import random_hand_mm
 
 from simhand_cli.commands.evaluate import EvaluateConfig, evaluate
 from simhand_cli.errors import InputProblem, UsageProblem
+from simhand_cli.evaluation.predictions import read_predictions
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +89,69 @@ def test_report_says_what_its_numbers_mean(workspace, small_set):
     assert not re.search(r'(src|href)="https?://', page)
 
 
-def test_two_sets_and_a_limit(workspace, small_set):
-    one = EvaluateConfig(
-        workspace=workspace, data=[small_set, small_set], limit=4, name="two", bootstrap=20, samples_shown=1
-    )
-    summary = evaluate(one)
+def test_two_sets_of_one_kind_and_a_limit(workspace, small_set, tmp_path):
+    """Facts, metrics, keys and the comparison tell them apart, though kind, split and ids are the same."""
+    other = tmp_path / "other"
+    shutil.copytree(small_set, other)
+    labels = dict(np.load(other / "labels.npz"))
+    np.savez(other / "labels.npz", **labels | {"joints_cam_cm": labels["joints_cam_cm"] * 1.05})
+    names = [f"hand_graph_cnn/test ({folder.name})" for folder in (small_set, other)]
+
+    def both(**options):
+        return EvaluateConfig(
+            workspace=workspace, data=[small_set, other], limit=4, bootstrap=20, samples_shown=1, device="cpu",
+            bootstrap_over="sample", **options,
+        )  # fmt: skip
+
+    assert {f"samples of {name}" for name in names} <= evaluate(both(name="two", dry_run=True)).facts.keys()
+    summary = evaluate(both(name="two"))
+    assert [one["label"] for one in summary.data["metrics"]["sets"]] == names
     assert summary.data["metrics"]["sets"][1]["samples"] == 4
-    assert "hand_graph_cnn/test root" in summary.facts
+    means = []
+    for name, one in zip(names, summary.data["metrics"]["sets"], strict=True):
+        means += [f["value"] for f in one["figures"] if (f["metric"], f["alignment"]) == ("mpjpe", "root")]
+        assert f"{means[-1]:.2f}" in summary.facts[f"{name} root"]
+    assert means[0] != means[1]
+    stored = read_predictions(summary.outputs["predictions.h5"])
+    assert [key.rsplit("/", 1)[0] for key in stored.keys] == [names[0]] * 4 + [names[1]] * 4
+    assert len(set(stored.keys)) == 8
+    evaluate(both(name="again", model=str(workspace / "other.safetensors")))
+    against = evaluate(both(name="two", against="again"))
+    assert [f"{name} this - again, root, mm" in against.facts for name in names] == [True, True]
+    document = json.loads(against.outputs["comparison"].read_text())
+    assert [(one["label"], one["samples_both_evaluated"]) for one in document["sets"]] == [(n, 4) for n in names]
+    assert document["sets"][0]["figures"][0]["interval"]["drawn"] == "sample"
+    report = against.outputs["report.html"].read_text()
+    assert all(f"{name}, compared with again</h2>" in report for name in names)
+
+
+def test_what_is_compared_with_must_be_finished_also_in_a_dry_run(workspace, small_set, tmp_path):
+    for name in ("nowhere", str(tmp_path / "nowhere")):
+        with pytest.raises(InputProblem, match="no finished evaluation"):
+            evaluate(config(workspace, small_set, name="dry", dry_run=True, against=name))
+    half = evaluate(config(workspace, small_set, limit=4, name="half")).outputs["predictions.h5"].parent
+    (half / "result.json").unlink()
+    with pytest.raises(InputProblem, match="no finished evaluation") as refused:
+        evaluate(config(workspace, small_set, name="dry", dry_run=True, against="half"))
+    assert "evaluate-half" not in str(refused.value)
+
+
+def test_evaluations_of_one_name_in_two_workspaces_stay_apart(workspace, small_set, tmp_path):
+    evaluate(config(workspace, small_set, limit=4, name="twin"))
+    elsewhere = tmp_path / "ws" / "runs" / "evaluate-twin"
+    shutil.copytree(workspace / "runs" / "evaluate-twin", elsewhere)
+    model = {"model": str(workspace / "other.safetensors")}
+    here = evaluate(config(workspace, small_set, limit=4, name="apart", against="twin", **model))
+    there = evaluate(config(workspace, small_set, limit=4, name="apart", against=str(elsewhere), **model))
+    assert here.outputs["comparison"].name == "against-twin.json"
+    assert re.fullmatch(r"against-twin-[0-9a-f]{8}\.json", there.outputs["comparison"].name)
+    assert here.outputs["comparison"].is_file()
+    assert json.loads(there.outputs["comparison"].read_text())["other"]["folder"] == str(elsewhere.resolve())
+    by_path = evaluate(
+        config(workspace, small_set, limit=4, name="apart", against=str(workspace / "runs" / "evaluate-twin"), **model)
+    )
+    assert by_path.outputs["comparison"] == here.outputs["comparison"]
+    assert by_path.outputs["report.html"].read_text().count("Compared with twin") == 4  # two headings, two links
 
 
 def test_another_set_has_a_folder_of_its_own_and_changed_labels_are_refused_in_words(workspace, small_set, tmp_path):
@@ -117,7 +174,7 @@ def test_a_run_is_compared_with_another(workspace, small_set):
     summary = evaluate(config(workspace, small_set, name="after", against="before"))
     assert "Compared with before" in summary.outputs["report.html"].read_text()
     assert summary.facts["this - before, root, mm"] == "+0.00 (+0.00 to +0.00), better on 0% of 12 samples"
-    assert json.loads(summary.outputs["comparison"].read_text())["samples"] == 12
+    assert json.loads(summary.outputs["comparison"].read_text())["sets"][0]["samples_both_found"] == 12
     with pytest.raises(InputProblem, match=r"--against nothing: .*there are .*evaluate-before"):
         evaluate(config(workspace, small_set, name="after", against="nothing"))
 

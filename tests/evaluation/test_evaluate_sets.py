@@ -1,6 +1,7 @@
 """From a labelled set to scores, records and files: with a predictor that knows the truth, errors are known."""
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -8,12 +9,16 @@ import pytest
 from oracle import MemorySet, Oracle
 
 from simhand_cli.console import Ticker
+from simhand_cli.errors import InputProblem
 from simhand_cli.evaluation.bootstrap import resampling
-from simhand_cli.evaluation.gallery import choose, gallery_sheet
+from simhand_cli.evaluation.compare import compare
+from simhand_cli.evaluation.compare_report import comparison_section
+from simhand_cli.evaluation.gallery import choose, gallery_3d, gallery_sheet
 from simhand_cli.evaluation.predict_set import choose_samples, predict_set
 from simhand_cli.evaluation.predictions import write_predictions
 from simhand_cli.evaluation.predictors import mean_pose, mean_shape
 from simhand_cli.evaluation.records import screen_table, set_record
+from simhand_cli.evaluation.report import SetPictures, build_report
 from simhand_cli.evaluation.score import Scale, score_set
 
 
@@ -195,3 +200,76 @@ def test_the_mean_shape_is_the_best_constant_after_procrustes():
     assert best < squared_error(mean)
     worse = [squared_error(shape + rng.normal(0, 2.0, shape.shape)) - best for _ in range(20)]
     assert min(worse) > -0.02 * best
+
+
+def test_a_group_whose_first_hand_lacks_a_joint_shows_the_next_in_3d():
+    labelled = MemorySet(30)
+    predictions = run(labelled, Oracle(labelled, range(30), offset_mm=3.0)).predictions
+    score, _ = scored(predictions)
+    chosen = choose(predictions, score, each=3)
+    predictions.valid[chosen.best[0], 14] = False
+    predictions.valid[chosen.worst, 14] = False
+    captions = [caption for caption, _ in gallery_3d(predictions, chosen, Scale())]
+    assert [caption.split(",")[0] for caption in captions] == [
+        f"best: {predictions.sample_ids[chosen.best[1]]}",
+        f"median: {predictions.sample_ids[chosen.median[0]]}",
+    ]
+
+
+def flat_set(count, known=()):
+    """A set whose labels are 2D, but for the samples in ``known``."""
+    labelled = MemorySet(count)
+    labelled.samples = [
+        s if i in known else replace(s, joints_mm=np.full((21, 3), np.nan)) for i, s in enumerate(labelled.samples)
+    ]
+    return labelled
+
+
+def flat_predictions(labelled):
+    """Each hand found but the second, every 2D joint 3 px off."""
+    count = len(labelled)
+    predictions = run(labelled, Oracle(MemorySet(count), range(count), blind=(1,))).predictions
+    return replace(predictions, joints_px=predictions.joints_px + np.array([3.0, 0.0]))
+
+
+def test_a_set_with_2d_labels_only_has_2d_figures_and_no_others(tmp_path):
+    labelled = flat_set(9)
+    predictions = flat_predictions(labelled)
+    score, how = scored(predictions)
+    record = json.loads(json.dumps(set_record(score, how), allow_nan=False))
+    for figure in record["figures"]:
+        if figure["unit"] == "mm":
+            values = figure["value"].values() if isinstance(figure["value"], dict) else [figure["value"]]
+            assert set(values) == {None}, figure["metric"]
+            assert figure["samples_measured"] == figure["samples_with_truth"] == figure["joints"] == 0
+        else:
+            assert figure["samples_measured"] == 8
+    assert score.pixels.mean == pytest.approx(3.0)
+    # Errors of 3 px count from threshold 3.03 of 0, 0.303, ..., 30 on, with half a step for the rise; 8 of 9 found.
+    assert score.pixels.areas["auc_0_30px"] == pytest.approx(8 / 9 * 89.5 / 99)
+    extents = [np.ptp(s.joints_px, axis=0).max() for i, s in enumerate(labelled.samples) if i != 1]
+    assert score.box.mean == pytest.approx(np.mean(3.0 / np.array(extents)))
+    chosen = choose(predictions, score, each=2)
+    assert (chosen.unit, chosen.worst[0]) == ("px", 1)
+    assert gallery_3d(predictions, chosen, Scale()) == []
+    sheet = gallery_sheet(labelled, predictions, chosen)
+    page = build_report({"kind": "oracle"}, [score], [how], [SetPictures(sheet, [])]).html()
+    assert "2D error, px of the image" in page
+    paths = [tmp_path / name / "predictions.h5" for name in ("one", "two")]
+    for path in paths:
+        path.parent.mkdir()
+        write_predictions(path, [predictions])
+    compared = compare(*paths, Scale(), 20, 0, "sample")
+    assert [one.samples for one in compared.sets[0].differences] == [0] * 5
+    assert "memory/test" in comparison_section(compared, "two").html()
+
+
+def test_hands_without_3d_labels_are_no_misses_among_others():
+    predictions = flat_predictions(flat_set(9, known=(0, 1, 4, 6)))
+    score, _ = scored(predictions)
+    for one in score.by_alignment.values():
+        assert (one.conditions["samples_with_truth"], one.conditions["samples_measured"]) == (4, 3)
+        assert one.areas["auc_20_50mm"] == pytest.approx(3 / 4)
+    assert score.pixels.conditions["samples_measured"] == 8
+    with pytest.raises(InputProblem, match="no fully labelled sample"):
+        mean_pose(flat_set(4), seed=0)

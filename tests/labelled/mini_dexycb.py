@@ -5,11 +5,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import yaml
+from mini_freihand import random_hand_mm
 
 from simhand_cli.labelled.dexycb import SERIALS, SUBJECTS
 
 WIDTH_PX, HEIGHT_PX = 64, 48
-K = np.array([[600.0, 0.0, 31.0], [0.0, 601.0, 23.5], [0.0, 0.0, 1.0]])
+K = np.array([[120.0, 0.0, 31.0], [0.0, 121.0, 23.5], [0.0, 0.0, 1.0]])
 NO_HAND = np.full((21, 3), -1.0)
 
 
@@ -39,8 +40,8 @@ def write_val(folder: Path, seed: int = 0) -> dict[int, np.ndarray]:
                 place.mkdir()
                 for frame in range(frames):
                     number = len(labels)
-                    place_m = np.array([0, 0, rng.uniform(0.6, 0.9)])
-                    joints = NO_HAND if number % 11 == 7 else rng.normal(0, 0.03, (21, 3)) + place_m
+                    hand_m = random_hand_mm(rng) / 1000 * ([-1, 1, 1] if side == "left" else [1, 1, 1])
+                    joints = NO_HAND if number % 11 == 7 else hand_m
                     labels[number] = joints.astype(np.float32)
                     np.savez(place / f"labels_{frame:06d}.npz", joint_3d=labels[number][None])
                     (place / f"color_{frame:06d}.jpg").write_bytes(grey.tobytes())

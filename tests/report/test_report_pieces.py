@@ -197,8 +197,24 @@ def test_sections_are_added_to_a_finished_page_once_in_their_place(tmp_path: Pat
     assert text.index("new &lt;words&gt;") < text.index('<h2 id="2-last">')
     assert "old words" not in text
     links = [source for source in collected.sources if source.startswith("#")]
-    assert links == ["#1-first", "#c-1-first", "#a-b-1-first", "#2-last"]
+    assert links == ["#1-first", "#c_1-first", "#a_3c_b_1-first", "#2-last"]
     assert all(text.count(f'id="{link[1:]}"') == 1 for link in links)
+
+
+def test_sections_of_similar_keys_have_anchors_of_their_own(tmp_path: Path) -> None:
+    page = Page("t")
+    page.heading("First")
+    page.slot()
+    page.write(tmp_path / "report.html")
+    keys = ("against-a_b", "against-a-b", "against-A-b", "against-a b", "against-a", "1")
+    for key in keys:
+        section = Page("s")
+        section.heading("Same")
+        put_section(tmp_path / "report.html", key, section)
+    collected = _Collector()
+    collected.feed((tmp_path / "report.html").read_text())
+    links = [source for source in collected.sources if source.startswith("#")]
+    assert len(set(links)) == len(links) == len(keys) + 1
 
 
 def test_a_page_without_a_place_gets_its_section_last_and_a_missing_one_is_named(tmp_path: Path) -> None:
