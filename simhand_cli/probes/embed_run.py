@@ -17,7 +17,7 @@ from simhand_cli.finetune.encoder_source import EncoderSource, find_encoder
 from simhand_cli.labelled.read_ahead import read_ahead
 from simhand_cli.probes.embedding_file import broken_in, join_parts, write_part
 from simhand_cli.probes.encoders import FrozenEncoder, encoder_record, freeze
-from simhand_cli.probes.pictures import LabelledPictures, Picture, PictureSource, WorkspacePictures
+from simhand_cli.probes.pictures import READERS, LabelledPictures, Picture, PictureSource, WorkspacePictures
 from simhand_cli.training.launch import gpu_memory_problems
 from simhand_cli.training.run_dir import open_run, peek_run
 from simhand_cli.workspace.lock import workspace_lock
@@ -139,7 +139,7 @@ def _write_parts(job: EmbedJob, encoder: FrozenEncoder, console: Console) -> lis
 
 def _write_part(path: Path, job: EmbedJob, encoder: FrozenEncoder, rows: list[int], ticker: Ticker) -> None:
     pooled, projected, ids, broken = [], [], [], []
-    for batch in read_ahead(job.pictures.read, rows, job.config.batch_size):
+    for batch in read_ahead(job.pictures.read, rows, job.config.batch_size, READERS):
         good = [item for item in batch if isinstance(item, Picture)]
         broken += [item for item in batch if isinstance(item, str)]
         ticker.advance(len(batch))

@@ -18,7 +18,7 @@ from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.read_ahead import read_ahead
 from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, LabelledSet
 from simhand_cli.probes.encoders import FrozenEncoder
-from simhand_cli.probes.pictures import LabelledCrop, read_labelled
+from simhand_cli.probes.pictures import READERS, LabelledCrop, ThreadedSet, read_labelled
 from simhand_cli.probes.retrieval import Poses
 from simhand_cli.summary import Dropped
 
@@ -124,15 +124,16 @@ def embed_side(
     Raises:
         InputProblem: nearly no sample could be read.
     """
+    threaded = ThreadedSet(side.labelled)
 
     def read(index: int) -> LabelledCrop | str:
-        return read_labelled(side.labelled, index, size_px)
+        return read_labelled(threaded, index, size_px)
 
     kept: list[LabelledCrop] = []
     unreadable: list[str] = []
     features: list[list[NDArray[np.float32]]] = [[] for _ in encoders]
     joints: list[NDArray[np.float64]] = []
-    for batch in read_ahead(read, side.indices.tolist(), batch_size):
+    for batch in read_ahead(read, side.indices.tolist(), batch_size, READERS):
         good = [item for item in batch if isinstance(item, LabelledCrop)]
         unreadable += [item for item in batch if isinstance(item, str)]
         if good:

@@ -1,5 +1,7 @@
 """The linear probe against least squares on the augmented system, and its people left out."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from small_people import write_people
@@ -29,6 +31,20 @@ def test_ridge_equals_least_squares_on_the_augmented_system(samples, size, penal
     fitted = Ridge.of(features, targets)
     np.testing.assert_allclose(fitted.weights(penalty), solution[:-1], atol=1e-8)
     np.testing.assert_allclose(fitted.predict(new, penalty), expected, atol=1e-8)
+
+
+def test_chunks_change_nothing_and_bound_the_memory(monkeypatch):
+    rng = np.random.default_rng(5)
+    features, targets = rng.normal(3, 2, (30_000, 40)).astype(np.float32), rng.normal(2, 1, (30_000, 2))
+    monkeypatch.setattr(ridge, "_CHUNK", 1000)
+    tracemalloc.start()
+    fitted = Ridge.of(features, targets)
+    predicted = fitted.predict(features, 0.1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < features.nbytes / 2  # in double precision they would need twice as much as they do
+    monkeypatch.setattr(ridge, "_CHUNK", 10**9)
+    np.testing.assert_allclose(Ridge.of(features, targets).predict(features, 0.1), predicted, atol=1e-10)
 
 
 def test_a_feature_that_never_varies_is_left_out():
