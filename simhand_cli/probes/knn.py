@@ -54,9 +54,7 @@ def nearest(
     return np.where(np.isfinite(best), rows, -1)
 
 
-def _merge(
-    best: Floats, rows: NDArray[np.int64], similarity: Floats, start: int
-) -> tuple[Floats, NDArray[np.int64]]:
+def _merge(best: Floats, rows: NDArray[np.int64], similarity: Floats, start: int) -> tuple[Floats, NDArray[np.int64]]:
     """The best (Q, K) of those found so far and of a block of the gallery (Q, G) that starts at a row."""
     count = best.shape[1]
     # Earlier rows of the gallery stand to the left, so that a stable sort lets the first of equals win.

@@ -21,6 +21,7 @@ from simhand_cli.pretrain.crop_reader import CropReader
 from simhand_cli.summary import Dropped
 from simhand_cli.workspace.crop_set import LEFT, crop_set_fingerprint, load_crop_set
 from simhand_cli.workspace.paths import Workspace
+
 #: Threads that read and decode pictures while the encoder works.
 READERS: Final = 8
 

@@ -17,7 +17,8 @@ def write_people(path: Path, people: dict[str, list[str]], each: int = 8, seed: 
     for split, names in people.items():
         for name in names:
             for number in range(each):
-                joints_mm = random_hand_mm(rng)
+                left = number == 1
+                joints_mm = random_hand_mm(rng) * ([-1, 1, 1] if left else [1, 1, 1])
                 projected = joints_mm @ intrinsics.T
                 image = draw_hand(projected[:, :2] / projected[:, 2:], int(rng.integers(20, 120)))
                 file = f"{split}-{name}-{number}.jpg"
@@ -27,7 +28,7 @@ def write_people(path: Path, people: dict[str, list[str]], each: int = 8, seed: 
                         "image": file,
                         "joints_mm": joints_mm.tolist(),
                         "intrinsics": intrinsics.tolist(),
-                        "hand": "left" if number == 1 else "right",
+                        "hand": "left" if left else "right",
                         "split": split,
                         "subject": name,
                         "sequence": f"{name}-{number // 4}",
