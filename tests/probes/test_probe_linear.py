@@ -4,15 +4,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from small_people import write_people
 
-from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.probes import ridge
 from simhand_cli.probes.linear import constant_answers, fit_and_predict, pose_errors
+from simhand_cli.probes.linear_rows import choose_linear_rows
 from simhand_cli.probes.retrieval import Poses
 from simhand_cli.probes.ridge import Ridge, choose_penalty, pose_targets
-from simhand_cli.probes.samples import held_out_people
 
 
 @pytest.mark.parametrize(("samples", "size"), [(40, 6), (9, 15)])
@@ -110,14 +108,27 @@ def test_joints_without_labels_do_not_count():
 def test_whole_people_are_left_out(people_set):
     labelled = open_labelled(people_set, "train")
     indices = np.arange(len(labelled))[::3]
-    held_out, described = held_out_people(labelled, indices, 0.3, 0)
+    count = len(indices)
+    chosen = choose_linear_rows(labelled, indices, np.ones((count, 21), bool), np.zeros(count, bool), 0.3, 0)
     people = np.asarray(labelled.subjects)[indices]
-    assert set(people[held_out]) & set(people[~held_out]) == set()
-    assert 0 < held_out.sum() < len(indices)
-    assert described.endswith("1 people")
+    assert chosen.rows.tolist() == list(range(count))
+    assert set(people[chosen.held_out]) & set(people[~chosen.held_out]) == set()
+    assert 0 < chosen.held_out.sum() < count
+    assert chosen.described.endswith("1 people")
 
 
-def test_one_sample_cannot_be_divided(tmp_path):
-    labelled = open_labelled(write_people(tmp_path / "one", {"train": ["a"]}, each=1), "train")
-    with pytest.raises(InputProblem, match="too few"):
-        held_out_people(labelled, np.arange(1), 0.2, 0)
+def test_rows_of_the_tested_and_with_missing_joints_are_not_fitted_on(people_set):
+    labelled = open_labelled(people_set, "train")
+    indices = np.arange(32)
+    valid, tested = np.ones((32, 21), bool), np.arange(32) < 8
+    valid[[9, 20], [20, 3]] = False
+    chosen = choose_linear_rows(labelled, indices, valid, tested, 0.3, 0)
+    assert chosen.rows.tolist() == [n for n in range(8, 32) if n not in (9, 20)]
+    assert len(chosen.held_out) == len(chosen.rows)
+    valid[10:, 20] = False
+    valid[12:, 16] = False
+    why = choose_linear_rows(labelled, indices, valid, tested, 0.3, 0)
+    assert why == (
+        "1 of 32 gallery samples can be fitted on, and 5 are needed: 8 are of the people or recordings that are tested; "
+        "23 lack a joint's label (most often little_tip, ring_tip, thumb_ip)"
+    )
