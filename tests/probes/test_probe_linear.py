@@ -129,6 +129,6 @@ def test_rows_of_the_tested_and_with_missing_joints_are_not_fitted_on(people_set
     valid[12:, 16] = False
     why = choose_linear_rows(labelled, indices, valid, tested, 0.3, 0)
     assert why == (
-        "1 of 32 gallery samples can be fitted on, and 5 are needed: 8 are of the people or recordings that are tested; "
-        "23 lack a joint's label (most often little_tip, ring_tip, thumb_ip)"
+        "1 of 32 gallery samples can be fitted on, and 5 are needed: 8 are of the people or recordings that are "
+        "tested; 23 lack a joint's label (most often little_tip, ring_tip, thumb_ip)"
     )
