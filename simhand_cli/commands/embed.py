@@ -66,17 +66,18 @@ def embed(config: EmbedConfig, console: Console | None = None) -> Summary:
 
 
 def _dry_summary(job: "EmbedJob") -> Summary:
-    from simhand_cli.models.encoder import build_encoder
-
-    features = build_encoder(job.source.backbone).num_features
+    numbers, size = job.numbers_per_row(), format_bytes(job.result_bytes())
+    # Until the result is whole the parts lie beside it, and safetensors' tables once more.
+    copies = "twice" if job.config.format == "h5" else "three times"
     summary = Summary("embed", dropped=list(job.pictures.dropped))
     summary.facts = {
         "encoder": job.source.described,
         "pictures": f"{len(job.rows):,} {job.pictures.title}",
-        "numbers per picture": features,
+        "features per picture": numbers["features"],
+        "projections per picture": numbers["projections"],
         "folder": str(job.folder),
         "state": job.state(),
-        "disk space": format_bytes(4 * len(job.rows) * features),
+        "disk space": f"{size}, {copies} as much while the parts are joined",
     }
     return summary
 
@@ -84,7 +85,9 @@ def _dry_summary(job: "EmbedJob") -> Summary:
 def _summary(job: "EmbedJob", result: dict[str, Any]) -> Summary:
     from simhand_cli.probes.embedding_file import file_names
 
-    broken = [Dropped(message, 1, "cannot be read") for message in result["broken"]]
+    messages = result["broken"]
+    why = f"cannot be read, first: {messages[0]}" if messages else ""
+    broken = [Dropped(f"pictures of {job.pictures.title}", len(messages), why)] if messages else []
     summary = Summary("embed", dropped=[*job.pictures.dropped, *broken])
     # Crops without keypoints are no fault of the input; labels that cannot be right are.
     summary.problems = sum(d.count for d in (summary.dropped if job.config.data else broken))

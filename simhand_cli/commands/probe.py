@@ -82,6 +82,7 @@ def _dry_summary(job: "ProbeJob") -> Summary:
         "state": job.state(),
         "test samples": len(job.test.indices),
         "gallery samples": len(job.gallery.indices),
+        **({"linear probe": f"none: {job.no_linear}"} if job.no_linear else {}),
         **{title: source.described for title, source in zip(job.titles, job.sources, strict=True)},
     }
     return summary
@@ -92,11 +93,13 @@ def _summary(job: "ProbeJob", result: dict[str, Any]) -> Summary:
     from simhand_cli.probes.run import FILES
 
     metrics = result["metrics"]
+    no_linear = metrics["linear_probe"]["not_done"]
     summary = Summary("probe", dropped=[*job.dropped, *(Dropped(**entry) for entry in result["dropped"])])
     summary.problems = sum(dropped.count for dropped in summary.dropped)
     summary.facts = {
         "test": f"{metrics['test_samples']:,} of {metrics['set']}",
         "gallery": f"{metrics['gallery_samples']:,} of {metrics['gallery']}",
+        **({"linear probe": f"none: {no_linear}"} if no_linear else {}),
         "": "  ".join(COLUMNS.values()),
     }
     widths = [len(title) for title in COLUMNS.values()]

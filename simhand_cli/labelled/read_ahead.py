@@ -1,30 +1,31 @@
 """Batches of items that are read while the model works on the batch before."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def read_ahead(read: Callable[[int], Item], rows: Sequence[int], batch_size: int) -> Iterator[list[Item]]:
-    """Items of the rows in order, in batches; one thread reads the next batch while the caller has the current one.
+def read_ahead(
+    read: Callable[[int], Item], rows: Sequence[int], batch_size: int, threads: int = 1
+) -> Iterator[list[Item]]:
+    """Items of the rows in order, in batches; other threads read the next batch while the caller has the current one.
 
     Args:
-        read: row -> item; called from one other thread, never twice at a time.
+        read: row -> item; called from so many other threads at a time. What it raises comes out with its batch.
         rows: which items, in order.
-        batch_size: items a batch; the last one may be smaller.
+        batch_size: items a batch, and read ahead of the caller's; the last one may be smaller.
+        threads: how many read and decode at a time; with more than one, ``read`` must bear that.
     """
-
-    def read_batch(start: int) -> list[Item]:
-        return [read(row) for row in rows[start : start + batch_size]]
-
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        pending = None
-        for start in range(0, len(rows), batch_size):
-            following = reader.submit(read_batch, start)
-            if pending is not None:
-                yield pending.result()
-            pending = following
-        if pending is not None:
-            yield pending.result()
+    with ThreadPoolExecutor(threads) as readers:
+        waiting: deque[Future[Item]] = deque()
+        try:
+            for start in range(0, len(rows), batch_size):
+                asked = start + len(waiting)
+                waiting.extend(readers.submit(read, row) for row in rows[asked : start + 2 * batch_size])
+                yield [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
+        finally:
+            for future in waiting:  # the caller stopped, or an item failed: nobody wants the rest
+                future.cancel()

@@ -21,6 +21,7 @@ class ProjectionHead(nn.Module):
         super().__init__()
         if out_features % 2:
             raise ValueError(f"the projection is a set of 2D points, so its size must be even, not {out_features}")
+        self.out_features = out_features
         self.layers = nn.Sequential(
             nn.Linear(in_features, hidden),
             nn.BatchNorm1d(hidden),

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class _Layout:
 
 
 class CropReader:
-    """Decodes crops by (video, row); each data loader worker has its own.
+    """Decodes crops by (video, row); each data loader worker has its own, threads may share one.
 
     Shards hold their arrays contiguously, so after one look through HDF5 a crop is two reads at known places.
     """
@@ -40,6 +41,7 @@ class CropReader:
         self._size = crop_size_px
         self._layouts: dict[int, _Layout] = {}
         self._open: OrderedDict[int, int] = OrderedDict()
+        self._files = Lock()  # no thread may close a file that another one is reading
 
     def read(self, videos: NDArray[np.int32], rows: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Decode a batch.
@@ -58,7 +60,9 @@ class CropReader:
 
         images = np.empty((len(videos), self._size, self._size, 3), dtype=np.uint8)
         for image, video, row in zip(images, videos, rows, strict=True):
-            decoded = cv2.imdecode(self._blob(int(video), int(row)), cv2.IMREAD_COLOR)
+            with self._files:
+                blob = self._blob(int(video), int(row))
+            decoded = cv2.imdecode(blob, cv2.IMREAD_COLOR)
             if decoded is None or decoded.shape != image.shape:
                 raise InputProblem(
                     f"crop {row} of {self._path(int(video))} is damaged: run 'simhand detect --redo' and what follows"
@@ -67,8 +71,11 @@ class CropReader:
         return images
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the open files, which mean nothing in another process."""
-        return {**self.__dict__, "_open": OrderedDict()}
+        """All but the open files and their lock, which mean nothing in another process."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_open", "_files")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _open=OrderedDict(), _files=Lock())
 
     def close(self) -> None:
         """Close all files."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.workspace.atomic import write_json
-from simhand_cli.workspace.shards import open_h5, write_h5
+from simhand_cli.workspace.shards import new_h5, open_h5, write_h5
 
 FEATURES_SCHEMA, FEATURES_VERSION = "simhand.features", 1
 _PART_SCHEMA: Final = "simhand.features-part"
@@ -52,7 +52,8 @@ def broken_in(parts: Sequence[Path]) -> list[str]:
 def join_parts(parts: Sequence[Path], folder: Path, kind: Format, facts: Mapping[str, Any]) -> int:
     """Write the final file of all parts, in their order.
 
-    The tables pass through a file mapped into memory, so that they need not fit into it (safetensors: once).
+    HDF5 is written part by part, so that the parts and the result are all the disk must hold. For safetensors the
+    tables are gathered in files mapped into memory first, and pass through it once.
 
     Args:
         parts: files of :func:`write_part`.
@@ -68,15 +69,34 @@ def join_parts(parts: Sequence[Path], folder: Path, kind: Format, facts: Mapping
         with open_h5(path, _PART_SCHEMA, FEATURES_VERSION) as part:
             lengths.append(int(part.attrs["rows"]))
     filled = [path for path, length in zip(parts, lengths, strict=True) if length]
-    names = _names(filled[0])
-    scratch = {name: folder / f"{name}.npy.part" for name in names if name in TABLES}
-    arrays = {name: _gather(filled, name, sum(lengths), path) for name, path in scratch.items()}
-    arrays |= {n: np.concatenate([_read(path, n) for path in filled]) for n in names if n not in TABLES}
-    (_write_h5 if kind == "h5" else _write_safetensors)(folder, arrays, facts)
-    arrays.clear()
-    for path in scratch.values():
-        path.unlink()
+    (_join_h5 if kind == "h5" else _join_safetensors)(filled, sum(lengths), folder, facts)
     return sum(lengths)
+
+
+def row_bytes(ids: Mapping[str, Any], numbers: int) -> int:
+    """About how many bytes a row takes in HDF5.
+
+    Args:
+        ids: of a row.
+        numbers: of all tables together.
+    """
+    # A text is 16 bytes in its column and an object with a header of 16 in the heap, in steps of 8.
+    texts = [len(value.encode()) for value in ids.values() if isinstance(value, str)]
+    return 4 * numbers + sum(32 + -(-size // 8) * 8 for size in texts) + 8 * (len(ids) - len(texts))
+
+
+def _join_h5(parts: Sequence[Path], rows: int, folder: Path, facts: Mapping[str, Any]) -> None:
+    with new_h5(folder / "features.h5", FEATURES_SCHEMA, FEATURES_VERSION, facts) as file:
+        for name in _names(parts[0]):
+            start = 0
+            for path in parts:
+                with open_h5(path, _PART_SCHEMA, FEATURES_VERSION) as part:
+                    column = part[name]
+                    if start == 0:
+                        shape = (rows, *column.shape[1:])
+                        joined = file.create_dataset(name, shape, column.dtype, track_times=False)
+                    joined[start : start + len(column)] = column[...]
+                    start += len(column)
 
 
 def _gather(parts: Sequence[Path], name: str, rows: int, scratch: Path) -> NDArray[Any]:
@@ -90,20 +110,21 @@ def _gather(parts: Sequence[Path], name: str, rows: int, scratch: Path) -> NDArr
     return np.asarray(table)
 
 
-def _write_h5(folder: Path, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
-    write_h5(folder / "features.h5", FEATURES_SCHEMA, FEATURES_VERSION, arrays, facts)
-
-
-def _write_safetensors(folder: Path, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
+def _join_safetensors(parts: Sequence[Path], rows: int, folder: Path, facts: Mapping[str, Any]) -> None:
     import torch
 
     from simhand_cli.training.weight_file import write_weights
 
+    names = _names(parts[0])
+    scratch = {name: folder / f"{name}.npy.part" for name in names if name in TABLES}
+    tables = {name: _gather(parts, name, rows, path) for name, path in scratch.items()}
+    columns = {n: np.concatenate([_read(path, n) for path in parts]).tolist() for n in names if n not in TABLES}
     about = {"schema": FEATURES_SCHEMA, "schema_version": FEATURES_VERSION, **facts}
-    columns = {name: values.tolist() for name, values in arrays.items() if name not in TABLES}
     write_json(folder / "features.json", {**about, "ids": columns})
-    tensors = {name: torch.from_numpy(values) for name, values in arrays.items() if name in TABLES}
+    tensors = {name: torch.from_numpy(values) for name, values in tables.items()}
     write_weights(folder / "features.safetensors", tensors, {name: str(value) for name, value in about.items()})
+    for path in scratch.values():
+        path.unlink()
 
 
 def _names(path: Path) -> list[str]:

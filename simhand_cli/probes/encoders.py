@@ -1,7 +1,7 @@
 """Frozen encoders: from pictures to features, and to the projection head's output where the run still has it."""
 
+import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class FrozenEncoder:
 
 
 def freeze(
-    source: EncoderSource, device: str, seed: int, console: Console, *, with_head: bool = False
+    source: EncoderSource, device: str, seed: int, console: Console, head: ProjectionHead | None = None
 ) -> FrozenEncoder:
     """Build an encoder from where it comes.
 
@@ -66,7 +66,7 @@ def freeze(
         device: "cpu" or "cuda".
         seed: of random weights; the global random state is left as it is.
         console: told of tensors that the weight file lacks.
-        with_head: also look for the projection head in the run's last checkpoint.
+        head: of :func:`projection_head`, applied too.
 
     Raises:
         InputProblem: the weights do not fit.
@@ -76,13 +76,13 @@ def freeze(
         encoder, report = source.build()
     if report is not None and report.missing:
         console.warn(f"{source.described}: {len(report.missing)} tensors are missing and stay random")
-    head = _projection_head(source.weights, encoder.num_features) if with_head and source.weights else None
     return FrozenEncoder(encoder, head, device)
 
 
-def _projection_head(weights: Path, num_features: int) -> ProjectionHead | None:
+def projection_head(source: EncoderSource) -> ProjectionHead | None:
     """The head trained together with a run's backbone, from the checkpoint of the run's last step; None without it."""
-    if weights.name != BACKBONE_FILE:
+    weights = source.weights
+    if weights is None or weights.name != BACKBONE_FILE:
         return None
     result, checkpoint = read_result(weights.parent), latest_complete(weights.parent)
     if result is None or checkpoint is None:
@@ -95,9 +95,17 @@ def _projection_head(weights: Path, num_features: int) -> ProjectionHead | None:
     if not found or state["step"] != result.get("steps"):
         return None
     hidden, out = found["layers.0.weight"].shape[0], found["layers.3.weight"].shape[0]
-    head = ProjectionHead(num_features, hidden, out)
+    head = ProjectionHead(found["layers.0.weight"].shape[1], hidden, out)
     head.load_state_dict(found)
     return head.float()
+
+
+def head_sha256(head: ProjectionHead) -> str:
+    """sha256 of a head's names and numbers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(head.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def unique_titles(sources: list[EncoderSource]) -> list[str]:

@@ -41,32 +41,32 @@ def nearest(
     Returns:
         (Q, K) rows of the gallery, the most similar first; -1 where fewer are allowed. Among equals, the first wins.
     """
-    found = np.full((len(queries), count), -1, np.int64)
-    for start in range(0, len(queries), _QUERIES):
-        block = slice(start, start + _QUERIES)
-        found[block] = _nearest_of(unit_rows(queries[block]), gallery, query_groups[block], gallery_groups, count)
-    return found
-
-
-def _nearest_of(
-    unit: Floats,
-    gallery: NDArray[np.floating],
-    groups: NDArray[np.int64],
-    gallery_groups: NDArray[np.int64],
-    count: int,
-) -> NDArray[np.int64]:
-    best = np.full((len(unit), count), -np.inf)
-    rows = np.full((len(unit), count), -1, np.int64)
+    best = np.full((len(queries), count), -np.inf)
+    rows = np.full((len(queries), count), -1, np.int64)
     for start in range(0, len(gallery), _GALLERY):
         part = slice(start, start + _GALLERY)
-        similarity = unit @ unit_rows(gallery[part]).T
-        similarity[groups[:, None] == gallery_groups[None, part]] = -np.inf
-        candidates = np.hstack([best, similarity])
-        numbers = np.hstack([rows, np.broadcast_to(np.arange(start, start + similarity.shape[1]), similarity.shape)])
-        # Stable: earlier rows of the gallery stand to the left.
-        order = np.argsort(-candidates, axis=1, kind="stable")[:, :count]
-        best, rows = np.take_along_axis(candidates, order, axis=1), np.take_along_axis(numbers, order, axis=1)
+        known = unit_rows(gallery[part]).T
+        for first in range(0, len(queries), _QUERIES):
+            block = slice(first, first + _QUERIES)
+            similarity = unit_rows(queries[block]) @ known
+            similarity[query_groups[block, None] == gallery_groups[None, part]] = -np.inf
+            best[block], rows[block] = _merge(best[block], rows[block], similarity, start)
     return np.where(np.isfinite(best), rows, -1)
+
+
+def _merge(best: Floats, rows: NDArray[np.int64], similarity: Floats, start: int) -> tuple[Floats, NDArray[np.int64]]:
+    """The best (Q, K) of those found so far and of a block of the gallery (Q, G) that starts at a row."""
+    count = best.shape[1]
+    # Earlier rows of the gallery stand to the left, so that a stable sort lets the first of equals win.
+    away = -np.hstack([best, similarity])
+    last = np.partition(away, count - 1, axis=1)[:, count - 1]
+    # All as near as the last chosen one are sorted, not just K of them: the partition alone breaks ties as it likes.
+    query, column = np.nonzero(away <= last[:, None])
+    order = np.lexsort((away[query, column], query))
+    starts = np.searchsorted(query, np.arange(len(away)))
+    chosen = column[order[starts[:, None] + np.arange(count)]]
+    earlier = np.take_along_axis(rows, np.minimum(chosen, count - 1), axis=1)
+    return -np.take_along_axis(away, chosen, axis=1), np.where(chosen < count, earlier, start + chosen - count)
 
 
 def random_rows(

@@ -1,9 +1,11 @@
 """The crops an encoder is shown: labelled samples or a workspace's crops, all framed alike, right hands only."""
 
+import threading
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,23 @@ from simhand_cli.pretrain.crop_reader import CropReader
 from simhand_cli.summary import Dropped
 from simhand_cli.workspace.crop_set import LEFT, crop_set_fingerprint, load_crop_set
 from simhand_cli.workspace.paths import Workspace
+
+#: Threads that read and decode pictures while the encoder works.
+READERS: Final = 8
+
+
+class ThreadedSet:
+    """Samples of a labelled set for several threads: each has a copy with open files of its own, labels are shared."""
+
+    def __init__(self, labelled: LabelledSet) -> None:
+        self._labelled = labelled
+        self._own = threading.local()
+
+    def __getitem__(self, index: int) -> HandSample:
+        if not hasattr(self._own, "labelled"):
+            self._own.labelled = copy(self._labelled)
+        labelled: LabelledSet = self._own.labelled
+        return labelled[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +64,7 @@ class LabelledCrop:
         return replace(self, crop=replace(self.crop, image_rgb=np.empty((0, 0, 3), np.uint8)))
 
 
-def read_labelled(labelled: LabelledSet, index: int, size_px: int) -> LabelledCrop | str:
+def read_labelled(labelled: LabelledSet | ThreadedSet, index: int, size_px: int) -> LabelledCrop | str:
     """One sample's evaluation crop; a message if its picture cannot be read."""
     try:
         sample: HandSample = labelled[index]
@@ -86,7 +105,7 @@ class PictureSource(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, row: int) -> Picture | str:
-        """One picture, or a message if it cannot be read."""
+        """One picture, or a message if it cannot be read; several threads may ask at a time."""
 
 
 @dataclass
@@ -116,6 +135,7 @@ class LabelledPictures:
             usable = np.flatnonzero(check.usable)
             rows.append(np.column_stack([np.full(len(usable), number), usable]))
         self._rows = np.concatenate(rows)
+        self._threaded = [ThreadedSet(labelled) for labelled in self._sets]
 
     @property
     def title(self) -> str:
@@ -133,7 +153,7 @@ class LabelledPictures:
     def read(self, row: int) -> Picture | str:
         """One sample."""
         number, index = (int(n) for n in self._rows[row])
-        found = read_labelled(self._sets[number], index, self.size_px)
+        found = read_labelled(self._threaded[number], index, self.size_px)
         if isinstance(found, str):
             return found
         ids = {

@@ -22,6 +22,12 @@ COLUMNS: Final = {
     ("retrieval_5", "procrustes_scale"): "5-NN mm, Procrustes",
     ("linear", "procrustes_scale"): "linear mm, Procrustes",
 }
+#: Kind of what is never its own neighbour -> what a neighbour belongs to.
+_OTHER: Final = {
+    "person": "another person",
+    "recording": "another recording",
+    "mixed": "another person or recording",
+}
 _MEANING: Final = """\
 Nothing was trained but one linear map: the figures say what is in the features already. Smaller is better throughout.
 
@@ -30,11 +36,13 @@ poses are from its pose: mean distance of the joints in millimetres, with the wr
 bone wrist - middle knuckle given its length (root + bone scale), or after the best rotation, shift and scale
 (Procrustes + scale). Hands of the same person (or, where people are not known, of the same recording) are never
 neighbours. "random retrieval" is what features without any information give; "oracle" is the nearest pose there is in
-the gallery, found by trying all, so nothing can be below it. With a large gallery the oracle is taken over a random
-part of the test hands; its number of samples is in metrics.json.
+the gallery, found by trying all, so nothing can be below it on the same test hands. With a large gallery the oracle is
+taken over a random part of the test hands, and its row says of how many: then its mean is of other hands than the
+encoders', and only about a bound.
 
 linear: ridge regression from the features to the joints relative to the wrist in bone lengths; its penalty is chosen
-on people left out of the fit. "mean pose" is the best answer without a picture: the mean of the gallery's poses, and
+on people (or blocks of recordings) left out of the fit. Gallery hands of anybody who is tested are left out of it
+altogether. "mean pose" is the best answer without a picture: the mean of the poses it was fitted to, and
 for Procrustes the mean of the poses turned onto each other. An encoder near it knows nothing of pose that a line can
 read.
 
@@ -73,13 +81,10 @@ def build_report(metrics: Mapping[str, Any], sheet: NDArray[np.uint8], embedding
         header = ("", *(f"k = {k}" for k in NEIGHBOURS))
         caption = f"Mean joint distance to the k nearest hands, mm, {ROW_TITLES[alignment]}, with 95 % intervals."
         page.table(header, _interval_rows(metrics, keys), caption)
-    page.picture(sheet, "Test hands (framed) and the nearest hand of another person for every encoder.")
+    other = _OTHER[metrics["never_neighbours_kind"]]
+    page.picture(sheet, f"Test hands (framed) and the nearest hand of {other} for every encoder.")
     page.heading("Linear probe")
-    keys = [("linear", alignment) for alignment in ALIGNMENTS]
-    header = ("", *(ROW_TITLES[alignment] for alignment in ALIGNMENTS))
-    page.table(header, _interval_rows(metrics, keys), "MPJPE in mm with 95 % intervals.")
-    penalties = [(name, float(value)) for name, value in metrics["linear_probe"]["penalty"].items()]
-    page.table(("encoder", "penalty"), penalties, "Chosen on people left out.")
+    _add_linear(page, metrics)
     page.heading("Maps of the features")
     page.picture(
         embedding,
@@ -89,6 +94,18 @@ def build_report(metrics: Mapping[str, Any], sheet: NDArray[np.uint8], embedding
     page.heading("What these numbers mean")
     page.text(_MEANING)
     return page
+
+
+def _add_linear(page: Page, metrics: Mapping[str, Any]) -> None:
+    linear = metrics["linear_probe"]
+    if linear["not_done"]:
+        page.text(f"Not done: {linear['not_done']}.")
+        return
+    keys = [("linear", alignment) for alignment in ALIGNMENTS]
+    header = ("", *(ROW_TITLES[alignment] for alignment in ALIGNMENTS))
+    page.table(header, _interval_rows(metrics, keys), "MPJPE in mm with 95 % intervals.")
+    penalties = [(name, float(value)) for name, value in linear["penalty"].items()]
+    page.table(("encoder", "penalty"), penalties, f"Chosen on {linear['penalty_chosen_on']} left out of the fit.")
 
 
 def overview_rows(metrics: Mapping[str, Any]) -> list[list[Cell]]:
@@ -102,7 +119,9 @@ def overview_rows(metrics: Mapping[str, Any]) -> list[list[Cell]]:
 
 def _named_figures(metrics: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
     encoders = [(encoder["name"], encoder["figures"]) for encoder in metrics["encoders"]]
-    return [*encoders, *metrics["references"].items()]
+    asked, of = metrics["oracle_samples"], metrics["test_samples"]
+    titles = {"oracle": f"oracle, {asked:,} of {of:,}"} if asked < of else {}
+    return [*encoders, *((titles.get(name, name), figures) for name, figures in metrics["references"].items())]
 
 
 def _interval_rows(metrics: Mapping[str, Any], keys: Sequence[tuple[str, str]]) -> list[list[Cell]]:

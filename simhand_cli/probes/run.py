@@ -21,6 +21,7 @@ from simhand_cli.probes.feature_map import colourings, map_panel
 from simhand_cli.probes.figures import Figure, figure_record, retrieval_figure
 from simhand_cli.probes.knn import nearest, random_rows
 from simhand_cli.probes.linear import constant_answers, fit_and_predict, pose_errors
+from simhand_cli.probes.linear_rows import LinearRows, choose_linear_rows
 from simhand_cli.probes.report import build_report
 from simhand_cli.probes.retrieval import (
     ALIGNMENTS,
@@ -36,8 +37,8 @@ from simhand_cli.probes.samples import (
     ProbeSide,
     check_sides,
     common_groups,
+    common_kind,
     embed_side,
-    held_out_people,
     open_side,
 )
 from simhand_cli.probes.tsne import usable_perplexity
@@ -53,10 +54,15 @@ from simhand_cli.workspace.paths import Workspace
 if TYPE_CHECKING:
     from simhand_cli.commands.probe import ProbeConfig
 
-PROBE_SCHEMA, PROBE_VERSION = "simhand.probe", 1
+PROBE_SCHEMA, PROBE_VERSION = "simhand.probe", 2
 FILES: Final = ("metrics.json", "report.html", "embedding.png", "retrieval.png")
 #: Pairs of poses the oracle compares for each alignment; it takes fewer test samples where the gallery is large.
 _ORACLE_PAIRS: Final = 1_000_000
+_NEVER_NEIGHBOURS: Final = {
+    "person": "samples of one person",
+    "recording": "samples of one recording",
+    "mixed": "samples of one person, or of one recording where people are not known",
+}
 _CHANCE_STREAM, _ORACLE_STREAM = 31, 32
 
 
@@ -71,6 +77,7 @@ class ProbeJob:
         titles: their names, all different.
         test: what is asked about.
         gallery: what answers come from: retrieval's candidates and the linear probe's training samples.
+        no_linear: why there will be no linear probe; empty if there will be one.
         folder: ``runs/probe-<name>``.
         identity: all that determines the result.
     """
@@ -81,6 +88,7 @@ class ProbeJob:
     titles: list[str]
     test: ProbeSide
     gallery: ProbeSide
+    no_linear: str
     folder: Path
     identity: dict[str, Any]
 
@@ -106,14 +114,30 @@ def prepare(config: "ProbeConfig") -> ProbeJob:
     path = config.data or newest_own_set(workspace)
     test = open_side(path, config.split, config.limit, config.seed)
     gallery = open_side(path, config.gallery_split, config.gallery_limit, config.seed)
-    check_sides(test, gallery, path, config.val_fraction, config.seed)
+    check_sides(test, gallery, path)
+    groups = common_groups(test.who(), gallery.who())
+    linear = _linear_rows(config, gallery, gallery.indices, gallery.joint_valid, groups)
     identity = {
         **config.identity(),
+        "probe_version": PROBE_VERSION,
         "encoders": [[source.backbone, source.sha256 or "random"] for source in sources],
         "labels_sha256": [test.digest, gallery.digest],
     }
     folder = workspace.run_dir("probe", config.name or _default_name(config, sources))
-    return ProbeJob(config, path, sources, unique_titles(sources), test, gallery, folder, identity)
+    no_linear = linear if isinstance(linear, str) else ""
+    return ProbeJob(config, path, sources, unique_titles(sources), test, gallery, no_linear, folder, identity)
+
+
+def _linear_rows(
+    config: "ProbeConfig",
+    gallery: ProbeSide,
+    indices: NDArray[np.int64],
+    joint_valid: NDArray[np.bool_],
+    groups: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> LinearRows | str:
+    """What of the gallery the linear probe is fitted on, or why there is none; groups as for retrieval."""
+    tested = np.isin(groups[1], groups[0])
+    return choose_linear_rows(gallery.labelled, indices, joint_valid, tested, config.val_fraction, config.seed)
 
 
 def find_encoders(config: "ProbeConfig", workspace: Workspace) -> list[EncoderSource]:
@@ -160,11 +184,12 @@ def _probe(job: ProbeJob, console: Console) -> dict[str, Any]:
         for asked, known in zip(test.features, gallery.features, strict=True)
     ]
     retrieved = [_retrieval_figures(test.poses, gallery.poses, one) for one in rows]
-    references, oracle_rows = _retrieval_references(job, test, gallery, groups)
-    linear, floor, facts = _linear_figures(job, test, gallery)
+    references, oracle_rows, oracle_samples = _retrieval_references(job, test, gallery, groups)
+    linear, floor, facts = _linear_figures(job, test, gallery, groups)
     references["mean pose"] = floor
     by_encoder = [[*a, *b] for a, b in zip(retrieved, linear, strict=True)]
     panels, map_facts = _maps(job, test)
+    kind = common_kind(job.test, job.gallery)
     document = {
         "schema": PROBE_SCHEMA,
         "schema_version": PROBE_VERSION,
@@ -172,7 +197,9 @@ def _probe(job: ProbeJob, console: Console) -> dict[str, Any]:
         "gallery": job.gallery.name,
         "test_samples": len(test.poses),
         "gallery_samples": len(gallery.poses),
-        "never_neighbours": "samples of one person" if "person" in test.who[0] else "samples of one recording",
+        "never_neighbours": _NEVER_NEIGHBOURS[kind],
+        "never_neighbours_kind": kind,
+        "oracle_samples": oracle_samples,
         "linear_probe": facts,
         "map": map_facts,
         "encoders": _encoder_records(job, by_encoder, how),
@@ -213,8 +240,8 @@ def _retrieval_figures(queries: Poses, gallery: Poses, rows: NDArray[np.int64]) 
 
 def _retrieval_references(
     job: ProbeJob, test: Embedded, gallery: Embedded, groups: tuple[NDArray[np.int64], NDArray[np.int64]]
-) -> tuple[dict[str, list[Figure]], NDArray[np.int64]]:
-    """Chance and oracle, and (Q, K) rows of the oracle's poses (-1 for samples it was not asked about)."""
+) -> tuple[dict[str, list[Figure]], NDArray[np.int64], int]:
+    """Chance and oracle, (Q, K) rows of the oracle's poses (-1 for samples it was not asked about), how many it was."""
     rng = np.random.default_rng([job.config.seed, _CHANCE_STREAM])
     chance = _retrieval_figures(test.poses, gallery.poses, random_rows(rng, *groups, NEIGHBOURS[-1]))
     count = min(len(test.poses), max(_ORACLE_PAIRS // len(gallery.poses), 1))
@@ -228,20 +255,23 @@ def _retrieval_references(
         oracle += [retrieval_figure(k, name, values) for k, values in means_of_nearest(every).items()]
         if name == ALIGNMENTS[0]:
             shown[asked] = rows
-    return {"random retrieval": chance, "oracle": oracle}, shown
+    return {"random retrieval": chance, "oracle": oracle}, shown, count
 
 
 def _linear_figures(
-    job: ProbeJob, test: Embedded, gallery: Embedded
+    job: ProbeJob, test: Embedded, gallery: Embedded, groups: tuple[NDArray[np.int64], NDArray[np.int64]]
 ) -> tuple[list[list[Figure]], list[Figure], dict[str, Any]]:
-    """Figures of every encoder, of the floor, and facts of the fits."""
-    whole = np.flatnonzero(gallery.poses.valid.all(axis=1))
-    held_out, described = held_out_people(
-        job.gallery.labelled, gallery.indices[whole], job.config.val_fraction, job.config.seed
-    )
+    """Figures of every encoder, of the floor, and facts of the fits; values are NaN where nothing can be fitted."""
+    chosen = _linear_rows(job.config, job.gallery, gallery.indices, gallery.poses.valid, groups)
+    if isinstance(chosen, str):
+        shape = test.poses.valid.shape
+        nothing = [Figure("linear", name, np.full(shape, np.nan), np.zeros(shape, bool)) for name in ALIGNMENTS]
+        facts = {"not_done": chosen, "training_samples": 0, "penalty_chosen_on": None}
+        return [nothing] * len(job.titles), nothing, {**facts, "penalty": {}, "validation_mm": {}}
+    whole = chosen.rows
     joints_mm = gallery.poses.joints_mm[whole]
     probes = [
-        fit_and_predict(known[whole], joints_mm, held_out, asked)
+        fit_and_predict(known[whole], joints_mm, chosen.held_out, asked)
         for known, asked in zip(gallery.features, test.features, strict=True)
     ]
     constant = constant_answers(joints_mm, len(test.poses))
@@ -251,8 +281,9 @@ def _linear_figures(
         for probe in probes
     ]
     facts = {
+        "not_done": None,
         "training_samples": len(whole),
-        "penalty_chosen_on": described,
+        "penalty_chosen_on": chosen.described,
         "penalty": {title: probe.penalty for title, probe in zip(job.titles, probes, strict=True)},
         "validation_mm": {
             title: {f"{penalty:.3g}": error for penalty, error in probe.validation_mm.items()}

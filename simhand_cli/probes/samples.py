@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +11,23 @@ from numpy.typing import NDArray
 from simhand_cli.console import Ticker
 from simhand_cli.errors import InputProblem
 from simhand_cli.evaluation.predict_set import choose_samples
-from simhand_cli.finetune.data import choose_validation, validation_groups
 from simhand_cli.labelled.checks import check_labels
 from simhand_cli.labelled.digest import labels_sha256
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.read_ahead import read_ahead
 from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, LabelledSet
 from simhand_cli.probes.encoders import FrozenEncoder
-from simhand_cli.probes.pictures import LabelledCrop, read_labelled
+from simhand_cli.probes.pictures import READERS, LabelledCrop, ThreadedSet, read_labelled
 from simhand_cli.probes.retrieval import Poses
 from simhand_cli.summary import Dropped
 
 #: With fewer on a side there is no map to draw, and nothing to say.
 LEAST_SAMPLES: Final = 5
+#: Sets whose recordings have no names: a number counted within the split stands for each.
+_NUMBERED: Final = frozenset({"freihand"})
+
+#: What must not be its own neighbour; "mixed" where only some people are known.
+Kind = Literal["person", "recording", "mixed"]
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,14 @@ class ProbeSide:
     Attributes:
         labelled: the opened split.
         indices: (N,) usable, chosen samples.
+        joint_valid: (N, 21) which of their joints are labelled.
         dropped: unusable ones, and why.
         digest: of the split's labels.
     """
 
     labelled: LabelledSet
     indices: NDArray[np.int64]
+    joint_valid: NDArray[np.bool_]
     dropped: list[Dropped]
     digest: str
 
@@ -48,12 +54,31 @@ class ProbeSide:
         return f"{self.labelled.name}/{self.labelled.split}"
 
     def who(self) -> list[str]:
-        """(N) what must not be its own neighbour: the person where known, else the recording."""
+        """(N) what must not be its own neighbour: the person where known, else the recording.
+
+        Where recordings are but numbered within a split, equal numbers of two splits are different recordings.
+        """
         subjects, sequences = self.labelled.subjects, self.labelled.sequences
+        of = f"{self.labelled.split} " if self.labelled.name in _NUMBERED else ""
         return [
-            f"person {subjects[i]}" if subjects[i] != UNKNOWN_SUBJECT else f"recording {sequences[i]}"
+            f"person {subjects[i]}" if subjects[i] != UNKNOWN_SUBJECT else f"recording {of}{sequences[i]}"
             for i in self.indices
         ]
+
+    @property
+    def kind(self) -> Kind:
+        """What :meth:`who` names."""
+        subjects = self.labelled.subjects
+        return _one_kind({"recording" if subjects[i] == UNKNOWN_SUBJECT else "person" for i in self.indices})
+
+
+def common_kind(test: ProbeSide, gallery: ProbeSide) -> Kind:
+    """What must not be its own neighbour on either side."""
+    return _one_kind({test.kind, gallery.kind})
+
+
+def _one_kind(kinds: set[Kind]) -> Kind:
+    return kinds.pop() if len(kinds) == 1 else "mixed"
 
 
 def open_side(path: Path, split: str, limit: int, seed: int) -> ProbeSide:
@@ -65,7 +90,8 @@ def open_side(path: Path, split: str, limit: int, seed: int) -> ProbeSide:
     labelled = open_labelled(path, split)
     check = check_labels(labelled, path)
     indices = choose_samples(np.flatnonzero(check.usable), limit, seed)
-    return ProbeSide(labelled, indices, [*labelled.problems(), *check.dropped], labels_sha256(labelled))
+    joint_valid = labelled.joints()[1][indices]
+    return ProbeSide(labelled, indices, joint_valid, [*labelled.problems(), *check.dropped], labels_sha256(labelled))
 
 
 def common_groups(first: Sequence[str], second: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -74,11 +100,11 @@ def common_groups(first: Sequence[str], second: Sequence[str]) -> tuple[NDArray[
     return numbers[: len(first)], numbers[len(first) :]
 
 
-def check_sides(test: ProbeSide, gallery: ProbeSide, path: Path, val_fraction: float, seed: int) -> None:
+def check_sides(test: ProbeSide, gallery: ProbeSide, path: Path) -> None:
     """Refuse samples that cannot be probed before anything is written or computed.
 
     Raises:
-        InputProblem: too few samples, a gallery of one person who is also tested, or nobody to leave out.
+        InputProblem: too few samples, or a gallery of one person who is also tested.
     """
     for side in (test, gallery):
         if len(side.indices) < LEAST_SAMPLES:
@@ -91,7 +117,6 @@ def check_sides(test: ProbeSide, gallery: ProbeSide, path: Path, val_fraction: f
             f"--data {path}: the gallery (split {gallery.labelled.split!r}) has nobody but {gallery.who()[0]}, who is "
             "also tested; choose another --gallery-split, or a set with more people"
         )
-    held_out_people(gallery.labelled, gallery.indices, val_fraction, seed)
 
 
 @dataclass(frozen=True)
@@ -124,15 +149,16 @@ def embed_side(
     Raises:
         InputProblem: nearly no sample could be read.
     """
+    threaded = ThreadedSet(side.labelled)
 
     def read(index: int) -> LabelledCrop | str:
-        return read_labelled(side.labelled, index, size_px)
+        return read_labelled(threaded, index, size_px)
 
     kept: list[LabelledCrop] = []
     unreadable: list[str] = []
     features: list[list[NDArray[np.float32]]] = [[] for _ in encoders]
     joints: list[NDArray[np.float64]] = []
-    for batch in read_ahead(read, side.indices.tolist(), batch_size):
+    for batch in read_ahead(read, side.indices.tolist(), batch_size, READERS):
         good = [item for item in batch if isinstance(item, LabelledCrop)]
         unreadable += [item for item in batch if isinstance(item, str)]
         if good:
@@ -155,21 +181,3 @@ def embed_side(
         sequences=[item.sequence for item in kept],
         unreadable=unreadable,
     )
-
-
-def held_out_people(
-    labelled: LabelledSet, indices: NDArray[np.int64], fraction: float, seed: int
-) -> tuple[NDArray[np.bool_], str]:
-    """(N,) samples set aside to choose the penalty on, by whole people, and what was set aside.
-
-    Raises:
-        InputProblem: nothing could be set aside, or nothing else would be left.
-    """
-    groups, kind = validation_groups(labelled, indices)
-    chosen = choose_validation(groups, fraction, seed)
-    if not chosen.any():
-        raise InputProblem(
-            f"{labelled.name}/{labelled.split}: {len(indices)} samples of {len(np.unique(groups))} {kind} are too few "
-            "to choose the linear probe's penalty on people left out; use a larger --gallery-limit or another set"
-        )
-    return chosen, f"{int(chosen.sum())} samples of {len(np.unique(groups[chosen]))} {kind}"

@@ -32,17 +32,29 @@ def write_h5(
     """
     import h5py
 
-    with atomic_path(path) as part:
-        with h5py.File(part, "w", libver=("v110", "v110")) as file:
-            file.attrs["schema"] = schema
-            file.attrs["schema_version"] = version
-            file.attrs["created_by"] = CREATED_BY
-            for name, value in attributes.items():
-                file.attrs[name] = value
-            for name, array in arrays.items():
-                dtype = h5py.string_dtype() if array.dtype.kind in "OU" else array.dtype
-                file.create_dataset(name, data=array, dtype=dtype, track_times=False)
-        return sha256_file(part)
+    with new_h5(path, schema, version, attributes) as file:
+        for name, array in arrays.items():
+            dtype = h5py.string_dtype() if array.dtype.kind in "OU" else array.dtype
+            file.create_dataset(name, data=array, dtype=dtype, track_times=False)
+    return sha256_file(path)
+
+
+@contextmanager
+def new_h5(path: Path, schema: str, version: int, attributes: Mapping[str, Any]) -> Iterator[Any]:
+    """Like :func:`write_h5`, for callers that cannot hold the arrays: they write the datasets of the open file.
+
+    Yields:
+        the ``h5py.File``, under a temporary name until the caller is done.
+    """
+    import h5py
+
+    with atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
+        file.attrs["schema"] = schema
+        file.attrs["schema_version"] = version
+        file.attrs["created_by"] = CREATED_BY
+        for name, value in attributes.items():
+            file.attrs[name] = value
+        yield file
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from simhand_cli.finetune.sample_crop import crop_sample
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.models.encoder import BACKBONE_FILE, IMAGENET_MEAN, IMAGENET_STD, build_encoder, save_backbone
 from simhand_cli.models.projection import ProjectionHead
-from simhand_cli.probes import embed_run
+from simhand_cli.probes import embed_run, embedding_file
+from simhand_cli.probes.embedding_file import join_parts, write_part
 from simhand_cli.training.checkpoint import save_checkpoint
 from simhand_cli.workspace.crop_set import read_crops
 
@@ -123,12 +124,110 @@ def test_killed_anywhere_and_run_again_the_files_are_the_same(trained, people_se
 def test_unreadable_pictures_are_named_and_left_out(trained, people_set, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(people_set, broken)
-    (broken / "test-x-2.jpg").write_bytes(b"no picture")
+    for number in (2, 5):
+        (broken / f"test-x-{number}.jpg").write_bytes(b"no picture")
     summary = embed(config(trained[0], data=[broken], split="test"))
-    assert summary.problems == 1
-    assert "test-x-2.jpg" in summary.dropped[0].what
+    assert summary.problems == 2
+    (dropped,) = summary.dropped
+    assert (dropped.what, dropped.count) == ("pictures of jsonl/test", 2)
+    assert dropped.why.startswith("cannot be read, first: ")
+    assert "test-x-2.jpg" in dropped.why
     with h5py.File(summary.outputs["features.h5"]) as file:
-        assert file["sample_index"][:].tolist() == [n for n in range(16) if n != 2]
+        assert file["sample_index"][:].tolist() == [n for n in range(16) if n not in (2, 5)]
+
+
+def test_pictures_that_could_not_be_read_are_tried_again(trained, people_set, tmp_path, monkeypatch):
+    monkeypatch.setattr(embed_run, "PART_ROWS", 5)
+    options = {"data": [tmp_path / "set"], "split": "test", "encoder": str(trained[0])}
+    shutil.copytree(people_set, tmp_path / "set")
+    whole = embed(config(trained[0], workspace=tmp_path / "whole", **options)).outputs["features.h5"]
+    again = config(trained[0], workspace=tmp_path / "again", **options)
+    pictures = sorted((tmp_path / "set").glob("test-*.jpg"))
+    contents = {picture: picture.read_bytes() for picture in pictures}
+    for picture in pictures:
+        picture.write_bytes(b"")
+    with pytest.raises(InputProblem, match="no picture of jsonl/test could be read"):
+        embed(again)
+    for picture, content in contents.items():
+        picture.write_bytes(content if picture.name != "test-x-6.jpg" else b"")
+    real = embed_run.join_parts
+
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(embed_run, "join_parts", dies)
+    with pytest.raises(KeyboardInterrupt):
+        embed(again)
+    assert embed(again.model_copy(update={"dry_run": True})).facts["state"] == "resume"
+    (tmp_path / "set" / "test-x-6.jpg").write_bytes(contents[tmp_path / "set" / "test-x-6.jpg"])
+    monkeypatch.setattr(embed_run, "join_parts", real)
+    summary = embed(again)
+    assert summary.dropped == []
+    assert summary.outputs["features.h5"].read_bytes() == whole.read_bytes()
+    # Killed between its last word and its clearing up, a run leaves parts that the next call removes.
+    left = summary.outputs["features.h5"].parent / "parts"
+    left.mkdir()
+    (left / "part-000000.h5").write_bytes(b"left over")
+    embed(again)
+    assert not left.exists()
+
+
+def test_a_head_that_comes_or_goes_is_another_run(trained, people_set, tmp_path, monkeypatch):
+    run = tmp_path / "runs" / "pretrain-tiny"
+    shutil.copytree(trained[0], run)
+    monkeypatch.setattr(embed_run, "PART_ROWS", 5)
+    real, written = embed_run.write_part, []
+
+    def dies(path, *rest):
+        if written:
+            raise KeyboardInterrupt
+        real(path, *rest)
+        written.append(path)
+
+    monkeypatch.setattr(embed_run, "write_part", dies)
+    with pytest.raises(KeyboardInterrupt):
+        embed(config(run, data=[people_set]))
+    monkeypatch.setattr(embed_run, "write_part", real)
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(UsageProblem, match=r"made with other data or another model.*--redo"):
+        embed(config(run, data=[people_set]))
+    assert embed(config(run, data=[people_set], redo=True)).facts["projection head"] == "none"
+
+
+@pytest.mark.parametrize("kind", ["h5", "safetensors"])
+def test_the_dry_run_says_about_how_much_disk_is_needed(trained, people_set, tmp_path, kind):
+    options = {"data": [people_set] * 12, "split": "train", "format": kind, "name": f"size-{kind}"}
+    dry = embed(config(trained[0], dry_run=True, **options))
+    number, unit, rest = dry.facts["disk space"].split(maxsplit=2)
+    assert rest.startswith("twice" if kind == "h5" else "three times")
+    written = sum(path.stat().st_size for path in embed(config(trained[0], **options)).outputs.values())
+    assert float(number) * {"kB,": 1e3, "MB,": 1e6}[unit] == pytest.approx(
+        written, rel=0.1 if kind == "h5" else 0.4
+    )  # JSON is shorter
+
+
+def test_joining_needs_no_second_copy_of_the_features(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    tables = [{"features": rng.random((n, 300), np.float32)} for n in (40, 0, 25)]
+    parts = [tmp_path / f"part-{n}.h5" for n in range(3)]
+    for path, one in zip(parts, tables, strict=True):
+        count = len(one["features"])
+        write_part(path, one if count else {}, [{"hand": f"é{n}", "row": n} for n in range(count)], [])
+    folder, seen = tmp_path / "run", []
+    real = embedding_file.open_h5
+
+    def watched(*arguments):
+        seen.append(sum(file.stat().st_size for file in folder.glob("*")))
+        return real(*arguments)
+
+    monkeypatch.setattr(embedding_file, "open_h5", watched)
+    assert join_parts(parts, folder, "h5", {"about": "x"}) == 65
+    (final,) = folder.iterdir()
+    assert max(seen) <= final.stat().st_size
+    with h5py.File(final) as file:
+        np.testing.assert_array_equal(file["features"][:], np.concatenate([one["features"] for one in tables]))
+        assert file["hand"].asstr()[:].tolist() == [f"é{n}" for n in (*range(40), *range(25))]
+        assert file["row"][:].tolist() == [*range(40), *range(25)]
 
 
 def test_random_weights_need_no_run_and_follow_from_the_seed(people_set, tmp_path):
@@ -157,7 +256,8 @@ def test_dry_run_and_bad_input(trained, people_set, tmp_path):
     run, encoder, _ = trained
     summary = embed(config(run, data=[people_set], name="dry", dry_run=True))
     assert summary.facts["state"] == "new"
-    assert summary.facts["numbers per picture"] == encoder.num_features
+    assert summary.facts["features per picture"] == encoder.num_features
+    assert summary.facts["projections per picture"] == 8
     assert not (run.parent / "embed-dry").exists()
     with pytest.raises(InputProblem, match="no finished pre-training run"):
         embed(config(run, workspace=tmp_path, encoder="latest", data=[people_set]))

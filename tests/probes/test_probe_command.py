@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from mini_freihand import write_mini_freihand
 from small_people import write_people
 
 from simhand_cli.commands.probe import ProbeConfig, probe
@@ -17,7 +18,10 @@ from simhand_cli.finetune.encoder_source import find_encoder
 from simhand_cli.finetune.sample_crop import crop_sample
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.models.encoder import BACKBONE_FILE, build_encoder, save_backbone
+from simhand_cli.probes import run
 from simhand_cli.probes.encoders import freeze
+from simhand_cli.probes.knn import nearest
+from simhand_cli.probes.samples import common_kind, open_side
 from simhand_cli.workspace.paths import Workspace
 
 FILES = ("metrics.json", "report.html", "embedding.png", "retrieval.png")
@@ -105,14 +109,109 @@ def test_references_enclose_the_encoders_and_differences_are_paired(probed):
     assert "minus_first" not in first
 
 
-def test_nobody_is_his_own_neighbour_in_one_split(workspace, people_set):
-    """Within a split the same picture would be found at distance 0, and the same person near it."""
-    summary = probe(config(workspace, people_set, encoder=["one"], split="train", untrained=False, name="within"))
+def watch(monkeypatch, name):
+    """What a function of the probe's run is called with, call by call."""
+    real, calls = getattr(run, name), []
+    monkeypatch.setattr(run, name, lambda *values: (calls.append(values), real(*values))[1])
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("unnamed", "kind", "other"),
+    [
+        ("", "person", "another person"),
+        ("abcd", "recording", "another recording"),
+        ("a", "mixed", "another person or recording"),
+    ],
+)
+def test_nobody_is_his_own_neighbour_in_one_split(workspace, tmp_path, monkeypatch, unnamed, kind, other):
+    """Everybody holds one pose, so that the nearest hands would be one's own."""
+    path = write_people(tmp_path / "set", {"train": list("abcd")}, own_pose=True, unnamed=unnamed)
+    calls = watch(monkeypatch, "retrieval_sheet")
+    name = f"within-{kind}"
+    summary = probe(config(workspace, path, encoder=["one"], split="train", untrained=False, name=name))
+    ((_, _, test, gallery, _, (rows,), oracle_rows),) = calls
+    named = [
+        sequence if subject == "unknown" else subject
+        for subject, sequence in zip(test.subjects, test.sequences, strict=True)
+    ]
+    for found in (rows, oracle_rows):
+        assert (found >= 0).all()
+        for own, row in zip(named, found, strict=True):
+            assert own not in {named[n] for n in row}
+    free = nearest(test.features[0], gallery.features[0], np.arange(32), np.arange(32), 1)[:, 0]
+    assert np.mean([named[q] == named[n] for q, n in enumerate(free)]) > 0.3  # it would happen, were it allowed
     metrics = summary.data["metrics"]
-    assert metrics["never_neighbours"] == "samples of one person"
+    assert metrics["never_neighbours_kind"] == kind
     assert len(metrics["encoders"]) == 1
-    assert value(metrics["encoders"][0]["figures"], "retrieval_1") > 1
-    assert value(metrics["references"]["oracle"], "retrieval_1") > 1
+    if kind == "person":
+        assert value(metrics["references"]["oracle"], "retrieval_1") > 2
+    page = (workspace / "runs" / f"probe-{name}" / "report.html").read_text()
+    assert f"nearest hand of {other} for" in page
+
+
+def test_the_linear_probe_is_not_fitted_on_who_is_tested(workspace, tmp_path, monkeypatch):
+    path = write_people(tmp_path / "set", {"train": list("abcdefghij")}, each=4)
+    fits, floors = watch(monkeypatch, "fit_and_predict"), watch(monkeypatch, "constant_answers")
+    options = {"encoder": ["one"], "split": "train", "untrained": False, "limit": 5}
+    summary = probe(config(workspace, path, name="split", **options))
+    job = run.prepare(config(workspace, path, name="split", **options))
+    subjects = np.asarray(job.test.labelled.subjects)
+    tested = set(subjects[job.test.indices])
+    free = [n for n in range(40) if subjects[n] not in tested]
+    assert 5 < len(free) < 40
+    expected = [crop_sample(job.test.labelled[n], 64).joints_mm for n in free]
+    for joints_mm in (fits[0][1], floors[0][0]):
+        np.testing.assert_allclose(joints_mm, expected)
+    assert summary.data["metrics"]["linear_probe"]["training_samples"] == len(free)
+
+
+def test_where_nobody_is_left_to_fit_on_there_is_no_linear_probe(workspace, people_set):
+    options = {"encoder": ["one"], "split": "train", "untrained": False, "name": "same"}
+    reason = "0 of 32 gallery samples can be fitted on, and 5 are needed: 32 are of the people or recordings that are"
+    assert reason in probe(config(workspace, people_set, dry_run=True, **options)).facts["linear probe"]
+    summary = probe(config(workspace, people_set, **options))
+    metrics = summary.data["metrics"]
+    assert reason in metrics["linear_probe"]["not_done"]
+    assert reason in summary.facts["linear probe"]
+    for figures in (metrics["encoders"][0]["figures"], metrics["references"]["mean pose"]):
+        assert value(figures, "linear") is None
+    assert value(metrics["encoders"][0]["figures"], "retrieval_1") > 0
+    assert reason in (workspace / "runs" / "probe-same" / "report.html").read_text()
+
+
+def test_a_joint_without_any_label_leaves_retrieval_and_no_linear_probe(workspace, tmp_path):
+    people = {"train": list("abcd"), "test": list("xy")}
+    path = write_people(tmp_path / "set", people, unlabelled=(20,))
+    options = {"encoder": ["one"], "untrained": False, "name": "joints"}
+    reason = "32 lack a joint's label (most often little_tip)"
+    assert reason in probe(config(workspace, path, dry_run=True, **options)).facts["linear probe"]
+    metrics = probe(config(workspace, path, **options)).data["metrics"]
+    assert reason in metrics["linear_probe"]["not_done"]
+    assert value(metrics["encoders"][0]["figures"], "retrieval_1") > 0
+
+
+def test_numbers_of_freihands_splits_are_not_the_same_recording(tmp_path):
+    write_mini_freihand(tmp_path / "set", hands=6, test_hands=6)
+    test, gallery = (open_side(tmp_path / "set", split, 100, 0) for split in ("test", "train"))
+    assert set(test.labelled.sequences) == set(gallery.labelled.sequences)
+    assert not set(test.who()) & set(gallery.who())
+    assert common_kind(test, gallery) == "recording"
+    numbers = np.asarray(gallery.labelled.sequences)[gallery.indices]
+    first = [name for name, number in zip(gallery.who(), numbers, strict=True) if number == "00000003"]
+    assert len(first) == 4  # one hand before four backgrounds
+    assert set(first) == {"recording train 00000003"}
+
+
+def test_the_oracle_says_of_how_many_hands_it_is(workspace, people_set, probed, monkeypatch):
+    assert "oracle" in probed.facts
+    monkeypatch.setattr(run, "_ORACLE_PAIRS", 5 * 32 + 3)
+    summary = probe(config(workspace, people_set, encoder=["one"], name="part"))
+    metrics = summary.data["metrics"]
+    assert metrics["oracle_samples"] == 5
+    assert next(iter(metrics["references"]["oracle"]))["samples"] == 5
+    assert "oracle, 5 of 16" in summary.facts
+    assert "oracle, 5 of 16" in (workspace / "runs" / "probe-part" / "report.html").read_text()
 
 
 def test_done_again_it_is_read_back_or_the_same(probed, workspace, people_set):

@@ -1,16 +1,16 @@
 """The linear probe against least squares on the augmented system, and its people left out."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
-from small_people import write_people
 
-from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.probes import ridge
 from simhand_cli.probes.linear import constant_answers, fit_and_predict, pose_errors
+from simhand_cli.probes.linear_rows import choose_linear_rows
 from simhand_cli.probes.retrieval import Poses
 from simhand_cli.probes.ridge import Ridge, choose_penalty, pose_targets
-from simhand_cli.probes.samples import held_out_people
 
 
 @pytest.mark.parametrize(("samples", "size"), [(40, 6), (9, 15)])
@@ -29,6 +29,20 @@ def test_ridge_equals_least_squares_on_the_augmented_system(samples, size, penal
     fitted = Ridge.of(features, targets)
     np.testing.assert_allclose(fitted.weights(penalty), solution[:-1], atol=1e-8)
     np.testing.assert_allclose(fitted.predict(new, penalty), expected, atol=1e-8)
+
+
+def test_chunks_change_nothing_and_bound_the_memory(monkeypatch):
+    rng = np.random.default_rng(5)
+    features, targets = rng.normal(3, 2, (30_000, 40)).astype(np.float32), rng.normal(2, 1, (30_000, 2))
+    monkeypatch.setattr(ridge, "_CHUNK", 1000)
+    tracemalloc.start()
+    fitted = Ridge.of(features, targets)
+    predicted = fitted.predict(features, 0.1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < features.nbytes / 2  # in double precision they would need twice as much as they do
+    monkeypatch.setattr(ridge, "_CHUNK", 10**9)
+    np.testing.assert_allclose(Ridge.of(features, targets).predict(features, 0.1), predicted, atol=1e-10)
 
 
 def test_a_feature_that_never_varies_is_left_out():
@@ -94,14 +108,27 @@ def test_joints_without_labels_do_not_count():
 def test_whole_people_are_left_out(people_set):
     labelled = open_labelled(people_set, "train")
     indices = np.arange(len(labelled))[::3]
-    held_out, described = held_out_people(labelled, indices, 0.3, 0)
+    count = len(indices)
+    chosen = choose_linear_rows(labelled, indices, np.ones((count, 21), bool), np.zeros(count, bool), 0.3, 0)
     people = np.asarray(labelled.subjects)[indices]
-    assert set(people[held_out]) & set(people[~held_out]) == set()
-    assert 0 < held_out.sum() < len(indices)
-    assert described.endswith("1 people")
+    assert chosen.rows.tolist() == list(range(count))
+    assert set(people[chosen.held_out]) & set(people[~chosen.held_out]) == set()
+    assert 0 < chosen.held_out.sum() < count
+    assert chosen.described.endswith("1 people")
 
 
-def test_one_sample_cannot_be_divided(tmp_path):
-    labelled = open_labelled(write_people(tmp_path / "one", {"train": ["a"]}, each=1), "train")
-    with pytest.raises(InputProblem, match="too few"):
-        held_out_people(labelled, np.arange(1), 0.2, 0)
+def test_rows_of_the_tested_and_with_missing_joints_are_not_fitted_on(people_set):
+    labelled = open_labelled(people_set, "train")
+    indices = np.arange(32)
+    valid, tested = np.ones((32, 21), bool), np.arange(32) < 8
+    valid[[9, 20], [20, 3]] = False
+    chosen = choose_linear_rows(labelled, indices, valid, tested, 0.3, 0)
+    assert chosen.rows.tolist() == [n for n in range(8, 32) if n not in (9, 20)]
+    assert len(chosen.held_out) == len(chosen.rows)
+    valid[10:, 20] = False
+    valid[12:, 16] = False
+    why = choose_linear_rows(labelled, indices, valid, tested, 0.3, 0)
+    assert why == (
+        "1 of 32 gallery samples can be fitted on, and 5 are needed: 8 are of the people or recordings that are "
+        "tested; 23 lack a joint's label (most often little_tip, ring_tip, thumb_ip)"
+    )

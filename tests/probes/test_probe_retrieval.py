@@ -37,6 +37,36 @@ def test_neighbours_equal_brute_force_whatever_the_blocks(block, monkeypatch):
     np.testing.assert_array_equal(nearest(queries, gallery, query_groups, gallery_groups, 6), expected)
 
 
+def test_each_block_of_the_gallery_is_normalised_once(monkeypatch):
+    monkeypatch.setattr(knn, "_QUERIES", 3)
+    monkeypatch.setattr(knn, "_GALLERY", 4)
+    real, seen = knn.unit_rows, []
+    rng = np.random.default_rng(0)
+    queries, gallery = rng.random((11, 5)), rng.random((9, 5))
+
+    def counted(rows):
+        if np.shares_memory(rows, gallery):
+            seen.append(len(rows))
+        return real(rows)
+
+    monkeypatch.setattr(knn, "unit_rows", counted)
+    nearest(queries, gallery, np.zeros(11, int), np.ones(9, int), 2)
+    assert seen == [4, 4, 1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 12), st.sampled_from([2, 5, 64]))
+def test_among_equals_the_first_wins(seed, count, block):
+    """Rows on the axes have cosines of exactly 0 and 1, and so nothing but ties."""
+    rng = np.random.default_rng(seed)
+    queries, gallery = np.eye(3)[rng.integers(0, 3, 6)], np.eye(3)[rng.integers(0, 3, 20)]
+    query_groups, gallery_groups = rng.integers(0, 3, 6), rng.integers(0, 3, 20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(knn, "_GALLERY", block)
+        found = nearest(queries, gallery, query_groups, gallery_groups, count)
+    np.testing.assert_array_equal(found, brute_force(queries, gallery, query_groups, gallery_groups, count))
+
+
 def test_length_of_features_does_not_matter_and_missing_neighbours_are_named():
     queries = np.array([[1.0, 0.0], [0.0, 0.0]])
     gallery = np.array([[0.1, 0.1], [90.0, 1.0], [0.0, 5.0]])
