@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PAIRS_FILE = "pairs.png"
 _SHOWN_PAIRS = 8
 _TILE_PX = 160
+#: What the second crop of a pair is called.
+_SECOND = {"same-image": "same crop", "next-frame": "a moment later", "mined": "mined positive"}
 #: The final figures are means over the last so many lines of metrics, at most.
 _LAST_LINES = 20
 
@@ -52,11 +54,10 @@ def picture_pairs(run_dir: Path, dataset: PairDataset, loss: PairLoss) -> None:
         ]
         for i in range(count)
     ]
-    second = "same crop" if loss.method.positive == "same-image" else "mined positive"
     sheet = contact_sheet(
         rows,
         tile_px=_TILE_PX,
-        column_labels=("anchor", "its view", second, "its view"),
+        column_labels=("anchor", "its view", _SECOND[loss.method.positive], "its view"),
         title=f"Pairs as {loss.method.name} sees them",
     )
     save_image(run_dir / PAIRS_FILE, sheet)
