@@ -51,6 +51,9 @@ class PretrainConfig(CommandConfig):
     optimiser: Literal["adam", "adamw", "lars"] = option("adam", "lars: layer-wise rates on SGD; give it lr 0.3 linear")
     weight_decay: float = option(1e-6, "Weight decay of linear and convolution weights", ge=0)
     grad_clip: float | None = option(None, "Largest norm of the gradient; longer ones are shortened", gt=0)
+    ema: float = option(
+        0.0, "Decay of a moving average of the weights, then the encoder that is kept; 0 = none", ge=0, lt=1
+    )
     positive_rank: int = option(1, "Which mined neighbour is the positive, 1 = the nearest", ge=1)
     temporal_gap: int = option(2, "tempclr: sampled frames without the hand that may lie between both views", ge=0)
     limit_crops: int | None = option(None, "Use only so many anchors, drawn at random with --seed", ge=2)

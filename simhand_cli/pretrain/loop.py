@@ -23,6 +23,7 @@ from simhand_cli.pretrain.methods import METHODS
 from simhand_cli.pretrain.model import ContrastiveModel, PairLoss, build_model
 from simhand_cli.pretrain.outcome import finish_run, picture_pairs
 from simhand_cli.pretrain.plan import Plan, make_plan
+from simhand_cli.training.average import MovingAverage
 from simhand_cli.training.environment import record_start, recorded_precision
 from simhand_cli.training.loader import single_threaded_opencv
 from simhand_cli.training.metrics_log import MetricsLog
@@ -82,7 +83,8 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
         if ranks.is_main and trainer.step == 0:
             picture_pairs(run.path, dataset, trainer.loss)
         trainer.run(dataset, config, console)
-        result = finish_run(run, config, plan, trainer.model.encoder, table) if ranks.is_main else {}
+        learned = trainer.model if trainer.average is None else trainer.average.net
+        result = finish_run(run, config, plan, learned.encoder, table) if ranks.is_main else {}
         ranks.barrier()
         return result
 
@@ -113,6 +115,7 @@ class Trainer:
         optimiser: over the model's parameters.
         state: what checkpoints hold.
         precision: number format.
+        average: of the weights; None without --ema.
         step: optimiser steps done.
     """
 
@@ -125,6 +128,7 @@ class Trainer:
     optimiser: Optimizer
     state: TrainingState
     precision: Precision
+    average: MovingAverage[ContrastiveModel] | None = None
     step: int = 0
 
     def run(self, dataset: PairDataset, config: "PretrainConfig", console: Console) -> None:
@@ -174,6 +178,8 @@ class Trainer:
         scaler.step(self.optimiser)
         scaler.update()
         self.step += 1
+        if self.average is not None:
+            self.average.update(self.model, self.step)
         return {"loss": loss, "grad_norm": norm, "lr": loss.new_tensor(lr), **metrics}, verdict
 
     def _report(self, metrics: dict[str, Tensor], views_per_s: float, log: MetricsLog | None, ticker: Ticker) -> None:
@@ -217,9 +223,11 @@ def _prepare(ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, co
     model.to(precision.dtype)
     wrapped = DistributedDataParallel(model) if ranks.grouped else model
     optimiser = build_optimiser(config.optimiser, parameter_groups([model], config.weight_decay), plan.peak_lr)
-    state = TrainingState({"model": model}, optimiser, precision.scaler(ranks.device))
+    average = MovingAverage(model, config.ema) if config.ema else None
+    modules: dict[str, nn.Module] = {"model": model, **({"average": average.net} if average else {})}
+    state = TrainingState(modules, optimiser, precision.scaler(ranks.device))
     loss = PairLoss.of(config, precision, ranks.device)
-    trainer = Trainer(ranks, plan, run.path, model, wrapped, loss, optimiser, state, precision)
+    trainer = Trainer(ranks, plan, run.path, model, wrapped, loss, optimiser, state, precision, average)
     seed_generators(combine(config.seed, ranks.rank, 1))
     if run.checkpoint is not None:
         trainer.step = int(state.load(run.checkpoint, ranks)["step"])

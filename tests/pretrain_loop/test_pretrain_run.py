@@ -200,6 +200,21 @@ def test_micro_batches_learn_and_resume(workspace):
     assert planned["pairs per step"] == 8
 
 
+def test_averaged_weights_are_the_encoder_and_survive_a_resume(workspace):
+    run(workspace, name="whole", max_steps=4, ema=0.9, checkpoint_every=2)
+    whole = workspace / "runs" / "pretrain-whole"
+    state = learned(whole)
+    written = load_file(whole / "backbone.safetensors")
+    name = next(n for n in written if n.endswith("conv1.0.weight"))
+    assert torch.equal(written[name], state[f"module.average.encoder.backbone.{name}"])
+    assert not torch.equal(written[name], state[f"module.model.encoder.backbone.{name}"])
+    expected = (whole / "backbone.safetensors").read_bytes()
+    shutil.rmtree(whole / "checkpoints" / "step-00000004")
+    (whole / "result.json").unlink()
+    run(workspace, name="whole", max_steps=4, ema=0.9, checkpoint_every=2)
+    assert (whole / "backbone.safetensors").read_bytes() == expected
+
+
 def test_dry_run_of_a_redo_says_so(workspace):
     run(workspace, name="a", max_steps=1)
     for given in ({}, {"lr": 0.01}):
