@@ -55,6 +55,7 @@ class PretrainConfig(CommandConfig):
         0.0, "Decay of a moving average of the weights, then the encoder that is kept; 0 = none", ge=0, lt=1
     )
     positive_rank: int = option(1, "Which mined neighbour is the positive, 1 = the nearest", ge=1)
+    positives: int = option(1, "Draw the positive anew every epoch among so many neighbours from that rank on", ge=1)
     temporal_gap: int = option(2, "tempclr: sampled frames without the hand that may lie between both views", ge=0)
     limit_crops: int | None = option(None, "Use only so many anchors, drawn at random with --seed", ge=2)
     seed: int = option(0, "Of weights, order and views", ge=0)

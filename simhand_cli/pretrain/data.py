@@ -18,8 +18,12 @@ from simhand_cli.pretrain.methods import Positive
 from simhand_cli.pretrain.temporal_pairs import temporal_positives
 from simhand_cli.training.loader import worker_options
 from simhand_cli.training.ranks import Ranks
+from simhand_cli.views.counter_rng import combine, uniforms
 from simhand_cli.workspace.paths import Workspace
 from simhand_cli.workspace.shards import open_h5_file
+
+#: Stream of random numbers beside those of the two views.
+_POSITIVE_STREAM = 2
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,9 @@ class PairTable:
     """All pairs of a workspace as flat arrays, most of them mapped from the files, not read.
 
     Attributes:
-        anchor, positive: (P,) int64 rows of the embeddings file; equal for methods that contrast an image with itself.
+        anchor: (P,) int64 rows of the embeddings file.
+        positive: (P, K) int64 rows to choose from, the first one at least, -1 where there are fewer; the anchor itself
+            for methods that contrast an image with itself.
         video_index, crop_index: (N,) int32; where each row's crop lies.
         keypoints_px: (N, 21, 2) float32 in the stored crop.
         video_ids: V ids.
@@ -55,6 +61,7 @@ def load_pair_table(
     kind: Positive,
     *,
     positive_rank: int = 1,
+    drawn_among: int = 1,
     temporal_gap: int = 2,
     limit_crops: int | None = None,
     seed: int = 0,
@@ -65,6 +72,7 @@ def load_pair_table(
         workspace: where ``simhand mine`` has been run.
         kind: what every crop is paired with.
         positive_rank: which of the mined neighbours is the positive, 1 = the nearest.
+        drawn_among: so many neighbours from that rank on may be the positive; one is drawn for every epoch.
         temporal_gap: sampled frames without the hand that may lie between a crop and the next of the same hand.
         limit_crops: use only so many anchors, drawn at random with ``seed``.
         seed: of that draw.
@@ -79,19 +87,22 @@ def load_pair_table(
     with_pairs = _Columns(pairs, PAIRS_SCHEMA, VERSION)
     anchor, positives = with_pairs.mapped("anchor"), with_pairs.mapped("positive")
     if kind == "same-image":
-        anchor = positive = np.arange(rows.length("crop_index"), dtype=np.int64)
+        anchor = np.arange(rows.length("crop_index"), dtype=np.int64)
+        positive = anchor[:, None]
     elif kind == "next-frame":
         anchor = np.arange(rows.length("crop_index"), dtype=np.int64)
         place = rows.mapped("video_index"), rows.mapped("crop_index")
-        positive = temporal_positives(workspace, rows.strings("video_ids"), *place, temporal_gap)
+        positive = temporal_positives(workspace, rows.strings("video_ids"), *place, temporal_gap)[:, None]
     else:
-        if positive_rank > positives.shape[1]:
+        last = positive_rank + drawn_among - 1
+        if last > positives.shape[1]:
+            asked = f"--positive-rank {positive_rank}" + (f" --positives {drawn_among}" if drawn_among > 1 else "")
+            mined = positives.shape[1]
             raise InputProblem(
-                f"--positive-rank {positive_rank}, but {positives.shape[1]} neighbours were mined; "
-                f"run 'simhand mine --topk {positive_rank} --redo' first"
+                f"{asked}, but {mined} neighbours were mined; run 'simhand mine --topk {last} --redo' first"
             )
-        positive = positives[:, positive_rank - 1]
-    chosen = np.flatnonzero(positive >= 0)
+        positive = positives[:, positive_rank - 1 : last]
+    chosen = np.flatnonzero(positive[:, 0] >= 0)
     without, usable = len(positive) - len(chosen), len(chosen)
     if limit_crops is not None and limit_crops < usable:
         draw = np.random.default_rng([seed, 1]).permutation(usable)[:limit_crops]
@@ -210,11 +221,20 @@ class PairBatch:
         )
 
 
+def draw_positives(candidates: NDArray[np.int64], anchors: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """One positive (B,) of each anchor's candidates (B, K), -1 for none: a function of (seed, anchor) alone."""
+    if candidates.shape[1] == 1:
+        return candidates[:, 0]
+    count = (candidates >= 0).sum(axis=1)
+    number = uniforms(seed, torch.from_numpy(anchors), _POSITIVE_STREAM, 1)[:, 0].numpy()
+    return np.asarray(candidates[np.arange(len(anchors)), (number * count).astype(np.int64)])
+
+
 class PairDataset(Dataset[PairBatch]):
     """Fetches whole batches: ``dataset.__getitems__((epoch, pairs))`` with ``pairs`` (B,) indices into the table."""
 
-    def __init__(self, table: PairTable, crops_dir: Path) -> None:
-        self._table = table
+    def __init__(self, table: PairTable, crops_dir: Path, seed: int) -> None:
+        self._table, self._seed = table, seed
         self._reader = CropReader(crops_dir, table.video_ids, table.crop_size_px)
 
     def __len__(self) -> int:
@@ -223,7 +243,8 @@ class PairDataset(Dataset[PairBatch]):
     def __getitems__(self, request: tuple[int, NDArray[np.int64]]) -> PairBatch | SimhandError:
         """The batch, or what is wrong with it: an exception raised in a worker would arrive as a traceback."""
         epoch, pairs = request
-        rows1, rows2 = self._table.anchor[pairs], self._table.positive[pairs]
+        rows1 = self._table.anchor[pairs]
+        rows2 = draw_positives(self._table.positive[pairs], rows1, combine(self._seed, epoch))
         try:
             crops1 = self._crops(rows1)
             crops2 = crops1 if np.array_equal(rows1, rows2) else self._crops(rows2)

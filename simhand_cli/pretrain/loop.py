@@ -79,7 +79,7 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
         if run.result is not None:
             return {**run.result, "skipped": True} if ranks.is_main else {}
         trainer = _prepare(ranks, config, plan, run, console)
-        dataset = PairDataset(table, workspace.crops_dir)
+        dataset = PairDataset(table, workspace.crops_dir, config.seed)
         if ranks.is_main and trainer.step == 0:
             picture_pairs(run.path, dataset, trainer.loss)
         trainer.run(dataset, config, console)
@@ -94,8 +94,9 @@ def load_table(workspace: Workspace, config: "PretrainConfig") -> PairTable:
     return load_pair_table(
         workspace,
         METHODS[config.method].positive,
-        temporal_gap=config.temporal_gap,
         positive_rank=config.positive_rank,
+        drawn_among=config.positives,
+        temporal_gap=config.temporal_gap,
         limit_crops=config.limit_crops,
         seed=config.seed,
     )

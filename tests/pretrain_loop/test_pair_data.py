@@ -10,7 +10,7 @@ from tiny_workspace import CROP_PX, make_workspace
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.pretrain import crop_reader
-from simhand_cli.pretrain.data import PairBatch, PairDataset, StepBatches, load_pair_table, pair_batches
+from simhand_cli.pretrain.data import PairBatch, PairDataset, StepBatches, draw_positives, load_pair_table, pair_batches
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.workspace.paths import Workspace
 
@@ -69,7 +69,7 @@ def test_batches_hold_the_right_crops_and_joints(workspace, workers):
     table = load_pair_table(workspace, "mined", positive_rank=2)
     assert (len(table), table.without_positive, table.crop_size_px) == (28, 2, CROP_PX)
     steps = StepBatches(len(table), 7, 5, seed=3)
-    batches = list(pair_batches(PairDataset(table, workspace.crops_dir), steps, Ranks(), workers))
+    batches = list(pair_batches(PairDataset(table, workspace.crops_dir, 0), steps, Ranks(), workers))
     assert [b.epoch for b in batches] == [0, 0, 0, 0, 1]
     with h5py.File(workspace.mining_dir / "embeddings.h5") as file:
         keypoints = file["keypoints_px"][:]
@@ -84,11 +84,31 @@ def test_batches_hold_the_right_crops_and_joints(workspace, workers):
                 np.testing.assert_array_equal(crop, true_crop(workspace, row))
 
 
+def test_positives_are_drawn_anew_every_epoch_among_the_nearest(workspace):
+    table = load_pair_table(workspace, "mined", drawn_among=2)
+    assert table.positive.shape == (28, 2)
+    dataset = PairDataset(table, workspace.crops_dir, 5)
+    drawn = np.stack([dataset.__getitems__((epoch, np.arange(28))).rows2.numpy() for epoch in range(20)])
+    for row, rows2 in enumerate(drawn.T):
+        assert set(rows2) == {(row + 10) % 30, (row + 11) % 30}
+    share = (drawn == table.positive[:, 0]).mean()
+    assert 0.42 < share < 0.58  # 560 draws: within 3.8 standard deviations
+    # the same whatever the batch
+    halves = [dataset.__getitems__((3, rows)).rows2.numpy() for rows in (np.arange(14), np.arange(14, 28))]
+    np.testing.assert_array_equal(np.concatenate(halves), drawn[3])
+
+
+def test_where_fewer_were_found_only_those_are_drawn():
+    candidates = np.array([[7, -1, -1], [8, 9, -1], [4, 5, 6]])
+    drawn = np.stack([draw_positives(candidates, np.arange(3), seed) for seed in range(200)])
+    assert [sorted(set(column)) for column in drawn.T] == [[7], [8, 9], [4, 5, 6]]
+
+
 def test_same_image_methods_use_every_crop_with_itself(workspace):
     table = load_pair_table(workspace, "same-image")
     assert (len(table), table.without_positive) == (30, 0)
     steps = StepBatches(30, 6, 1, seed=0)
-    (batch,) = pair_batches(PairDataset(table, workspace.crops_dir), steps, Ranks(), workers=1)
+    (batch,) = pair_batches(PairDataset(table, workspace.crops_dir, 0), steps, Ranks(), workers=1)
     assert batch.crops2 is batch.crops1
     np.testing.assert_array_equal(batch.rows1, batch.rows2)
 
@@ -106,7 +126,7 @@ def test_limit_is_a_seeded_draw(workspace):
 def test_few_open_files_suffice(workspace, monkeypatch):
     monkeypatch.setattr(crop_reader, "MAX_OPEN_FILES", 2)
     table = load_pair_table(workspace, "same-image")
-    dataset = PairDataset(table, workspace.crops_dir)
+    dataset = PairDataset(table, workspace.crops_dir, 0)
     for rows in ([0, 10, 20, 1, 11, 21], [25, 5, 15]):
         batch = dataset.__getitems__((0, np.array(rows)))
         for row, crop in zip(rows, batch.crops1.numpy(), strict=True):
@@ -121,6 +141,8 @@ def test_problems_are_one_line_even_from_a_worker(workspace, tmp_path):
         load_pair_table(Workspace(tmp_path), "mined")
     with pytest.raises(InputProblem, match="--positive-rank 3, but 2 neighbours"):
         load_pair_table(workspace, "mined", positive_rank=3)
+    with pytest.raises(InputProblem, match=r"--positive-rank 2 --positives 2, but 2 neighbours .* --topk 3 "):
+        load_pair_table(workspace, "mined", positive_rank=2, drawn_among=2)
     broken = Workspace(make_workspace(tmp_path / "ws"))
     shard = broken.crops_shard(f"{1:016x}")
     with h5py.File(shard, "r+") as file:
@@ -128,10 +150,10 @@ def test_problems_are_one_line_even_from_a_worker(workspace, tmp_path):
     table = load_pair_table(broken, "same-image")
     steps = StepBatches(30, 30, 1, seed=0)
     with pytest.raises(InputProblem, match=r"crop \d of .*0001\.h5 is damaged") as caught:
-        list(pair_batches(PairDataset(table, broken.crops_dir), steps, Ranks(), workers=1))
+        list(pair_batches(PairDataset(table, broken.crops_dir, 0), steps, Ranks(), workers=1))
     assert "\n" not in str(caught.value)
     shard.unlink()
-    fetched = PairDataset(table, broken.crops_dir).__getitems__((0, np.arange(30)))
+    fetched = PairDataset(table, broken.crops_dir, 0).__getitems__((0, np.arange(30)))
     assert not isinstance(fetched, PairBatch)
     assert "is missing" in str(fetched)
 
