@@ -20,7 +20,7 @@ from simhand_cli.workspace.atomic import atomic_path, remove_leftovers_of
 from simhand_cli.workspace.paths import cache_dir
 
 #: Of the kept file; to be raised when the readers make other rows of the same label files.
-_VERSION = 1
+_VERSION = 2
 
 
 def cached_labels(

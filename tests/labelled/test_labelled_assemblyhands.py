@@ -10,6 +10,7 @@ from mini_two_hands import OURS, Named, published, random_hands, turned, write_p
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.checks import check_labels
 from simhand_cli.labelled.open import open_labelled, recognise
+from simhand_cli.labelled.sample import NoSuchSplit
 
 SEQUENCES = {
     "train": ("nusar-2021_action_both_9012-c07c_9012_user_id_2021-02-01_164345", "a_recording_of_somebody"),
@@ -159,8 +160,8 @@ def test_invalid_hands_and_missing_pictures_are_left_out_and_counted(tmp_path: P
     ("kind", "old", "new", "message"),
     [
         ("ego_data", '"frame_idx": 8', '"frame": 8', r"images\[0\] has no frame_idx"),
-        ("ego_data", '"image_id": 100', '"image_id": 99', "a hand of picture 99, which it does not list"),
-        ("ego_data", '"frame_idx": 1030', '"frame_idx": 1032', "no 3D joints for ego_images_rectified/val/"),
+        ("ego_data", '"image_id": 1', '"image_id": 99', "a hand of picture 9900,right, which it does not list"),
+        ("ego_data", '_both_', '_two_', "damaged"),
         ("ego_data", '"joint_valid": [1, ', '"joint_valid": [', r"annotations\[0\] is damaged"),
         ("ego_calib", '"000008"', '"000009"', "no camera pose for ego_images_rectified/val/"),
         ("ego_calib", '"intrinsics"', '"intrinsic"', "no intrinsics for ego_images_rectified/val/"),
@@ -183,5 +184,8 @@ def test_damage_is_named_with_its_file(tmp_path: Path, kind: str, old: str, new:
 
 def test_a_missing_annotation_file_is_named(tmp_path: Path) -> None:
     write_mini(tmp_path, "val")
-    with pytest.raises(InputProblem, match=r"assemblyhands_train_joint_3d_v1-1\.json is missing"):
+    with pytest.raises(NoSuchSplit, match="annotations/train is missing"):
         open_labelled(tmp_path, "train")
+    (tmp_path / "annotations" / "val" / "assemblyhands_val_joint_3d_v1-1.json").unlink()
+    with pytest.raises(InputProblem, match=r"assemblyhands_val_joint_3d_v1-1\.json is missing"):
+        open_labelled(tmp_path, "val")
