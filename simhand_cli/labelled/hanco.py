@@ -255,7 +255,10 @@ def _calibration(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     found = _json_file(path)
     if not isinstance(found, dict) or not {"M", "K"} <= found.keys():
         raise InputProblem(f"{path}: expected M and K")
-    return _array(path, found["M"], (-1, 4, 4)), _array(path, found["K"], (-1, 3, 3))
+    pose, intrinsics = _array(path, found["M"], (-1, 4, 4)), _array(path, found["K"], (-1, 3, 3))
+    if not len(pose):
+        raise InputProblem(f"{path}: no camera")
+    return pose, intrinsics
 
 
 def _json_file(path: Path) -> Any:

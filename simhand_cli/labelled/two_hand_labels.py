@@ -171,7 +171,7 @@ class TwoHandLabels:
         found: list[LeftOut] = []
         bad = picture < 0
         found += left_out(f"hands of {annotations}", "its picture is not listed", names(picture, bad))
-        refusal = f"a hand of {found[0].names[0]}, which it does not list" if found else ""
+        refusal = f"a hand of a picture that it does not list ({found[0].names[0]})" if found else ""
         parts = (("3D joints", self.world_mm), ("camera pose", self.pose), ("intrinsics", self.lens))
         for number, (what, rows) in enumerate(parts):
             lacking = ~bad & (scene[:, number] == _ABSENT)

@@ -146,7 +146,9 @@ def test_a_set_with_nearly_only_damaged_labels_is_refused(tmp_path: Path) -> Non
     write_mini(tmp_path)
     for file in tmp_path.rglob("labels_*.npz"):
         file.write_bytes(b"PK")
-    with pytest.raises(InputProblem, match=r"labels_000000\.npz: no readable joint_3d .*; of 16 such files 16") as raised:
+    with pytest.raises(
+        InputProblem, match=r"labels_000000\.npz: no readable joint_3d .*; of 16 such files 16"
+    ) as raised:
         DexYcb(tmp_path, "test")
     assert "\n" not in str(raised.value)
 
@@ -171,7 +173,9 @@ def test_a_person_of_whom_only_a_part_is_there(tmp_path: Path, monkeypatch: pyte
     write_mini(tmp_path)
     monkeypatch.setattr("simhand_cli.labelled.dexycb_frames._SEQUENCES", sequences)
     for split in ("train", "test", "s0-test", "s3-test"):
-        with pytest.raises(InputProblem, match=rf"has 6 of {sequences} sequences.*take --split s1-t.*or s2-t") as raised:
+        with pytest.raises(
+            InputProblem, match=rf"has 6 of {sequences} sequences.*take --split s1-t.*or s2-t"
+        ) as raised:
             DexYcb(tmp_path, split)
         assert "\n" not in str(raised.value)
     for split, people in (("s1-test", 1), ("s2-test", 3)):

@@ -111,7 +111,8 @@ def test_whole_missing_folders_are_counted(tmp_path: Path) -> None:
     ("kind", "content", "said"),
     [
         ("calib", '{"M": 3}', "expected M and K"),
-        ("calib", '{"M": [], "K": []}', "0 M and 0 K, not 2"),
+        ("calib", '{"M": [], "K": []}', "no camera"),
+        ("calib", json.dumps({"M": [np.eye(4).tolist()] * 3, "K": [np.eye(3).tolist()]}), "3 M and 1 K, not"),
         ("xyz", "[[1", "cannot be read"),
         ("xyz", "[[1]]", "expected numbers of shape"),
     ],
