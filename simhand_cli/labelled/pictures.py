@@ -105,7 +105,7 @@ def picture_faults(pictures: Pictures, details: LabelDetails) -> list[Fault]:
     wanted, _ = _usual_sizes(camera, found)
     if details.size_px is not None:
         stated = details.size_px[here]
-        wanted = np.where((stated > 0).all(axis=1)[:, None], stated, wanted)
+        wanted = np.where((stated > 0).all(axis=1, keepdims=True), stated, wanted)
     wrong = np.any(found != wanted, axis=1)
     if wrong.any():
         first = int(wrong.argmax())
