@@ -176,7 +176,8 @@ def list_frames(root: Path, setup: str, half: str) -> FrameList:
         if sequences and len(sequences) != _SEQUENCES and setup in _BY_NUMBER:
             raise InputProblem(
                 f"--data {root}: {listed.partial[-1]}, and the splits of {setup} go by the number of a sequence: get "
-                f"all of this person or none, or take --split s1-{half} (by person) or s2-{half} (by camera)"
+                "all of this person, or move the folder away; 'evaluate' and 'data check' can also take "
+                f"--split s1-{half} (by person) or s2-{half} (by camera)"
             )
         for index in sorted(part.sequences):
             if index < len(sequences):
