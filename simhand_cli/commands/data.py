@@ -22,6 +22,8 @@ EXAMPLES: tuple[str, ...] = (
 )
 #: Pictures decoded without --all-images, and the seed of their choice.
 _DECODED, _SEED = 200, 0
+#: Pictures decoded at a time with --all-images.
+_READERS = 4
 
 
 class DataConfig(CommandConfig):
@@ -53,7 +55,7 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
 
     Returns:
         What each split holds, as facts; what is wrong with it, as ``dropped`` (nothing is changed or removed) and, with
-        the numbers of all samples concerned, in ``data``.
+        the numbers of all samples and the names of all files concerned, in ``data``.
 
     Raises:
         InputProblem: no labelled set simhand knows, no such split, or a label file that cannot be read.
@@ -64,31 +66,45 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
 
     console = console or Console(quiet=True)
     sheet_path = _sheet_path(config)
+    summary = Summary("data", dropped_as="found")
+    splits: list[str] = []
+    sheets: list[NDArray[np.uint8]] = []
     try:
-        layout = recognise(config.path)
-        sets, broken = ([open_labelled(config.path, config.split)], {}) if config.split else open_splits(config.path)
+        summary.facts = {"layout": recognise(config.path), "splits": ""}
+        chosen = iter([(config.split, open_labelled(config.path, config.split))]) if config.split else None
+        for split, one in chosen or open_splits(config.path):
+            if isinstance(one, InputProblem):
+                summary.dropped.append(Dropped(f"split {split!r}", 1, _here(one)))
+                continue
+            splits.append(split)
+            if config.dry_run:
+                _plan(config, one, summary)
+            elif (sheet := _check(config, one, summary, console)) is not None:
+                sheets.append(sheet)
+            del one  # before the next one is opened
     except InputProblem as problem:
-        # The set is an argument here, a flag where it is trained or measured on.
-        raise InputProblem(str(problem).removeprefix("--data ")) from problem
-    summary = Summary(
-        "data", facts={"layout": layout, "splits": ", ".join(one.split for one in sets)}, dropped_as="found"
-    )
-    for split, why in broken.items():
-        summary.dropped.append(Dropped(f"split {split!r}", 1, why.removeprefix("--data ")))
+        raise InputProblem(_here(problem)) from problem
+    summary.facts["splits"] = ", ".join(splits)
     if config.dry_run:
-        return _plan(config, sets, sheet_path, summary)
-    sheets = [sheet for one in sets if (sheet := _check(config, one, summary, console)) is not None]
+        summary.facts["sheet"] = str(sheet_path) if config.samples_shown else "none"
+        summary.problems = len(summary.dropped)
+        return summary
     if sheets:
         summary.outputs["samples"] = sheet_path
         _save_below_each_other(sheet_path, sheets)
     summary.problems = sum(found.count for found in summary.dropped)
-    verb = "finetune" if any(one.split == "train" for one in sets) else "evaluate"
+    verb = "finetune" if "train" in splits else "evaluate"
     summary.hint = (
         f"look at the sheet; 'simhand {verb}' leaves out what was found, or refuses a set that is wrong as a whole"
         if summary.problems
         else f"simhand {verb} --data {config.path}"
     )
     return summary
+
+
+def _here(problem: InputProblem) -> str:
+    """A message about the set, which is an argument here and a flag where it is trained or measured on."""
+    return str(problem).removeprefix("--data ")
 
 
 def _sheet_path(config: DataConfig) -> Path:
@@ -100,13 +116,9 @@ def _sheet_path(config: DataConfig) -> Path:
     return path
 
 
-def _plan(config: DataConfig, sets: "list[LabelledSet]", sheet_path: Path, summary: Summary) -> Summary:
-    for one in sets:
-        summary.facts[f"{one.split}: samples"] = len(one)
-        summary.facts[f"{one.split}: pictures to decode"] = len(_chosen(config, one))
-    summary.facts["sheet"] = str(sheet_path) if config.samples_shown else "none"
-    summary.problems = len(summary.dropped)
-    return summary
+def _plan(config: DataConfig, labelled: "LabelledSet", summary: Summary) -> None:
+    summary.facts[f"{labelled.split}: samples"] = len(labelled)
+    summary.facts[f"{labelled.split}: pictures to decode"] = len(_chosen(config, labelled))
 
 
 def _chosen(config: DataConfig, labelled: "LabelledSet") -> "NDArray[np.int64]":
@@ -129,11 +141,12 @@ def _check(
     from simhand_cli.labelled.checks import find_faults
     from simhand_cli.labelled.description import describe
     from simhand_cli.labelled.details import label_details
+    from simhand_cli.labelled.left_out import NamingSet
     from simhand_cli.labelled.pictures import known_sizes, look_at_pictures, picture_faults
 
     chosen = _chosen(config, labelled)
     with console.progress(f"{labelled.split} pictures", len(chosen), "pictures") as ticker:
-        pictures = look_at_pictures(labelled, chosen, ticker)
+        pictures = look_at_pictures(labelled, chosen, ticker, _READERS if config.all_images else 1)
     details = label_details(labelled)
     faults = picture_faults(pictures, details) + find_faults(labelled, details, known_sizes(pictures, details))
     figures = describe(labelled, details, pictures)
@@ -143,6 +156,11 @@ def _check(
         "figures": figures,
         "pictures_decoded": len(chosen),
         "faults": [_record(fault) for fault in faults],
+        "damaged_pictures": {str(index): why for index, why in pictures.problems.items()},
+        "left_out": [
+            {"what": entry.what, "why": entry.why, "count": entry.count, "names": list(entry.names)}
+            for entry in (labelled.left_out() if isinstance(labelled, NamingSet) else ())
+        ],
     }
     shown = choose_shown(pictures.readable(), faults, config.samples_shown, np.random.default_rng([_SEED, 1]))
     return check_sheet(labelled, shown) if shown else None

@@ -32,7 +32,7 @@ def open_assemblyhands(path: Path, split: str = "train") -> TwoHandSet:
         split: ``train`` or ``val``.
 
     Raises:
-        InputProblem: another split, a file that is missing or damaged, or no picture at all.
+        InputProblem: another split, a file that is missing or damaged as a whole, or no picture at all.
     """
     if split == "test":
         raise NoSuchSplit(f"--data {path}: the labels of AssemblyHands' 'test' are not public: use --split val")
@@ -76,7 +76,7 @@ def _add_picture(labels: TwoHandLabels, entry: dict[str, Any]) -> None:
     found = _PERSON.search(recording)
     person = found[1] if found else UNKNOWN_SUBJECT
     scene = (recording, frame), (recording, frame, device), (recording, device)
-    labels.add_picture(int(entry["id"]), entry["file_name"], (recording, camera, person), scene)
+    labels.add_picture(entry, (recording, camera, person), scene)
 
 
 def _add_hands(labels: TwoHandLabels, entry: dict[str, Any]) -> None:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from simhand_cli.console import Ticker
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.chirality import side_faults
+from simhand_cli.labelled.chunks import by_chunks
 from simhand_cli.labelled.details import LabelDetails, label_details, spread
+from simhand_cli.labelled.distinct import distinct_rows
 from simhand_cli.labelled.fault import Fault, nearly_all, rows_where
 from simhand_cli.labelled.joint_order import order_faults
 from simhand_cli.labelled.pictures import known_sizes, look_at_pictures
@@ -22,8 +24,12 @@ from simhand_cli.summary import Dropped
 SPAN_RANGE_MM = (50.0, 300.0)
 #: A 3D label is of use only if root and reference bone are there and some of the fingers are.
 MIN_VALID_JOINTS = 10
-#: Pictures decoded to learn their size before training or evaluating.
+#: Pictures decoded to learn their size before training or evaluating: some spread over the set, and one of each of the
+#: most frequent cameras.
 _LOOKED_AT: Final = 8
+_CAMERAS_LOOKED_AT: Final = 24
+#: Hands whose distances of all pairs of joints are in memory at a time.
+_SPANS_AT_ONCE: Final = 512
 
 
 @dataclass(frozen=True)
@@ -43,19 +49,19 @@ def hand_spans_mm(joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_
     """Largest distance between two valid joints of every hand.
 
     Args:
-        joints_mm: (N, 21, 3).
+        joints_mm: (N, 21, 3); NaN counts as 0.
         joint_valid: (N, 21).
 
     Returns:
         (N,) float64; 0 where fewer than two joints are valid.
     """
     spans = np.zeros(len(joints_mm))
-    for start in range(0, len(joints_mm), 4096):
-        joints = joints_mm[start : start + 4096].astype(np.float64)
-        valid = joint_valid[start : start + 4096]
+    for start in range(0, len(joints_mm), _SPANS_AT_ONCE):
+        joints = np.nan_to_num(joints_mm[start : start + _SPANS_AT_ONCE].astype(np.float64))
+        valid = joint_valid[start : start + _SPANS_AT_ONCE]
         gaps = np.linalg.norm(joints[:, :, None] - joints[:, None], axis=-1)
         pairs = valid[:, :, None] & valid[:, None]
-        spans[start : start + 4096] = np.where(pairs, gaps, 0.0).max(axis=(1, 2))
+        spans[start : start + _SPANS_AT_ONCE] = np.where(pairs, gaps, 0.0).max(axis=(1, 2))
     return spans
 
 
@@ -77,7 +83,7 @@ def check_labels(
         InputProblem: no sample is usable, or (nearly) all labels have the same mistake; which one is named.
     """
     details = label_details(labelled)
-    pictures = look_at_pictures(labelled, spread(len(labelled), _LOOKED_AT), Ticker())
+    pictures = look_at_pictures(labelled, _to_look_at(len(labelled), details), Ticker())
     faults = find_faults(labelled, details, known_sizes(pictures, details), required_joints)
     if refusal := next((fault.refusal for fault in faults if fault.refusal), ""):
         raise InputProblem(f"--data {path}: {refusal}; 'simhand data check {path}' shows more")
@@ -93,6 +99,15 @@ def check_labels(
     if not usable.any():
         raise InputProblem(f"--data {path}: no sample is usable; 'simhand data check {path}' says why")
     return LabelCheck(usable, dropped)
+
+
+def _to_look_at(count: int, details: LabelDetails) -> NDArray[np.int64]:
+    """Samples whose pictures tell the size of most others: pictures with the same K have the same size."""
+    if details.size_px is not None and (details.size_px > 0).all():
+        return spread(count, _LOOKED_AT)
+    first, camera = distinct_rows(details.intrinsics)
+    frequent = np.argsort(-np.bincount(camera), kind="stable")[:_CAMERAS_LOOKED_AT]
+    return np.union1d(spread(count, _LOOKED_AT), details.samples[first[frequent]])
 
 
 def find_faults(
@@ -144,9 +159,9 @@ def plain_faults(
         joint_valid: (N, 21).
         required_joints: joints a sample must have.
     """
-    finite = np.asarray(np.where(joint_valid[..., None], np.isfinite(joints_mm), True).all(axis=(1, 2)))
+    finite = by_chunks(_finite, joints_mm, joint_valid)
     enough = (joint_valid.sum(axis=1) >= MIN_VALID_JOINTS) & joint_valid[:, list(required_joints)].all(axis=1)
-    spans = hand_spans_mm(np.nan_to_num(joints_mm), joint_valid)
+    spans = hand_spans_mm(joints_mm, joint_valid)
     low, high = SPAN_RANGE_MM
     alien = (spans < low) | (spans > high)
     complete = np.asarray(finite & enough)
@@ -162,6 +177,10 @@ def plain_faults(
         )
         if bad.any()
     ]
+
+
+def _finite(joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray((np.isfinite(joints_mm).all(axis=2) | ~joint_valid).all(axis=1))
 
 
 def _why_size(spans: NDArray[np.float64]) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.hands.skeleton import FINGERS, WRIST
+from simhand_cli.labelled.chunks import by_chunks
 from simhand_cli.labelled.fault import Fault, nearly_all, rows_where
 
 _INDEX_MCP, _MIDDLE_MCP, _LITTLE_MCP = 5, 9, 17
@@ -67,7 +68,7 @@ def side_faults(
         right: (N,) the stated side.
         tested: (N,) samples to judge.
     """
-    score = np.where(right, 1.0, -1.0) * right_handedness(joints_mm, joint_valid)
+    score = np.where(right, 1.0, -1.0) * by_chunks(right_handedness, joints_mm, joint_valid)
     clear = tested & (np.abs(score) > CLEAR)
     against = clear & (score < 0)
     count, judged = int(against.sum()), int(clear.sum())

@@ -5,8 +5,9 @@ green screen, then N each of ``hom``, ``sample`` and ``auto``; image i carries l
 ``training_{K,xyz,scale,mano,verts}.json`` hold the labels (xyz and verts in metres, camera frame),
 ``training/mask`` the hand's pixels. ``evaluation/rgb`` holds the test images (3,960), whose xyz were
 published later as ``evaluation_xyz.json`` in ``FreiHAND_pub_v2_eval``.
-All hands are right hands. The published files do not say who the person is: every sample has the subject
-:data:`~simhand_cli.labelled.sample.UNKNOWN_SUBJECT`, and its label number as the sequence.
+All hands are right hands, all joints are labelled and all pictures of one size. The published files do not say who
+the person is: every sample has the subject :data:`~simhand_cli.labelled.sample.UNKNOWN_SUBJECT`, and its label number
+as the sequence.
 """
 
 import os
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.details import LabelDetails
-from simhand_cli.labelled.images import read_mask, read_rgb
+from simhand_cli.labelled.images import picture_size, read_mask, read_rgb
 from simhand_cli.labelled.json_numbers import read_json_numbers
+from simhand_cli.labelled.left_out import LeftOut, left_out
 from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, HandSample, NoSuchSplit
 from simhand_cli.summary import Dropped
 
@@ -27,6 +29,8 @@ from simhand_cli.summary import Dropped
 VARIANTS = ("gs", "hom", "sample", "auto")
 _PREFIX = {"train": "training", "test": "evaluation"}
 _EVALUATION_LABELS = "FreiHAND_pub_v2_eval"
+#: Pictures asked for their size until one can be read.
+_FIRST = 8
 
 
 class FreiHand:
@@ -130,7 +134,7 @@ class FreiHand:
             intrinsics=intrinsics,
             joints_mm=joints_mm,
             joints_px=projected[:, :2] / projected[:, 2:],
-            joint_valid=np.isfinite(joints_mm).all(axis=1),
+            joint_valid=np.ones(21, bool),
             hand="right",
             subject=UNKNOWN_SUBJECT,
             sequence=f"{label:08d}",
@@ -145,22 +149,33 @@ class FreiHand:
         return VARIANTS[number // len(self._joints_mm)] if self.split == "train" else "evaluation"
 
     def joints(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """``joints_mm`` (N, 21, 3) and ``joint_valid`` (N, 21) of all samples."""
+        """``joints_mm`` (N, 21, 3) and ``joint_valid`` (N, 21) of all samples: every joint has a label."""
         joints_mm = self._joints_mm[self._image % len(self._joints_mm)]
-        return joints_mm, np.isfinite(joints_mm).all(axis=2)
+        return joints_mm, np.ones(joints_mm.shape[:2], bool)
 
     def details(self) -> LabelDetails:
-        """Side, K and background (in the camera's place) of all samples."""
+        """Side, K, background (in the camera's place) and size of all samples; the size is the first picture's."""
         return LabelDetails(
             samples=np.arange(len(self)),
             right=np.ones(len(self), bool),
             intrinsics=self._intrinsics[self._image % len(self._intrinsics)].astype(np.float64),
             cameras=[self._camera(int(number)) for number in self._image],
+            size_px=np.tile(np.array(self._size_px(), np.int64), (len(self), 1)),
         )
 
-    def problems(self) -> list[Dropped]:
+    def _size_px(self) -> tuple[int, int]:
+        """Width and height of the first picture that can be read, 0 where none of a few can."""
+        for number in self._image[:_FIRST].tolist():
+            try:
+                return picture_size(self._path / self._prefix / "rgb" / f"{number:08d}.jpg")
+            except InputProblem:
+                continue
+        return 0, 0
+
+    def left_out(self) -> list[LeftOut]:
         """Labelled images that are not there."""
-        if not self._missing:
-            return []
-        what = f"images of {self._path / self._prefix / 'rgb'}, first: {self._missing[0]}"
-        return [Dropped(what, len(self._missing), "file is missing")]
+        return left_out(f"images of {self._path / self._prefix / 'rgb'}", "file is missing", self._missing)
+
+    def problems(self) -> list[Dropped]:
+        """The same, counted."""
+        return [entry.dropped() for entry in self.left_out()]

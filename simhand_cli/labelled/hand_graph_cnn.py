@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.details import LabelDetails
 from simhand_cli.labelled.images import picture_size, read_rgb
+from simhand_cli.labelled.left_out import LeftOut, left_out
 from simhand_cli.labelled.sample import HandSample, NoSuchSplit
 from simhand_cli.summary import Dropped
 
@@ -67,7 +68,7 @@ class HandGraphCnn:
             intrinsics=intrinsics,
             joints_mm=joints_mm,
             joints_px=projected[:, :2] / projected[:, 2:],
-            joint_valid=np.isfinite(joints_mm).all(axis=1),
+            joint_valid=np.ones(21, bool),
             hand="left",
             subject=SUBJECT,
             sequence="0",
@@ -76,8 +77,8 @@ class HandGraphCnn:
         )
 
     def joints(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """``joints_mm`` (N, 21, 3) and ``joint_valid`` (N, 21) of all samples."""
-        return self._joints_mm.astype(np.float32), np.isfinite(self._joints_mm).all(axis=2)
+        """``joints_mm`` (N, 21, 3) and ``joint_valid`` (N, 21) of all samples: every joint has a label."""
+        return self._joints_mm.astype(np.float32), np.ones(self._joints_mm.shape[:2], bool)
 
     def details(self) -> LabelDetails:
         """Side, K and camera of all samples; K depends on the crops' width, read from the pictures' headers."""
@@ -90,12 +91,13 @@ class HandGraphCnn:
             cameras=["0"] * len(self),
         )
 
-    def problems(self) -> list[Dropped]:
+    def left_out(self) -> list[LeftOut]:
         """Labelled frames left out because their image is missing."""
-        if not self._missing:
-            return []
-        what = f"images of {self._images}, first: {self._missing[0]}"
-        return [Dropped(what, len(self._missing), "file is missing")]
+        return left_out(f"images of {self._images}", "file is missing", self._missing)
+
+    def problems(self) -> list[Dropped]:
+        """The same, counted."""
+        return [entry.dropped() for entry in self.left_out()]
 
 
 def _crop_width(path: Path) -> int:

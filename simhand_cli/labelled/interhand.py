@@ -32,7 +32,7 @@ def open_interhand(path: Path, split: str = "train") -> TwoHandSet:
         split: ``train``, ``val`` or ``test``.
 
     Raises:
-        InputProblem: another split, a file that is missing or damaged, or no picture at all.
+        InputProblem: another split, a file that is missing or damaged as a whole, or no picture at all.
     """
     if split not in SPLITS:
         raise NoSuchSplit(f"--data {path}: InterHand2.6M has the splits 'train', 'val' and 'test', not {split!r}")
@@ -61,7 +61,11 @@ def _read_cameras(labels: TwoHandLabels, path: Path) -> None:
             capture, field, camera = keys
             found.setdefault((capture, camera), {})[field] = value
     for key, fields in found.items():
-        pose, lens = _camera(f"{path}: camera {'/'.join(key)}", fields)
+        try:
+            pose, lens = _camera(f"{path}: camera {'/'.join(key)}", fields)
+        except InputProblem as problem:
+            labels.pose.refuse(str(problem))
+            continue
         labels.pose.add(key, pose, path)
         labels.lens.add(key, lens, path)
 
@@ -84,7 +88,7 @@ def _add_picture(labels: TwoHandLabels, entry: dict[str, Any]) -> None:
     capture, camera = str(entry["capture"]), str(entry["camera"])
     recording, person = f"Capture{capture}/{entry['seq_name']}", f"subject{entry['subject']}"
     scene = (capture, str(entry["frame_idx"])), (capture, camera), (capture, camera)
-    labels.add_picture(int(entry["id"]), entry["file_name"], (recording, camera, person), scene)
+    labels.add_picture(entry, (recording, camera, person), scene)
 
 
 def _add_hands(labels: TwoHandLabels, entry: dict[str, Any]) -> None:

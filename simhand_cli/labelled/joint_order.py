@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.hands.skeleton import BONES, FINGERS, WRIST
+from simhand_cli.labelled.chunks import by_chunks
 from simhand_cli.labelled.fault import Fault, rows_where
 
 #: Length of a bone that a real hand can have, in mm. Over 4,000 synthetic people, children included, 8.4 to 117.6.
 BONE_RANGE_MM: Final = (5.0, 120.0)
 #: Neighbouring knuckles of the four fingers.
 _KNUCKLES: Final = ((5, 9), (9, 13), (13, 17))
+_LENGTHS: Final = np.array((*BONES, *_KNUCKLES))
 #: Typical lengths in mm, thumb to little, wrist outwards, then the knuckles' distances: about the medians of four sets
 #: (synthetic hands, hand_graph_cnn's real ones, two triangulated recordings). Only their ratios are used.
 _TYPICAL_MM: Final = (
@@ -75,20 +77,24 @@ def reordering(order: tuple[int, ...]) -> NDArray[np.int64]:
 
 def bone_lengths_mm(joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Lengths (N, 20) of the bones, in the order of ``skeleton.BONES``; NaN where an end has no label."""
-    return _distances_mm(joints_mm, joint_valid, BONES)
+    return _distances_mm(joints_mm, joint_valid, np.array(BONES))
 
 
 def _distances_mm(
-    joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_], pairs: tuple[tuple[int, int], ...]
+    joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_], pairs: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    a, b = np.array(pairs).T
-    lengths = np.linalg.norm(joints_mm[:, b].astype(np.float64) - joints_mm[:, a], axis=-1)
-    return np.where(joint_valid[:, a] & joint_valid[:, b], lengths, np.nan)
+    a, b = pairs.T
+
+    def distances(joints: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+        lengths = np.linalg.norm(joints[:, b].astype(np.float64) - joints[:, a], axis=-1)
+        return np.where(valid[:, a] & valid[:, b], lengths, np.nan)
+
+    return by_chunks(distances, joints_mm, joint_valid)
 
 
 def lengths_mm(joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Lengths (N, 23): the bones, then the distances of neighbouring knuckles; NaN where there is no label."""
-    return _distances_mm(joints_mm, joint_valid, (*BONES, *_KNUCKLES))
+    return _distances_mm(joints_mm, joint_valid, _LENGTHS)
 
 
 def mismatch(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -122,26 +128,22 @@ def fitting_order(joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_
         An order that only swaps fingers of like size (index and little, middle and ring) is not told from the right
         one by lengths; it mirrors the palm and is met in the check of left and right.
     """
-    stated = _set_mismatch(joints_mm, joint_valid)
+    stated = _set_mismatch(lengths_mm(joints_mm, joint_valid))
     if not stated > _SUSPICIOUS:
         return None
     found = {}
     for name, order in KNOWN_ORDERS.items():
         taken = reordering(order)
-        found[name] = _set_mismatch(joints_mm[:, taken], joint_valid[:, taken])
+        found[name] = _set_mismatch(_distances_mm(joints_mm, joint_valid, taken[_LENGTHS]))
     best = min(found, key=lambda name: np.inf if np.isnan(found[name]) else found[name])
     if found[best] < min(_SUSPICIOUS, _BETTER * stated):
         return best
     return "" if stated > _NO_HAND else None
 
 
-def _set_mismatch(joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_]) -> float:
-    lengths = lengths_mm(joints_mm, joint_valid)
-    known = np.isfinite(lengths).any(axis=0)
-    medians = np.full(lengths.shape[1], np.nan)
-    if known.any():
-        medians[known] = np.nanmedian(lengths[:, known], axis=0)
-    return float(mismatch(medians))
+def _set_mismatch(lengths: NDArray[np.float64]) -> float:
+    medians = [float(np.median(own[known])) if (known := np.isfinite(own)).any() else np.nan for own in lengths.T]
+    return float(mismatch(np.array(medians)))
 
 
 def order_faults(
@@ -157,16 +159,18 @@ def order_faults(
     if not tested.any():
         return []
     rows = rows_where(tested)
-    order = fitting_order(joints_mm[tested], joint_valid[tested])
+    joints_mm, joint_valid = joints_mm[tested], joint_valid[tested]
+    order = fitting_order(joints_mm, joint_valid)
     if order is not None:
         taken = f"take them as joints[:, {reordering(KNOWN_ORDERS[order]).tolist()}]" if order else ""
         looks = f"the joints look like {order}" if order else "the bones are no hand's in any order simhand knows"
         why = f"{looks}, not like wrist, then thumb to little, each from palm to tip"
         return [Fault("joint-order", rows, why, taken, f"{why}{'; ' + taken if taken else ''}")]
-    bones = bone_lengths_mm(joints_mm[tested], joint_valid[tested])
+    lengths = lengths_mm(joints_mm, joint_valid)
     low, high = BONE_RANGE_MM
+    bones = lengths[:, : len(BONES)]
     impossible = ((bones < low) | (bones > high)).any(axis=1)
-    unlike = ~impossible & (mismatch(lengths_mm(joints_mm[tested], joint_valid[tested])) > SAMPLE_MISMATCH)
+    unlike = ~impossible & (by_chunks(mismatch, lengths) > SAMPLE_MISMATCH)
     faults = []
     if impossible.any():
         why = f"a bone is shorter than {low:.0f} mm or longer than {high:.0f} mm"

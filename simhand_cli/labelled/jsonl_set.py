@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.details import LabelDetails
 from simhand_cli.labelled.images import read_rgb
+from simhand_cli.labelled.left_out import LeftOut, left_out
 from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, HandSample, HandSide
 from simhand_cli.summary import Dropped
 
@@ -32,7 +33,7 @@ class JsonlSet:
         split: only lines of this split.
 
     Raises:
-        InputProblem: a line is damaged or lacks a field (its number is named).
+        InputProblem: the file cannot be read, or a line is damaged or lacks a field (its number is named).
     """
 
     name = "jsonl"
@@ -40,7 +41,7 @@ class JsonlSet:
     def __init__(self, path: Path, split: str = "train") -> None:
         self.split = split
         self._path = path
-        joints, intrinsics = [], []
+        joints, valid, intrinsics = [], [], []
         self._images: list[str] = []
         self._hands: list[HandSide] = []
         self._texts: list[tuple[str, str, str, str]] = []
@@ -53,6 +54,7 @@ class JsonlSet:
                 self._missing.append(str(line["image"]))
                 continue
             joints.append(_numbers(where, line, "joints_mm", (21, 3)))
+            valid.append([row is not None for row in line["joints_mm"]])
             intrinsics.append(_numbers(where, line, "intrinsics", (3, 3)))
             self._images.append(str(line["image"]))
             self._hands.append(_side(where, line["hand"]))
@@ -60,6 +62,7 @@ class JsonlSet:
                 ("subject", UNKNOWN_SUBJECT), ("sequence", line["image"]), ("camera", "camera"))]  # fmt: skip
             self._texts.append((texts[0], texts[1], texts[2], f"line{number:07d}"))
         self._joints = np.array(joints, np.float32).reshape(-1, 21, 3)
+        self._valid = np.array(valid, bool).reshape(-1, 21)
         self._intrinsics = np.array(intrinsics, np.float64).reshape(-1, 3, 3)
 
     @property
@@ -84,7 +87,7 @@ class JsonlSet:
             intrinsics=self._intrinsics[index],
             joints_mm=joints_mm,
             joints_px=projected[:, :2] / projected[:, 2:],
-            joint_valid=np.asarray(np.isfinite(joints_mm).all(axis=1)),
+            joint_valid=self._valid[index].copy(),
             hand=self._hands[index],
             subject=subject,
             sequence=sequence,
@@ -93,8 +96,8 @@ class JsonlSet:
         )
 
     def joints(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """``joints_mm`` (N, 21, 3), NaN where there is no label, and ``joint_valid`` (N, 21)."""
-        return self._joints, np.asarray(np.isfinite(self._joints).all(axis=2))
+        """``joints_mm`` (N, 21, 3), NaN where it is ``null``, and ``joint_valid`` (N, 21), where it is not."""
+        return self._joints, self._valid
 
     def details(self) -> LabelDetails:
         """Side, K and camera of all samples."""
@@ -105,37 +108,47 @@ class JsonlSet:
             cameras=[texts[2] for texts in self._texts],
         )
 
-    def problems(self) -> list[Dropped]:
+    def left_out(self) -> list[LeftOut]:
         """Labelled pictures that are not there."""
-        if not self._missing:
-            return []
-        what = f"pictures of {self._path}, first: {self._missing[0]}"
-        return [Dropped(what, len(self._missing), "file is missing")]
+        return left_out(f"pictures of {self._path}", "file is missing", self._missing)
+
+    def problems(self) -> list[Dropped]:
+        """The same, counted."""
+        return [entry.dropped() for entry in self.left_out()]
 
 
 def jsonl_splits(path: Path) -> list[str]:
     """The splits that the lines of a set's ``labels.jsonl`` name, in the order of their first lines.
 
     Raises:
-        InputProblem: a line is damaged.
+        InputProblem: the file cannot be read, or a line is damaged.
     """
     return list(dict.fromkeys(str(line.get("split", "train")) for _, line in _lines(path / LABELS_NAME)))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number (from 1) and content of every line that is not blank, one at a time."""
-    with path.open(encoding="utf-8") as stream:
-        for number, text in enumerate(stream, 1):
-            if not text.strip():
-                continue
-            try:
-                line = json.loads(text)
-            except ValueError as error:
-                raise InputProblem(f"{path}, line {number}: no JSON ({error})") from None
-            lacking = [name for name in _NEEDED if not isinstance(line, dict) or name not in line]
-            if lacking:
-                raise InputProblem(f"{path}, line {number}: {lacking[0]} is missing")
-            yield number, line
+    for number, text in _raw_lines(path):
+        if not text.strip():
+            continue
+        try:
+            line = json.loads(text.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise InputProblem(f"{path}, line {number}: not UTF-8 ({error})") from None
+        except (ValueError, RecursionError) as error:
+            raise InputProblem(f"{path}, line {number}: no JSON ({error})") from None
+        lacking = [name for name in _NEEDED if not isinstance(line, dict) or name not in line]
+        if lacking:
+            raise InputProblem(f"{path}, line {number}: {lacking[0]} is missing")
+        yield number, line
+
+
+def _raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with path.open("rb") as stream:
+            yield from enumerate(stream, 1)
+    except OSError as error:
+        raise InputProblem(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def _numbers(where: str, line: dict[str, Any], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:

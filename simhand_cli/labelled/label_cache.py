@@ -1,8 +1,8 @@
 """Keep labels that lie in hundreds of thousands of small files in one file in the user's cache folder.
 
-Reading DexYCB's label files takes minutes, asking for their sizes and times seconds. What is kept counts only as long
-as names, sizes and times of all label files are the same; where it is missing, stale, damaged or cannot be kept, the
-label files themselves are read.
+Reading the label files of DexYCB or HanCo takes minutes, asking for their sizes and times seconds. What is kept counts
+only as long as names, sizes and times of all label files are the same; where it is missing, stale, damaged or cannot be
+kept, the label files themselves are read.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from simhand_cli.workspace.atomic import atomic_path, remove_leftovers_of
 from simhand_cli.workspace.paths import cache_dir
 
 #: Of the kept file; to be raised when the readers make other rows of the same label files.
-_VERSION = 1
+_VERSION = 2
 
 
 def cached_labels(

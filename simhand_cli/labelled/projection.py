@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.hands.skeleton import WRIST
+from simhand_cli.labelled.chunks import by_chunks
 from simhand_cli.labelled.details import LabelDetails
 from simhand_cli.labelled.fault import Fault, nearly_all, rows_where
 
@@ -34,7 +35,7 @@ def depth_faults(
         return []
     why = "a joint is at or behind the camera (z <= 0)"
     wrist = np.linalg.norm(joints_mm[behind, WRIST].astype(np.float64), axis=1)
-    middle = np.linalg.norm(joints_mm[behind].astype(np.float64).mean(axis=1), axis=1)
+    middle = np.linalg.norm(joints_mm[behind].mean(axis=1, dtype=np.float64), axis=1)
     if float(np.median(np.minimum(wrist, middle))) < _AT_ORIGIN_MM:
         cause = "labels relative to a root joint? simhand needs them in the camera's frame"
     elif float(np.median(joints_mm[behind, :, 2].max(axis=1))) < 0:
@@ -62,10 +63,11 @@ def projection_faults(
         tested: (N,) samples with finite labels in front of the camera.
     """
     rows = details.samples
-    valid = joint_valid[rows]
-    projected = project(joints_mm[rows], details.intrinsics)
+    inside, apart_px, extent_px = by_chunks(
+        lambda k: _measured(joints_mm[rows[k]], joint_valid[rows[k]], details, size_px, tested, k), np.arange(len(rows))
+    ).T
     known = tested[rows] & (size_px[:, 0] > 0)
-    outside = known & (share_inside(projected, valid, size_px) < 1 - MOST)
+    outside = known & (inside < 1 - MOST)
     faults = []
     if outside.any():
         why = "more than half of the joints fall outside the picture"
@@ -73,8 +75,26 @@ def projection_faults(
         refusal = f"K does not project the joints into the pictures: {cause}" if nearly_all(outside, known) else ""
         faults.append(Fault(OUTSIDE, rows[outside], why, cause, refusal))
     if details.stated_px is not None:
-        faults += _stated_faults(projected, valid & tested[rows][:, None], details, details.stated_px)
+        faults += _stated_faults(rows, apart_px, extent_px)
     return faults
+
+
+def _measured(
+    joints_mm: NDArray[np.floating],
+    joint_valid: NDArray[np.bool_],
+    details: LabelDetails,
+    size_px: NDArray[np.int64],
+    tested: NDArray[np.bool_],
+    some: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Of some of the detailed samples (n, 3): share inside, then gap to the own 2D joints and their extent, px."""
+    projected = project(joints_mm, details.intrinsics[some])
+    measured = np.full((len(some), 3), np.nan)
+    measured[:, 0] = share_inside(projected, joint_valid, size_px[some])
+    if details.stated_px is not None:
+        valid = joint_valid & tested[details.samples[some]][:, None]
+        measured[:, 1:] = _gap_and_extent(projected, valid, details.stated_px[some])
+    return measured
 
 
 def project(joints_mm: NDArray[np.floating], intrinsics: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,24 +113,29 @@ def share_inside(
     return np.asarray((inside & joint_valid).sum(axis=1) / np.maximum(joint_valid.sum(axis=1), 1))
 
 
-def _stated_faults(
-    projected: NDArray[np.float64],
-    valid: NDArray[np.bool_],
-    details: LabelDetails,
-    stated_px: NDArray[np.floating],
-) -> list[Fault]:
+def _gap_and_extent(
+    projected: NDArray[np.float64], valid: NDArray[np.bool_], stated_px: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Median distance (n, 2) of 2D joints from the projected ones and their extent; NaN where fewer than two are."""
     both = valid & np.isfinite(stated_px).all(axis=-1) & np.isfinite(projected).all(axis=-1)
     known = both.sum(axis=1) > 1
     gap = np.where(both, np.linalg.norm(projected - stated_px, axis=-1), np.nan)
     corners = np.where(both[..., None], stated_px, np.nan)
-    # Rows without a common joint are left out below; 0 keeps the reductions quiet.
+    # Rows without a common joint are NaN in the end; 0 keeps the reductions quiet.
     gap[~known], corners[~known] = 0, 0
     extent = (np.nanmax(corners, axis=1) - np.nanmin(corners, axis=1)).max(axis=-1)
-    apart = known & (np.nanmedian(gap, axis=1) > STATED_TOLERANCE * np.maximum(extent, 1))
+    return np.where(known[:, None], np.column_stack([np.nanmedian(gap, axis=1), extent]), np.nan)
+
+
+def _stated_faults(
+    samples: NDArray[np.int64], gap_px: NDArray[np.float64], extent_px: NDArray[np.float64]
+) -> list[Fault]:
+    known = np.isfinite(gap_px)
+    apart = known & (gap_px > STATED_TOLERANCE * np.maximum(extent_px, 1))
     if not apart.any():
         return []
     why = f"the set's own 2D joints lie elsewhere than K x 3D (by more than {STATED_TOLERANCE:.0%} of the hand)"
     cause = "K, 3D and 2D are of different pictures or frames, or x and y are swapped"
-    typical = float(np.median(np.nanmedian(gap[apart], axis=1)))
+    typical = float(np.median(gap_px[apart]))
     refusal = f"{why}, in the middle {typical:.0f} px: {cause}" if nearly_all(apart, known) else ""
-    return [Fault("own-2d", details.samples[apart], why, cause, refusal)]
+    return [Fault("own-2d", samples[apart], why, cause, refusal)]

@@ -1,5 +1,6 @@
 """Which splits of a labelled set are there."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -11,28 +12,37 @@ from simhand_cli.labelled.sample import LabelledSet, NoSuchSplit
 _USUAL: Final = ("train", "val", "test")
 
 
-def open_splits(path: Path) -> tuple[list[LabelledSet], dict[str, str]]:
-    """Open every split of a set that is there.
+def open_splits(path: Path) -> Iterator[tuple[str, LabelledSet | InputProblem]]:
+    """Open every split of a set that is there, one after another; a split that is let go of takes no memory any more.
 
     Args:
         path: the set's folder.
 
-    Returns:
-        the splits, and split -> message of those that are there but cannot be opened.
+    Yields:
+        the split's name and the split, or what is wrong with one that is there but cannot be opened.
 
     Raises:
-        InputProblem: no layout simhand knows, damaged labels of one's own, or no split at all.
+        InputProblem: no layout simhand knows, damaged labels of one's own, or, at the end, none could be opened.
     """
     names = jsonl_splits(path) if recognise(path) == "jsonl" else list(_USUAL)
-    found: list[LabelledSet] = []
-    absent, broken = [], {}
+    opened = False
+    problems: list[InputProblem] = []
     for name in names:
-        try:
-            found.append(open_labelled(path, name))
-        except NoSuchSplit as problem:
-            absent.append(str(problem))
-        except InputProblem as problem:
-            broken[name] = str(problem)
-    if not found:
-        raise InputProblem(next(iter(broken.values()), "") or next(iter(absent), f"--data {path}: no labels in it"))
-    return found, broken
+        found = _open(path, name)
+        if isinstance(found, InputProblem):
+            problems.append(found)
+        else:
+            opened = True
+        if not isinstance(found, NoSuchSplit):
+            yield name, found
+        del found  # before the next one is opened
+    if not opened:
+        broken = [problem for problem in problems if not isinstance(problem, NoSuchSplit)]
+        raise next(iter(broken + problems), InputProblem(f"--data {path}: no labels in it"))
+
+
+def _open(path: Path, split: str) -> LabelledSet | InputProblem:
+    try:
+        return open_labelled(path, split)
+    except InputProblem as problem:
+        return problem

@@ -6,6 +6,7 @@ labels as arrays. Train and test share no subject.
 
 import json
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,8 @@ SHARD_SCHEMA: Final = "simhand.synth-shard"
 VERSION: Final = 2
 #: Shards kept open by one process; a set may have thousands.
 MAX_OPEN: Final = 16
+#: Held while a shard is opened or closed: several threads may read from a set.
+_OPENING: Final = threading.Lock()
 
 
 def shard_path(folder: Path, split: str, number: int) -> Path:
@@ -150,13 +153,14 @@ class SynthSet:
         return f"{self.split}-{index:07d}"
 
     def _file(self, shard: int) -> Any:
-        if self._pid != os.getpid():  # handles of a forked parent must not be used
-            self._open, self._pid = {}, os.getpid()
-        if shard not in self._open:
-            while len(self._open) >= MAX_OPEN:
-                self._open.pop(next(iter(self._open))).close()
-            self._open[shard] = open_h5_file(self._shards[shard], SHARD_SCHEMA, VERSION)
-        return self._open[shard]
+        with _OPENING:
+            if self._pid != os.getpid():  # handles of a forked parent must not be used
+                self._open, self._pid = {}, os.getpid()
+            if shard not in self._open:
+                while len(self._open) >= MAX_OPEN:
+                    self._open.pop(next(iter(self._open))).close()
+                self._open[shard] = open_h5_file(self._shards[shard], SHARD_SCHEMA, VERSION)
+            return self._open[shard]
 
     def _picture(self, file: Any, name: str, row: int, shard: int) -> NDArray[Any]:
         import cv2

@@ -3,6 +3,7 @@
 import os
 from array import array
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,15 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.fault import nearly_all
 from simhand_cli.labelled.json_stream import stream_json
-from simhand_cli.labelled.two_hands import TWO_HANDS, Hands, Scenes, TwoHandSet
-from simhand_cli.summary import Dropped
+from simhand_cli.labelled.left_out import LeftOut, left_out
+from simhand_cli.labelled.two_hands import SIDES, TWO_HANDS, Hands, Scenes, TwoHandSet
 
 #: Names on the way to a row: recording, frame, camera.
 Key = tuple[str, ...]
-#: Numbers kept of every picture: folder, sequence, camera, subject, frame, pose, lens.
+#: Numbers kept of every picture: folder, sequence, camera, subject, frame, pose, lens; the last three are its scene.
 _COLUMNS: Final = 7
+_SCENE: Final = slice(4, 7)
 _ABSENT: Final = -1
+#: Rows of the pictures of all hands, and which hands are asked for -> their names.
+_Names = Callable[[NDArray[np.int64], NDArray[np.bool_]], list[str]]
 
 
 class KeyedRows:
@@ -26,23 +31,32 @@ class KeyedRows:
 
     Args:
         shape: of one row.
+
+    Attributes:
+        damaged: what is wrong with the first row that could not be read, or nothing.
     """
 
     def __init__(self, *shape: int) -> None:
+        self.damaged = ""
         self._shape = shape
         self._numbers = array("d")
         self._row: dict[Key, int] = {}
 
     def add(self, key: Key, values: Any, path: Path) -> None:
-        """Append a row read from ``path``; raises InputProblem where the values are not numbers of the shape."""
+        """Append a row read from ``path``; a key whose values are not numbers of the shape gets no row."""
         try:
             numbers = np.asarray(values, np.float64)
         except (TypeError, ValueError):
             numbers = np.empty(0)
         if numbers.shape != self._shape:
-            raise InputProblem(f"{path}: {'/'.join(key)} is not {' x '.join(map(str, self._shape))} numbers")
+            self.refuse(f"{path}: {'/'.join(key)} is not {' x '.join(map(str, self._shape))} numbers")
+            return
         self._row[key] = len(self._numbers) // numbers.size
         self._numbers.frombytes(numbers.tobytes())
+
+    def refuse(self, why: str) -> None:
+        """Note that a row could not be read."""
+        self.damaged = self.damaged or why
 
     def row(self, key: Key) -> int:
         """The row of a key, -1 where there is none."""
@@ -69,17 +83,25 @@ class TwoHandLabels:
         self._texts: dict[str, int] = {}
         self._picture_id = array("q")
         self._file_name: list[bytes] = []
+        self._size_px = array("i")
         self._columns = array("i")
         self._hand = array("q")
         self._valid: list[bytes] = []
 
-    def add_picture(
-        self, picture_id: int, file_name: str, texts: tuple[str, str, str], scene: tuple[Key, Key, Key]
-    ) -> None:
-        """A picture: its recording, camera and person; the keys of its joints, its camera's pose and K."""
+    def add_picture(self, entry: dict[str, Any], texts: tuple[str, str, str], scene: tuple[Key, Key, Key]) -> None:
+        """A picture with its ``id``, ``file_name``, ``width`` and ``height`` (0 where they are not stated).
+
+        Args:
+            entry: as in the list of images.
+            texts: its recording, camera and person.
+            scene: the keys of its joints, its camera's pose and K.
+        """
+        picture_id, file_name = int(entry["id"]), str(entry["file_name"])
+        size_px = [int(entry.get(name) or 0) for name in ("width", "height")]
         folder, _, name = file_name.rpartition("/")
         self._picture_id.append(picture_id)
         self._file_name.append(name.encode())
+        self._size_px.extend(size_px if min(size_px) > 0 else (0, 0))
         self._columns.extend(self._texts.setdefault(text, len(self._texts)) for text in (folder, *texts))
         parts = (self.world_mm, self.pose, self.lens)
         self._columns.extend(rows.row(key) for rows, key in zip(parts, scene, strict=True))
@@ -102,49 +124,76 @@ class TwoHandLabels:
             invalid: hands to leave out, as ``file_name,0`` (right) or ``file_name,1``.
 
         Raises:
-            InputProblem: a hand of an unknown picture, without 3D joints or without camera, or no picture is there.
+            InputProblem: nearly all hands are of unknown pictures, without 3D joints or without camera, or no picture
+                is there.
         """
-        hand = np.frombuffer(self._hand, np.int64).reshape(-1, 2)
-        picture, side = self._picture_rows(hand[:, 0], annotations), hand[:, 1].astype(np.int8)
-        texts = tuple(self._texts)
+        hand, texts = np.frombuffer(self._hand, np.int64).reshape(-1, 2), tuple(self._texts)
         columns = np.frombuffer(self._columns, np.int32).reshape(-1, _COLUMNS)
-        self._check_scenes(picture, columns, texts, annotations)
-        asked = np.ones(len(picture), bool)
+        picture, names = self._picture_rows(hand[:, 0]), partial(self._hand_names, texts, hand)
+        # Row -1 is that of pictures which are not listed.
+        scene = np.vstack([columns, np.full((1, _COLUMNS), _ABSENT, np.int32)])[picture][:, _SCENE]
+        unusable = self._without_scene(picture, scene, annotations, names)
+        kept = (picture >= 0) & (scene >= 0).all(axis=1)
+        asked = np.ones(len(hand), bool)
         if invalid:
-            keys = (f"{self._name(texts, p)},{s}" for p, s in zip(picture.tolist(), side.tolist(), strict=True))
+            keys = (f"{self._name(texts, p)},{s}" for p, s in zip(picture.tolist(), hand[:, 1].tolist(), strict=True))
             asked = np.array([key not in invalid for key in keys], bool)
-        there = self._present(images, texts, columns[:, 0])[picture]
-        if len(there) and not there.any():
-            first = images / self._name(texts, int(picture[0]))
+        there = np.append(self._present(images, texts, columns[:, 0]), False)[picture]
+        if kept.any() and not there[kept].any():
+            first = images / self._name(texts, int(picture[kept][0]))
             raise InputProblem(f"none of the pictures that {annotations} names is there, first: {first}")
-        left_out = [
-            Dropped(f"hands in pictures of {images}, first: {self._name(texts, first)}", int(gone.sum()), why)
-            for gone, why in ((~asked, "in the set's list of invalid hands"), (asked & ~there, "picture is missing"))
-            for first in picture[gone][:1].tolist()
+        where = f"hands in pictures of {images}"
+        others = [
+            *left_out(where, "in the set's list of invalid hands", names(picture, kept & ~asked)),
+            *left_out(where, "picture is missing", names(picture, kept & asked & ~there)),
         ]
-        kept = asked & there
+        kept &= asked & there
         valid = np.frombuffer(b"".join(self._valid), np.bool_).reshape(-1, TWO_HANDS // 2)
+        file_name, size_px = np.array(self._file_name, np.bytes_), np.frombuffer(self._size_px, np.int32).reshape(-1, 2)
         apart = (np.ascontiguousarray(column) for column in columns.T)
-        hands = Hands(picture[kept], side[kept], valid[kept], np.array(self._file_name, np.bytes_), texts, *apart)
+        hands = Hands(picture[kept], hand[kept, 1].astype(np.int8), valid[kept], file_name, texts, size_px, *apart)
         scenes = Scenes(self.world_mm.stacked().astype(np.float32), self.pose.stacked(), self.lens.stacked())
-        return TwoHandSet(name, split, images, hands, scenes, left_out)
+        return TwoHandSet(name, split, images, hands, scenes, unusable + others)
 
-    def _picture_rows(self, wanted: NDArray[np.int64], annotations: Path) -> NDArray[np.int64]:
+    def _picture_rows(self, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of pictures by their ids, -1 where an id is not listed."""
         known = np.frombuffer(self._picture_id, np.int64)
-        unknown = ~np.isin(wanted, known)
-        if unknown.any():
-            raise InputProblem(f"{annotations}: a hand of picture {wanted[unknown.argmax()]}, which it does not list")
+        if not len(known):
+            return np.full(len(wanted), _ABSENT, np.int64)
         order = np.argsort(known, kind="stable")
-        return np.asarray(order[np.searchsorted(known, wanted, sorter=order)], np.int64)
+        place = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
+        return np.asarray(np.where(known[order[place]] == wanted, order[place], _ABSENT), np.int64)
 
-    def _check_scenes(
-        self, picture: NDArray[np.int64], columns: NDArray[np.int32], texts: tuple[str, ...], annotations: Path
-    ) -> None:
-        for column, what in ((4, "3D joints"), (5, "camera pose"), (6, "intrinsics")):
-            lacking = columns[picture, column] == _ABSENT
-            if lacking.any():
-                of = self._name(texts, int(picture[lacking.argmax()]))
-                raise InputProblem(f"{annotations}: no {what} for {of}: are the annotation files of one release?")
+    def _without_scene(
+        self, picture: NDArray[np.int64], scene: NDArray[np.int32], annotations: Path, names: _Names
+    ) -> list[LeftOut]:
+        """Hands of which the files do not say enough; raises InputProblem where these are nearly all."""
+        found: list[LeftOut] = []
+        bad = picture < 0
+        found += left_out(f"hands of {annotations}", "its picture is not listed", names(picture, bad))
+        refusal = f"a hand of a picture that it does not list ({found[0].names[0]})" if found else ""
+        parts = (("3D joints", self.world_mm), ("camera pose", self.pose), ("intrinsics", self.lens))
+        for number, (what, rows) in enumerate(parts):
+            lacking = ~bad & (scene[:, number] == _ABSENT)
+            bad |= lacking
+            entry = left_out(f"hands of {annotations}", rows.damaged or f"no {what}", names(picture, lacking))
+            found += entry
+            if entry and not refusal:
+                refusal = f"no {what} for {entry[0].names[0]}: are the annotation files of one release?"
+                refusal += f" ({rows.damaged})" if rows.damaged else ""
+        if nearly_all(bad, np.ones(len(bad), bool)):
+            raise InputProblem(f"{annotations}: {refusal}")
+        return found
+
+    def _hand_names(
+        self, texts: tuple[str, ...], hand: NDArray[np.int64], picture: NDArray[np.int64], asked: NDArray[np.bool_]
+    ) -> list[str]:
+        """``FILE_NAME,right`` of some of the hands; those of an unknown picture by its id."""
+        rows = zip(picture[asked].tolist(), *hand[asked].T.tolist(), strict=True)
+        return [
+            f"{self._name(texts, row) if row >= 0 else f'picture {picture_id}'},{SIDES[side]}"
+            for row, picture_id, side in rows
+        ]
 
     def _name(self, texts: tuple[str, ...], picture: int) -> str:
         """File name of a picture, as the annotations have it."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from simhand_cli.labelled.details import LabelDetails
 from simhand_cli.labelled.images import read_rgb
+from simhand_cli.labelled.left_out import LeftOut
 from simhand_cli.labelled.sample import HandSample, HandSide
 from simhand_cli.summary import Dropped
 
@@ -52,6 +53,7 @@ class Hands:
         valid: (N, 21) bool in the published order.
         file_name: (P,) bytes, names of the pictures within their folders.
         texts: folders, recordings, cameras and people, each once.
+        size_px: (P, 2) int32, width and height of the pictures as stated, 0 where they are not.
         folder, sequence, camera, subject: (P,) int32 positions in ``texts``.
         frame, pose, lens: (P,) int32 rows of the three arrays of :class:`Scenes`.
     """
@@ -61,6 +63,7 @@ class Hands:
     valid: NDArray[np.bool_]
     file_name: NDArray[np.bytes_]
     texts: tuple[str, ...]
+    size_px: NDArray[np.int32]
     folder: NDArray[np.int32]
     sequence: NDArray[np.int32]
     camera: NDArray[np.int32]
@@ -86,7 +89,7 @@ class TwoHandSet:
     """
 
     def __init__(
-        self, name: str, split: str, images: Path, hands: Hands, scenes: Scenes, left_out: list[Dropped]
+        self, name: str, split: str, images: Path, hands: Hands, scenes: Scenes, left_out: list[LeftOut]
     ) -> None:
         self.name = name
         self.split = split
@@ -127,7 +130,7 @@ class TwoHandSet:
             intrinsics=intrinsics,
             joints_mm=joints_mm,
             joints_px=projected[:, :2] / projected[:, 2:],
-            joint_valid=np.asarray(np.isfinite(joints_mm).all(axis=1)),
+            joint_valid=hands.valid[index][WRIST_FIRST],
             hand=side,
             subject=subject,
             sequence=sequence,
@@ -152,18 +155,23 @@ class TwoHandSet:
         for start in range(0, len(self), _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, len(self)))
             joints_mm[rows] = self._camera_joints(rows)
-        return joints_mm, np.asarray(np.isfinite(joints_mm).all(axis=2))
+        return joints_mm, self._hands.valid[:, WRIST_FIRST]
 
     def details(self) -> LabelDetails:
-        """Side, K and camera of every sample."""
+        """Side, K, camera and stated picture size of every sample."""
         hands = self._hands
         return LabelDetails(
             samples=np.arange(len(self)),
             right=np.asarray(hands.side == 0),
             intrinsics=self._scenes.intrinsics[hands.lens[hands.picture]],
             cameras=self._texts_of(hands.camera),
+            size_px=hands.size_px[hands.picture].astype(np.int64),
         )
 
-    def problems(self) -> list[Dropped]:
+    def left_out(self) -> list[LeftOut]:
         """Hands left out on opening, and why."""
-        return list(self._left_out)
+        return self._left_out
+
+    def problems(self) -> list[Dropped]:
+        """The same, counted."""
+        return [entry.dropped() for entry in self._left_out]

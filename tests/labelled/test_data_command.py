@@ -139,6 +139,31 @@ def test_a_split_that_is_absent_is_no_finding_but_a_damaged_one_is(tmp_path: Pat
     assert (summary.facts["splits"], summary.problems) == ("train", 0)
 
 
+def test_every_missing_file_and_damaged_picture_is_named(own: Path) -> None:
+    lines = _lines(own)
+    for k in (2, 11, 24):
+        lines[k]["image"] = f"gone{k}.png"
+    _write(own, lines)
+    (own / "7.png").write_bytes(b"no picture")
+    (own / "9.png").unlink()
+    (own / "9.png").mkdir()
+    (own / "12.png").write_bytes(b"nor this")
+    for all_images in (False, True):
+        summary = check(own, all_images=all_images)
+        train = summary.as_json()["data"]["train"]
+        assert train["left_out"] == [{
+            "what": f"pictures of {own}", "why": "file is missing", "count": 3,
+            "names": ["gone2.png", "9.png", "gone11.png"],
+        }]  # fmt: skip
+        # Positions in the split: two and three of the samples before are left out.
+        assert train["damaged_pictures"] == {
+            "6": f"{own / '7.png'}: cannot be decoded as an image",
+            "9": f"{own / '12.png'}: cannot be decoded as an image",
+        }
+        assert [entry["names"] for entry in summary.data["dev"]["left_out"]] == [["gone24.png"]]
+        assert str(own / "7.png") in next(found.why for found in summary.dropped if "picture" in found.why)
+
+
 def test_dry_run_writes_nothing(own: Path) -> None:
     summary = check(own, dry_run=True)
     assert summary.facts["train: samples"] == 20

@@ -1,11 +1,15 @@
 """Every mistake that label files are known for, made on real-looking hands: found, counted, named; and nothing else."""
 
+import tracemalloc
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from memory_set import SIZE_PX, MemorySet, hands_set, posed_hands
+from memory_set import SIZE_PX, K, MemorySet, hands_set, posed_hands
 
 from simhand_cli.console import Ticker
 from simhand_cli.errors import InputProblem
@@ -13,11 +17,13 @@ from simhand_cli.hands.skeleton import JOINT_NAMES
 from simhand_cli.labelled.check_sheet import check_sheet, choose_shown
 from simhand_cli.labelled.checks import check_labels, find_faults
 from simhand_cli.labelled.chirality import CLEAR, right_handedness
-from simhand_cli.labelled.details import label_details
+from simhand_cli.labelled.details import LabelDetails, label_details, spread
 from simhand_cli.labelled.fault import Fault
 from simhand_cli.labelled.joint_order import KNOWN_ORDERS, fitting_order, lengths_mm, mismatch, reordering
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.labelled.pictures import known_sizes, look_at_pictures, picture_faults
+from simhand_cli.labelled.pictures import Pictures, _usual_sizes, known_sizes, look_at_pictures, picture_faults
+from simhand_cli.labelled.projection import project
+from simhand_cli.labelled.sample import HandSample
 
 HERE = Path("set")
 ALL_VALID = np.ones((60, 21), bool)
@@ -296,6 +302,131 @@ def test_one_camera_has_pictures_of_one_size(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(MemorySet, "__getitem__", resized)
     assert faults_of(labelled)["picture-size"].samples.tolist() == [7]
+
+
+class TwoShapes(MemorySet):
+    """Landscape pictures, and every tenth a portrait one before a camera of its own; nothing states sizes."""
+
+    def __getitem__(self, index: int) -> HandSample:
+        sample = super().__getitem__(index)
+        width, height = (240, 320) if self.portrait[index] else SIZE_PX
+        return replace(sample, image_rgb=np.zeros((height, width, 3), np.uint8))
+
+    def details(self) -> LabelDetails:
+        return LabelDetails(np.arange(len(self)), self.right, self.intrinsics, ["0"] * len(self))
+
+
+def two_shapes(portrait: np.ndarray, count: int = 200) -> TwoShapes:
+    joints, right = posed_hands(count)
+    intrinsics = np.tile(K, (count, 1, 1))
+    intrinsics[portrait, :2, 2] = 119.5, 159.5
+    # All hands near the lower edge of the picture: of a portrait one below the edge of a landscape one.
+    joints[:, :, 1] += 0.3 * joints[:, :1, 2] * portrait[:, None]
+    labelled = TwoShapes(joints, right, intrinsics)
+    labelled.portrait = portrait
+    return labelled
+
+
+def test_pictures_of_two_shapes_are_both_used() -> None:
+    portrait = np.arange(200) % 10 == 6
+    labelled = two_shapes(portrait)
+    looked = spread(200, 8)
+    assert not portrait[looked].any(), "a glance at a few meets one shape only"
+    sizes = known_sizes(look_at_pictures(labelled, looked, Ticker()), label_details(labelled))
+    assert (sizes[~portrait] == SIZE_PX).all()
+    assert (sizes[portrait] == 0).all(), "another K tells nothing of the size"
+    assert check_labels(labelled, HERE).usable.all()
+
+
+def test_a_hand_out_of_view_is_found_with_the_size_of_another_picture_of_its_camera() -> None:
+    portrait = np.arange(200) % 10 == 6
+    labelled = two_shapes(portrait)
+    labelled.joints_mm[[16, 17], :, 0] += 2000
+    assert not np.isin([16, 17], spread(200, 8)).any()
+    assert np.flatnonzero(~check_labels(labelled, HERE).usable).tolist() == [16, 17]
+
+
+def test_a_camera_whose_pictures_differ_in_size_tells_nothing() -> None:
+    portrait = np.arange(200) % 2 == 0
+    labelled = two_shapes(portrait)
+    labelled.intrinsics[:] = K
+    pictures = look_at_pictures(labelled, np.arange(4), Ticker())
+    sizes = known_sizes(pictures, label_details(labelled))
+    assert sizes[:4].tolist() == [[240, 320], [320, 240]] * 2
+    assert (sizes[4:] == 0).all()
+
+
+def test_usual_sizes_are_those_of_a_plain_count() -> None:
+    rng = np.random.default_rng(0)
+    camera, size_px = rng.integers(0, 40, 500), rng.choice([100, 200, 300], (500, 2))
+    usual, alike = _usual_sizes(camera, size_px)
+    for number in range(40):
+        own = [tuple(size) for size in size_px[camera == number].tolist()]
+        counts = Counter(own)
+        assert counts[tuple(usual[camera == number][0].tolist())] == max(counts.values())
+        assert alike[camera == number].tolist() == [len(counts) == 1] * len(own)
+
+
+def test_many_cameras_take_no_longer_than_few() -> None:
+    """60,000 pictures, each with a K of its own: 0.1 s; compared one by one they took 6 s."""
+    from time import process_time
+
+    count = 60_000
+    intrinsics = np.tile(K, (count, 1, 1))
+    intrinsics[:, 0, 0] += np.arange(count)
+    details = LabelDetails(np.arange(count), np.ones(count, bool), intrinsics, ["0"] * count)
+    pictures = Pictures(np.arange(count), np.tile(np.array(SIZE_PX), (count, 1)), {})
+    start = process_time()
+    assert picture_faults(pictures, details) == []
+    assert (known_sizes(pictures, details) == SIZE_PX).all()
+    assert process_time() - start < 2
+
+
+@pytest.mark.parametrize("readers", [1, 4])
+def test_pictures_are_the_same_whatever_the_readers(clean: MemorySet, readers: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr("simhand_cli.labelled.pictures._AT_ONCE", 7)
+    clean.broken = {3, 20}
+    samples = np.arange(0, 60, 2)
+    pictures = look_at_pictures(clean, np.append(samples, 3), Ticker(), readers)
+    assert pictures.problems == {k: f"{k}.jpg: cannot be decoded as an image" for k in (3, 20)}
+    assert pictures.readable().tolist() == [k for k in samples if k != 20]
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+def test_chunks_change_nothing(clean: MemorySet, monkeypatch: Any) -> None:
+    clean.stated_px = np.random.default_rng(0).uniform(0, 200, (60, 21, 2))
+    wild_tip(clean, [1, 40])
+    some_mirrored(clean, [6, 58])
+    out_of_view(clean, [9])
+    whole = faults_of(clean)
+    assert set(whole) == {"bones", "side", "outside", "own-2d"}
+    monkeypatch.setattr("simhand_cli.labelled.chunks.CHUNK", 7)
+    parts = faults_of(clean)
+    assert {k: f.samples.tolist() for k, f in parts.items()} == {k: f.samples.tolist() for k, f in whole.items()}
+    assert [fault.why for fault in parts.values()] == [fault.why for fault in whole.values()]
+
+
+def test_checks_of_many_hands_need_little_memory_beside_them() -> None:
+    """Per hand, with own 2D joints, well under the 2.2 kB that float64 copies of all joints would take."""
+    hands = hands_set(100)
+    count = 40_000
+    row = np.arange(count) % 100
+    joints_mm, valid = hands.joints_mm.astype(np.float32)[row], np.ones((count, 21), bool)
+    size_px = np.tile(np.array(SIZE_PX), (count, 1))
+    stated = project(hands.joints_mm, hands.intrinsics).astype(np.float32)[row]
+    details = LabelDetails(np.arange(count), hands.right[row], hands.intrinsics[row], ["0"] * count, stated, size_px)
+
+    class Many:
+        def joints(self) -> tuple[np.ndarray, np.ndarray]:
+            return joints_mm, valid
+
+    tracemalloc.start()
+    try:
+        assert find_faults(Many(), details, size_px) == []
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak / count < 1100
 
 
 # -- left and right ----------------------------------------------------------------------------------------------------

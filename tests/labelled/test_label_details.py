@@ -1,5 +1,6 @@
 """Side, camera, K and 2D joints read without pictures are those of the samples, in every layout."""
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import test_labelled_hanco
 import test_labelled_jsonl
 from mini_freihand import random_hand_mm, write_mini_freihand
 
+from simhand_cli.commands.data import DataConfig, data
 from simhand_cli.commands.synth import SynthConfig, synth
 from simhand_cli.labelled.details import DetailedSet, label_details
+from simhand_cli.labelled.digest import labels_sha256
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.sample import NoSuchSplit
 from simhand_cli.labelled.splits import open_splits
@@ -49,12 +52,17 @@ LAYOUTS: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def small_and_apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six sequences are a whole person of the miniature DexYCB; label caches are the test's own."""
+    monkeypatch.setattr("simhand_cli.labelled.dexycb_frames._SEQUENCES", 6)
+    monkeypatch.setenv("SIMHAND_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_details_are_those_of_the_samples(layout: str, tmp_path: Path) -> None:
     LAYOUTS[layout](tmp_path)
-    sets, broken = open_splits(tmp_path)
-    assert broken == {}
-    for labelled in sets:
+    for _, labelled in open_splits(tmp_path):
         assert isinstance(labelled, DetailedSet)
         details = label_details(labelled)
         assert details.samples.tolist() == list(range(len(labelled)))
@@ -96,6 +104,55 @@ def test_dexycbs_own_2d_joints_are_read(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_the_splits_that_are_there_are_found(layout: str, splits: list[str], tmp_path: Path) -> None:
     LAYOUTS[layout](tmp_path)
-    assert [labelled.split for labelled in open_splits(tmp_path)[0]] == splits
+    assert [split for split, _ in open_splits(tmp_path)] == splits
     with pytest.raises(NoSuchSplit):
         open_labelled(tmp_path, "nosuch")
+
+
+def test_splits_are_opened_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A split that was let go of is gone before the next one is read."""
+    write_mini_freihand(tmp_path)
+    opened: list[weakref.ref[object]] = []
+
+    def watched(path: Path, split: str) -> object:
+        assert [one() for one in opened] == [None] * len(opened)
+        labelled = open_labelled(path, split)
+        opened.append(weakref.ref(labelled))
+        return labelled
+
+    monkeypatch.setattr("simhand_cli.labelled.splits.open_labelled", watched)
+    for _, one in open_splits(tmp_path):
+        assert len(one) > 0
+        del one
+    assert len(opened) == 2
+    opened.clear()
+    data(DataConfig(action="check", path=tmp_path, workspace=tmp_path / "ws"))
+    assert len(opened) == 2
+
+
+def test_freihands_pictures_are_of_the_size_of_the_first_readable_one(tmp_path: Path) -> None:
+    write_mini_freihand(tmp_path)
+    (tmp_path / "training" / "rgb" / "00000000.jpg").write_bytes(b"no picture")
+    assert (label_details(open_labelled(tmp_path, "train")).size_px == 224).all()
+
+
+def test_the_digest_tells_every_label_from_another(tmp_path: Path) -> None:
+    moved = [[1, 0, 2], [0, 3, 5], [0, 0, 1]]
+    joints = test_labelled_jsonl.JOINTS.tolist()
+    changes = [
+        {}, {"hand": "right"}, {"subject": "ann"}, {"sequence": "ann"}, {"intrinsics": moved},
+        {"joints_mm": [*joints[:20], None]}, {"joints_mm": [[0.0, 1.0, 2.0], *joints[1:]]},
+    ]  # fmt: skip
+    found = []
+    for k, change in enumerate(changes):
+        folder = tmp_path / str(k)
+        folder.mkdir()
+        line = test_labelled_jsonl.line
+        test_labelled_jsonl.write(folder, line(), line(**change))
+        found.append(labels_sha256(open_labelled(folder)))
+        assert labels_sha256(open_labelled(folder)) == found[-1]
+    assert len(set(found)) == len(changes)
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    test_labelled_jsonl.write(folder, line(camera="top"), line())
+    assert labels_sha256(open_labelled(folder)) == found[0], "the place and the camera's name do not count"

@@ -1,6 +1,7 @@
 """DexYCB's reader on a miniature set written in the published layout."""
 
 import os
+import pickle
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,8 @@ import yaml
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled import dexycb
-from simhand_cli.labelled.dexycb import SERIALS, SUBJECTS, DexYcb, official_part
+from simhand_cli.labelled.dexycb import DexYcb
+from simhand_cli.labelled.dexycb_frames import SERIALS, SUBJECTS, official_part
 from simhand_cli.labelled.open import open_labelled, recognise
 
 
@@ -20,6 +22,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     folder = tmp_path_factory.mktemp("cache") / "simhand"
     monkeypatch.setenv("SIMHAND_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def six_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The miniature's people are there as a whole."""
+    monkeypatch.setattr("simhand_cli.labelled.dexycb_frames._SEQUENCES", 6)
 
 
 def write_mini(folder: Path) -> None:
@@ -96,26 +104,111 @@ def test_other_setups_and_unknown_splits(tmp_path: Path) -> None:
             DexYcb(tmp_path, wrong)
 
 
-def test_damage_is_named(tmp_path: Path) -> None:
+def test_missing_and_damaged_files_cost_their_own_samples(tmp_path: Path) -> None:
     write_mini(tmp_path)
     first = tmp_path / SUBJECTS[0] / "20200709_140000"
     (first / SERIALS[2] / "color_000001.jpg").unlink()
-    (dropped,) = DexYcb(tmp_path).problems()
-    assert (dropped.count, "color_000001.jpg" in dropped.what) == (1, True)
-    (first / SERIALS[3] / "labels_000000.npz").write_bytes(b"PK")
-    with pytest.raises(InputProblem, match=r"labels_000000\.npz: no readable joint_3d"):
-        DexYcb(tmp_path)
+    damaged = first / SERIALS[3] / "labels_000000.npz"
+    whole = damaged.read_bytes()
+    for content in (b"PK", b"", whole[: len(whole) // 2]):
+        damaged.write_bytes(content)
+        opened = DexYcb(tmp_path, "train")
+        assert len(opened) == 3 * 5 * 15 - 2
+        assert f"{SUBJECTS[0]}/20200709_140000/{SERIALS[3]}/000000" not in {opened[k].sample_id for k in range(15)}
+        missing, unread, _ = opened.problems()
+        assert (missing.count, "color_000001.jpg" in missing.what) == (1, True)
+        assert (unread.count, unread.why, str(damaged) in unread.what) == (1, "cannot be read", True)
+        # Left out or not, every frame counts for the official number.
+        assert opened.image_numbers.max() == opened.images_in_split - 1 == 3 * 5 * 16 - 1
+    damaged.write_bytes(whole)
+    assert len(DexYcb(tmp_path, "train")) == 3 * 5 * 15 - 1
     (first / "meta.yml").write_text("num_frames: 2")
     with pytest.raises(InputProblem, match=r"meta\.yml: num_frames or mano_sides"):
         DexYcb(tmp_path)
+
+
+def test_a_passing_trouble_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mini(tmp_path)
+    really, trouble = dexycb._read_labels, SERIALS[5]
+
+    def troubled(path: Path) -> np.ndarray:
+        if path.parent.name == trouble and path.stem == "labels_000001":
+            raise InputProblem(f"{path}: the disk is away")
+        return really(path)
+
+    monkeypatch.setattr(dexycb, "_read_labels", troubled)
+    assert len(DexYcb(tmp_path, "test")) == 14
+    trouble = ""
+    assert len(DexYcb(tmp_path, "test")) == 15
+
+
+def test_a_set_with_nearly_only_damaged_labels_is_refused(tmp_path: Path) -> None:
+    write_mini(tmp_path)
+    for file in tmp_path.rglob("labels_*.npz"):
+        file.write_bytes(b"PK")
+    with pytest.raises(
+        InputProblem, match=r"labels_000000\.npz: no readable joint_3d .*; of 16 such files 16"
+    ) as raised:
+        DexYcb(tmp_path, "test")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_single_joint_of_minus_one_has_no_label(tmp_path: Path) -> None:
+    write_mini(tmp_path)
+    file = tmp_path / SUBJECTS[7] / "20200709_140004" / SERIALS[1] / "labels_000000.npz"
+    joints = np.array(np.load(file)["joint_3d"])
+    joints[0, 4] = -1
+    joints[0, 8, 0] = -1  # one coordinate may be
+    np.savez(file, joint_3d=joints)
+    test = DexYcb(tmp_path, "test")
+    (row,) = [k for k in range(len(test)) if test[k].sample_id.endswith(f"{SERIALS[1]}/000000")]
+    assert np.isnan(test.joints()[0][row, 4]).all()
+    assert [test.joints()[1][row, k] for k in (4, 8)] == [False, True]
+    assert test[row].joints_mm[8, 0] == -1000
+
+
+@pytest.mark.parametrize("sequences", [5, 7])
+def test_a_person_of_whom_only_a_part_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sequences: int) -> None:
+    """Sequences are chosen by their number among those that are there: with a part of them they would be others."""
+    write_mini(tmp_path)
+    monkeypatch.setattr("simhand_cli.labelled.dexycb_frames._SEQUENCES", sequences)
+    for split in ("train", "test", "s0-test", "s3-test"):
+        with pytest.raises(
+            InputProblem, match=rf"has 6 of {sequences} sequences.*take .*--split s1-t.*or s2-t"
+        ) as raised:
+            DexYcb(tmp_path, split)
+        assert "\n" not in str(raised.value)
+    for split, people in (("s1-test", 1), ("s2-test", 3)):
+        opened = DexYcb(tmp_path, split)
+        assert len(set(opened.subjects)) == people
+        (partial,) = opened.problems()
+        assert f"of {sequences} sequences" in partial.what
+        assert f"not the whole official {split}" in partial.why
+
+
+def test_people_who_are_absent_are_said_but_those_who_are_there_can_be_used(tmp_path: Path) -> None:
+    write_mini(tmp_path)
+    (partial,) = DexYcb(tmp_path, "test").left_out()
+    assert partial.names == [f"{SUBJECTS[k]} has 0 of 6 sequences" for k in (2, 3, 4, 5, 6, 8, 9)]
+    assert partial.count == 7
+    assert DexYcb(tmp_path, "val").problems() == []
+
+
+def test_a_worker_gets_a_compact_copy(tmp_path: Path) -> None:
+    """Labels and numbers only: beside the 21 x 5 float32 of a sample a few bytes."""
+    write_mini(tmp_path)
+    size = [len(pickle.dumps(DexYcb(tmp_path, split))) for split in ("s1-test", "s2-train")]
+    count = [len(DexYcb(tmp_path, split)) for split in ("s1-test", "s2-train")]
+    assert count[1] > count[0] + 100
+    assert (size[1] - size[0]) / (count[1] - count[0]) < 21 * 5 * 4 + 25
 
 
 @pytest.fixture
 def read_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The label files read from here on."""
     read = []
-    really = dexycb._read_joints
-    monkeypatch.setattr(dexycb, "_read_joints", lambda path: read.append(path) or really(path))
+    really = dexycb._read_labels
+    monkeypatch.setattr(dexycb, "_read_labels", lambda path: read.append(path) or really(path))
     return read
 
 

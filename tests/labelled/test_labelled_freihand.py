@@ -93,11 +93,12 @@ def test_metres_nan_and_foreign_scale_are_named(mini):
     (root / "training_xyz.json").write_text(json.dumps(xyz.tolist()))
     labelled = open_labelled(root, "train")
     check = check_labels(labelled, root)
-    assert [i for i in range(20) if not check.usable[i]] == [2, 7, 12, 17]
-    # one NaN joint is an unlabelled joint, not a broken sample
-    assert not labelled[1].joint_valid[4]
-    assert labelled[1].joint_valid.sum() == 20
-    assert "50-300 mm" in check.dropped[0].why
+    assert [i for i in range(20) if not check.usable[i]] == [1, 2, 6, 7, 11, 12, 16, 17]
+    # FreiHAND labels every joint: a NaN is a damaged label, not one that is absent
+    assert labelled[1].joint_valid.all()
+    assert [(dropped.count, dropped.why) for dropped in check.dropped] == [
+        (4, "a joint label is NaN or infinite"), (4, "hand span outside 50-300 mm"),
+    ]  # fmt: skip
     (root / "training_xyz.json").write_text(json.dumps((made["xyz"] / 1000).tolist()))
     with pytest.raises(InputProblem, match="in metres"):
         check_labels(open_labelled(root, "train"), root)

@@ -9,6 +9,7 @@ from mini_two_hands import OURS, Named, published, random_hands, turned, write_p
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.checks import check_labels
+from simhand_cli.labelled.details import label_details
 from simhand_cli.labelled.open import open_labelled, recognise
 
 CAPTURES = (0, 13)
@@ -154,10 +155,10 @@ def test_missing_pictures_are_left_out_and_counted(tmp_path: Path) -> None:
     [
         ("data", '"hand_type": "left"', '"hand_type": "both"', r"annotations\[2\] is damaged: hand_type is 'both'"),
         ("data", '"subject"', '"person"', r"images\[0\] has no subject"),
-        ("data", '"camera": "410001"', '"camera": "410002"', r"no camera pose for Capture0/0266_dh_pray/cam410001"),
+        ("data", '"camera": "4', '"camera": "5', r"no camera pose for Capture0/0266_dh_pray/cam400262"),
         ("camera", '"campos"', '"position"', "camera 0/400262 has no campos"),
         ("camera", "[160.0, 161.0]", "[160.0]", "camera 0/400262 is damaged"),
-        ("joint_3d", '"12"', '"11"', "no 3D joints for Capture0/0266_dh_pray/cam400262/image12.jpg"),
+        ("data", '"capture": ', '"capture": 7', "no 3D joints for Capture0/0266_dh_pray/cam400262/image6.jpg"),
         ("joint_3d", '"world_coord": [[', '"world_coord": [[], [', "0/6 is not 42 x 3 numbers"),
         ("joint_3d", "}}}", "}}} }", "no JSON near character"),
     ],
@@ -172,6 +173,42 @@ def test_damage_is_named_with_its_file(tmp_path: Path, kind: str, old: str, new:
         open_labelled(tmp_path, "val")
     assert "InterHand2.6M_val_" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "count", "why"),
+    [
+        ("data", '"camera": "410001"', '"camera": "410002"', 6, "no camera pose"),
+        ("joint_3d", '"12"', '"11"', 6, "no 3D joints"),
+        ("camera", "[160.0, 161.0]", "[160.0]", 4, "camera 0/400262 is damaged"),
+        ("joint_3d", '"world_coord": [[', '"world_coord": [[], [', 2, "0/6 is not 42 x 3 numbers"),
+    ],
+)
+def test_damaged_entries_cost_their_own_hands(
+    tmp_path: Path, kind: str, old: str, new: str, count: int, why: str
+) -> None:
+    write_mini(tmp_path, "val")
+    path = tmp_path / "annotations" / "val" / f"InterHand2.6M_val_{kind}.json"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1 if count in (4, 2) else -1))
+    val = open_labelled(tmp_path, "val")
+    (left,) = val.left_out()
+    assert (len(val), left.count, why in left.why) == (14 - count, count, True)
+    assert not {val[k].sample_id for k in range(len(val))} & set(left.names)
+
+
+def test_portrait_and_landscape_pictures_are_both_used(tmp_path: Path) -> None:
+    """Captures of InterHand2.6M have pictures of different shapes; each states its own."""
+    write_mini(tmp_path, "val")
+    path = tmp_path / "annotations" / "val" / "InterHand2.6M_val_data.json"
+    data = json.loads(path.read_text())
+    for entry in data["images"][6:]:
+        entry["width"], entry["height"] = 90, 70
+    path.write_text(json.dumps(data))
+    val = open_labelled(tmp_path, "val")
+    sizes = label_details(val).size_px
+    assert {tuple(size) for size in sizes[:7].tolist()} == {(200, 160)}
+    assert {tuple(size) for size in sizes[7:].tolist()} == {(90, 70)}
 
 
 def test_a_missing_annotation_file_is_named(tmp_path: Path) -> None:

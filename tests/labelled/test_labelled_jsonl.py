@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.labelled.jsonl_set import JsonlSet
+from simhand_cli.labelled.checks import plain_faults
+from simhand_cli.labelled.jsonl_set import JsonlSet, jsonl_splits
 from simhand_cli.labelled.open import open_labelled, recognise
 
 JOINTS = np.random.default_rng(0).normal(0, 40, (21, 3)) + np.array([0, 0, 500])
@@ -69,3 +70,31 @@ def test_missing_pictures_are_counted(tmp_path: Path) -> None:
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputProblem, match="'test' is empty"):
         open_labelled(write(tmp_path, line()), "test")
+
+
+def test_only_null_is_absent(tmp_path: Path) -> None:
+    """Other labels that are no numbers are damaged, and the checks say so."""
+    holes = JOINTS.tolist()
+    holes[4], holes[7] = None, [1.0, float("nan"), 500.0]
+    labelled = JsonlSet(write(tmp_path, line(), line(joints_mm=holes)))
+    assert [k for k in range(21) if not labelled.joints()[1][1, k]] == [4]
+    assert labelled[1].joint_valid.tolist() == [k != 4 for k in range(21)]
+    (fault, *_) = plain_faults(*labelled.joints(), (0, 9))
+    assert (fault.kind, fault.samples.tolist()) == ("not-finite", [1])
+
+
+def test_a_file_that_is_not_utf_8_is_named_with_its_line(tmp_path: Path) -> None:
+    write(tmp_path, line(), line())
+    path = tmp_path / "labels.jsonl"
+    first, _, rest = path.read_bytes().partition(b"\n")
+    path.write_bytes(first + b"\n" + rest.replace(b"left", "l\u00e9ft".encode("latin-1")))
+    for read in (lambda: JsonlSet(tmp_path), lambda: jsonl_splits(tmp_path)):
+        with pytest.raises(InputProblem, match=r"labels\.jsonl, line 2: not UTF-8") as raised:
+            read()
+        assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "labels.jsonl").mkdir()
+    with pytest.raises(InputProblem, match=r"labels\.jsonl cannot be read: Is a directory"):
+        JsonlSet(tmp_path)

@@ -43,11 +43,10 @@ def write_people(
                 image = draw_hand(projected[:, :2] / projected[:, 2:], int(rng.integers(20, 120)))
                 file = f"{split}-{name}-{number}.jpg"
                 cv2.imwrite(str(path / file), image[:, :, ::-1])
-                joints_mm[list(unlabelled)] = np.nan
                 lines.append(
                     {
                         "image": file,
-                        "joints_mm": joints_mm.tolist(),
+                        "joints_mm": [None if k in unlabelled else row for k, row in enumerate(joints_mm.tolist())],
                         "intrinsics": intrinsics.tolist(),
                         "hand": "left" if left else "right",
                         "split": split,
