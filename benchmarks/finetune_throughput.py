@@ -36,6 +36,10 @@ from simhand_cli.training.precision import choose_precision
 from simhand_cli.training.ranks import Ranks
 
 
+#: Steps before the clock starts: by then the loader has no more batches lying ready than it always has.
+_WARM = 6
+
+
 class Stepper:
     """A model that learns from batches."""
 
@@ -49,13 +53,13 @@ class Stepper:
         self.scaler = self.precision.scaler(device)
 
     def crops_per_s(self, batches: Iterable[CropBatch]) -> float:
-        """Rate over the batches, the first two not counted."""
+        """Rate over the batches, the first few not counted."""
         crops, start = 0, 0.0
         for number, batch in enumerate(batches):
-            if number == 2:
+            if number == _WARM:
                 self._wait()
                 start = time.perf_counter()
-            crops += len(batch) if number >= 2 else 0
+            crops += len(batch) if number >= _WARM else 0
             self._step(batch)
         self._wait()
         return crops / (time.perf_counter() - start)
@@ -83,7 +87,7 @@ def measure(backbone: str, path: Path, given: argparse.Namespace) -> dict[str, A
     labelled = open_labelled(path)
     rows = np.column_stack([np.zeros(len(labelled), np.int64), np.arange(len(labelled))])
     workers = 1 if given.device == "cpu" else min(8, os.cpu_count() or 1)
-    steps = given.steps + 2
+    steps = given.steps + _WARM
 
     def loader() -> Iterable[CropBatch]:
         dataset = CropDataset([labelled], rows, 128, stepper.config.augment, 0)
@@ -127,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--backbones", nargs="+", default=["resnet18", "resnet50"])

@@ -24,8 +24,8 @@ import numpy as np
 
 #: Name -> pictures of a run, side in pixels, further options.
 RUNS = {
-    "128 px": (6144, 128, []),
-    "256 px": (2048, 256, []),
+    "128 px": (4096, 128, []),
+    "256 px": (4096, 256, []),
     "256 px, a ring of 8 cameras": (2048, 256, ["--cameras", "8"]),
 }
 
