@@ -35,7 +35,6 @@ from simhand_cli.training.optimisers import build_optimiser, parameter_groups
 from simhand_cli.training.precision import choose_precision
 from simhand_cli.training.ranks import Ranks
 
-
 #: Steps before the clock starts: by then the loader has no more batches lying ready than it always has.
 _WARM = 6
 

@@ -31,7 +31,6 @@ from simhand_cli.training.precision import choose_precision
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.workspace.paths import Workspace
 
-
 #: Steps before the clock starts: by then the loader has no more batches lying ready than it always has.
 _WARM = 4
 
