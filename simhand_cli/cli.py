@@ -95,7 +95,7 @@ def _execute(module: ModuleType, name: str, model: Any, invocation: Any) -> int:
     except (Exception, KeyboardInterrupt) as error:
         return _report(error, name, as_json=invocation.as_json, debug=invocation.debug)
     if summary.problems:
-        return ExitCode.INPUT if invocation.strict else ExitCode.PARTIAL
+        return ExitCode.INPUT if config.strict else ExitCode.PARTIAL
     return ExitCode.OK
 
 

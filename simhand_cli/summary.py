@@ -1,8 +1,11 @@
 """What every command returns: what was done, what was dropped and why, and where the results lie."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from simhand_cli.errors import InputProblem
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,18 @@ class Dropped:
     count: int
     why: str
     change: str = ""
+
+
+def refuse_dropped(dropped: Sequence[Dropped], strict: bool) -> None:
+    """With ``--strict``, stop before the work rather than after it.
+
+    Raises:
+        InputProblem: something had to be left out.
+    """
+    count = sum(one.count for one in dropped)
+    if strict and count:
+        first = dropped[0]
+        raise InputProblem(f"--strict: {count} items cannot be used; {first.count} {first.what}: {first.why}")
 
 
 @dataclass

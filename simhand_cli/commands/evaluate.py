@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console
-from simhand_cli.summary import Summary
+from simhand_cli.summary import Summary, refuse_dropped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +82,8 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
     other = find_evaluation(config.against, Workspace(config.workspace)) if config.against else None
     if config.dry_run:
         return _dry_summary(job)
+    refuse_dropped(job.dropped, config.strict)
+    refuse_dropped(job.dropped, config.strict)
     summary = _summary(job, run_evaluation(job, console))
     if ranked:
         _add_leaderboard(job, ranked, summary)

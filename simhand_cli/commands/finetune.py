@@ -14,7 +14,7 @@ from simhand_cli.finetune.options import (
     Schedule,
     TargetOptions,
 )
-from simhand_cli.summary import Dropped, Summary
+from simhand_cli.summary import Dropped, Summary, refuse_dropped
 
 if TYPE_CHECKING:
     from simhand_cli.finetune.data import TrainingData
@@ -129,7 +129,13 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
     if config.dry_run:
         return _dry_run(config, data, source, path, identity, gpus)
     validation = "; ".join(data.validation)
+    refuse_dropped(data.dropped, config.strict)
     console.say(f"encoder {source.described}; {data.labelled} labelled samples; validation on {validation}")
+    if data.dropped:
+        count, first = sum(one.count for one in data.dropped), data.dropped[0]
+        console.warn(
+            f"{count} samples are left out; {first.count} of them: {first.why} ('simhand data check' shows them)"
+        )
     job = FinetuneJob(config, path, identity, data, source, _workers(config.workers, gpus), console.quiet)
     result = launch(train, job, gpus=gpus)
     if not result:

@@ -39,10 +39,11 @@ class CommandConfig(Section):
     )
     redo: bool = option(False, "Do it over, replacing earlier results of this stage")
     dry_run: bool = option(False, "Only say what would be done")
+    strict: bool = option(False, "Skipped items make the command fail")
 
     def identity(self) -> dict[str, Any]:
         """The options that determine the result, as plain values: all but where, whether and how to run."""
-        return self.model_dump(mode="json", exclude={"workspace", "redo", "dry_run", *self.not_identity()})
+        return self.model_dump(mode="json", exclude={"workspace", "redo", "dry_run", "strict", *self.not_identity()})
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:

@@ -23,7 +23,6 @@ class Invocation:
     config_file: Path | None
     assignments: list[str]
     as_json: bool
-    strict: bool
     debug: bool
 
 
@@ -43,7 +42,6 @@ def make_callback(model: type[CommandConfig], run: Callable[[Invocation], None],
                 config_file=given["config"],
                 assignments=list(given["set_"] or []),
                 as_json=given["json_"],
-                strict=given["strict"],
                 debug=given["debug"],
             )
         )
@@ -199,6 +197,5 @@ def _common_parameters() -> list[inspect.Parameter]:
             help="Print one JSON document on standard output",
             show_default=False,
         ),
-        parameter("strict", bool, False, "--strict", help="Skipped items make the command fail", show_default=False),
         parameter("debug", bool, False, "--debug", help="Show tracebacks", show_default=False),
     ]

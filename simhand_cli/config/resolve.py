@@ -54,7 +54,7 @@ def save_config(config: CommandConfig, path: Path) -> None:
 
     from simhand_cli.workspace.atomic import write_text
 
-    plain = _portable(config.model_dump(exclude={"redo", "dry_run", "workspace"}))
+    plain = _portable(config.model_dump(exclude={"redo", "dry_run", "strict", "workspace"}))
     write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -182,11 +183,15 @@ class Finetuner:
     def _make_loaders(self) -> None:
         config, data, ranks = self._config, self._job.data, self._ranks
         train_set = CropDataset(data.sets, data.train, config.input_px, config.augment, config.seed)
-        val_set = CropDataset(data.sets, data.val, config.input_px, None, config.seed)
         place = (ranks.rank, ranks.world_size)
         self._sampler = StepSampler(data.sizes, config.batch_size, config.epochs, config.seed, *place, data.quotas)
         self._train_loader = training_loader(train_set, self._sampler, self._job.workers, ranks.device)
-        self._val_loader = validation_loader(val_set, self._sampler.share, self._job.workers, ranks.device, *place)
+        self._val_loaders = {}
+        for number in np.unique(data.val[:, 0]).tolist():
+            rows = data.val[data.val[:, 0] == number]
+            held_out = CropDataset(data.sets, rows, config.input_px, None, config.seed)
+            loader = validation_loader(held_out, self._sampler.share, self._job.workers, ranks.device, *place)
+            self._val_loaders[number] = loader
 
     def run(self, console: Console) -> None:
         """All remaining epochs."""
@@ -207,6 +212,11 @@ class Finetuner:
                 held.enter_context(log)
             ticker = held.enter_context(console.progress("fine-tuning", len(sampler) * crops, "crops"))
             self._epochs(log, ticker, signals, crops)
+        if self.steps_done < sampler.total_steps:
+            epoch = self.steps_done // sampler.steps_per_epoch
+            console.say(
+                f"stopped after epoch {epoch}: {self._config.patience} epochs brought nothing better (--patience)"
+            )
 
     def _epochs(self, log: MetricsLog | None, ticker: Ticker, signals: StopSignals, crops: int) -> None:
         per_epoch, note, steps, started = self._sampler.steps_per_epoch, "", 0, time.monotonic()
@@ -217,6 +227,7 @@ class Finetuner:
             if self.steps_done % per_epoch == 0:
                 errors = self._end_epoch(log, steps * crops / max(time.monotonic() - started, 1e-9))
                 note = f", validation {errors.root_bone_mm:.1f} mm" if errors else ""
+                ticker.advance(0, f"epoch {self.steps_done // per_epoch}{note}")
                 if self._finished():
                     return
                 steps, started = 0, time.monotonic()
@@ -290,6 +301,8 @@ class Finetuner:
                 "val_root_mpjpe_mm": errors.root_mm,
                 "val_px": errors.px,
             }
+            if len(errors.by_set_mm) > 1:
+                values["val_root_bone_mpjpe_mm_by_set"] = list(errors.by_set_mm.values())
         if log is not None:
             log.write(self.steps_done, {**values, "crops_per_s": round(crops_per_s, 1)})
         overdue = time.monotonic() - self._saved_at >= self._config.checkpoint_every_s
@@ -302,11 +315,12 @@ class Finetuner:
             return None
         errors = validate(
             self._judged,
-            self._val_loader,
+            self._val_loaders,
             bone_length_mm=self._job.data.bone_length_mm,
             average=self._config.readout == "average",
             precision=self.precision,
             ranks=self._ranks,
+            equally=self._config.mix == "equal",
         )
         self._broken.update(errors.broken)
         return errors

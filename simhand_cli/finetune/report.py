@@ -40,13 +40,16 @@ def write_report(run_path: Path, config: "FinetuneConfig", data: TrainingData, s
     """
     predictor = load_predictor(run_path)
     training = predictor.facts.training
-    page = Page("Fine-tuning", f"run {config.name}: 3D hand model from labelled hands")
+    page = Page("Fine-tuning", f"run {run_path.name.removeprefix('finetune-')}: 3D hand model from labelled hands")
+    done = training["epochs"]
+    left_out = {f"left out: {one.what}": f"{one.count}, {one.why}" for one in data.dropped}
     page.facts(
         {
             "encoder": source.described,
-            "training samples": len(data.train),
+            "training samples": data.labelled,
             "validation": "; ".join(data.validation),
-            "epochs": config.epochs,
+            **left_out,
+            "epochs": done if done == config.epochs else f"{done}, stopped by --patience {config.patience}",
             "kept epoch (best on validation)": training["best_epoch"],
             "its validation MPJPE, wrist and bone length aligned, mm": training["val_root_bone_mpjpe_mm"],
             "mean bone wrist - middle knuckle, mm": data.bone_length_mm,
@@ -70,7 +73,7 @@ def _curves(page: Page, run_path: Path) -> None:
             x_label="epoch",
             y_label="MPJPE, mm",
         )
-        page.heading("Error on people not trained on")
+        page.heading("Error on validation samples")
         page.picture(curve, "Mean error over 21 joints, the wrist's zero included, as published numbers do.")
         write_bytes(run_path / "curves.png", curve)
     page.heading("Losses")

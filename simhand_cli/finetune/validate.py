@@ -1,6 +1,6 @@
 """The errors that decide which epoch's model is kept."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +20,12 @@ class ValidationErrors:
     """Mean errors over the validation samples of all ranks; means over joints of per-joint means.
 
     Attributes:
-        root_bone_mm: MPJPE, wrist and wrist - middle knuckle length aligned with the truth.
+        root_bone_mm: MPJPE, wrist and wrist - middle knuckle length aligned with the truth; what decides.
         root_mm: MPJPE, wrist aligned, size from the mean training bone length.
         px: 2D error in pixels of the crop.
         samples: how many samples were measured.
         broken: messages of samples that could not be read (this rank's).
+        by_set_mm: ``root_bone_mm`` of each set with validation samples, by its number.
     """
 
     root_bone_mm: float
@@ -32,29 +33,61 @@ class ValidationErrors:
     px: float
     samples: int
     broken: list[str]
+    by_set_mm: dict[int, float]
 
 
 @torch.inference_mode()
 def validate(
     net: DetNet,
-    batches: Iterable[CropBatch],
+    sets: Mapping[int, Iterable[CropBatch]],
     *,
     bone_length_mm: float,
     average: bool,
     precision: Precision,
     ranks: Ranks,
+    equally: bool = False,
 ) -> ValidationErrors:
     """Measure a model; leaves it in evaluation mode.
 
     Args:
         net: the model, on the rank's device.
-        batches: this rank's share of the validation crops.
+        sets: for each set, by its number, this rank's share of the validation crops.
         bone_length_mm: mean training length of the reference bone.
         average: read-out, see :func:`~simhand_cli.models.detnet.read_joints`.
         precision: number format of the forward pass.
         ranks: this process's place.
+        equally: the figures are means over the sets, however many samples each has; else over all samples.
     """
     net.eval()
+    sums, broken = [], []
+    for batches in sets.values():
+        found, problems = _set_sums(net, batches, bone_length_mm, average, precision, ranks.device)
+        sums.append(found)
+        broken += problems
+    everyone = ranks.mean(torch.from_numpy(np.stack(sums)).to(ranks.device)).cpu().numpy()
+    each = np.stack([_figures(one) for one in everyone])
+    figures = np.nanmean(each, axis=0) if equally else _figures(everyone.sum(axis=0))
+    return ValidationErrors(
+        root_bone_mm=float(figures[0]),
+        root_mm=float(figures[1]),
+        px=float(figures[2]),
+        samples=round(float(everyone[:, -1].sum()) * ranks.world_size),
+        broken=broken,
+        by_set_mm={number: float(one[0]) for number, one in zip(sets, each, strict=True)},
+    )
+
+
+def _figures(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3,) means over joints of per-joint means: root + bone scale, root, pixels; NaN where nothing was measured."""
+    totals, counts = sums[:63].reshape(3, 21), sums[63:126].reshape(3, 21)
+    means: NDArray[np.float64] = (totals / np.maximum(counts, 1e-12)).mean(axis=1)
+    return np.where(sums[-1] > 0, means, np.nan)
+
+
+def _set_sums(
+    net: DetNet, batches: Iterable[CropBatch], bone_length_mm: float, average: bool, precision: Precision, device: str
+) -> tuple[NDArray[np.float64], list[str]]:
+    """(127,) of one set: summed errors of :func:`_joint_sums`, their counts, the number of samples; and what is broken."""
     # Rows: summed error of root + bone scale, of root, in pixels; then the counts of each.
     sums = np.zeros((6, 21))
     samples, broken = 0, []
@@ -63,22 +96,14 @@ def validate(
         if len(batch) == 0:
             continue
         samples += len(batch)
-        images = normalise(batch.images.to(ranks.device, non_blocking=True).permute(0, 3, 1, 2))
-        with precision.autocast(ranks.device):
+        images = normalise(batch.images.to(device, non_blocking=True).permute(0, 3, 1, 2))
+        with precision.autocast(device):
             maps = net(images.to(precision.dtype))
         found = read_joints(maps, net.input_px, average)
         sums += _joint_sums(
             batch, found.location.double().cpu().numpy() * bone_length_mm, found.joints_px.double().cpu().numpy()
         )
-    total = ranks.mean(torch.from_numpy(np.append(sums.ravel(), samples)).to(ranks.device)).cpu().numpy()
-    means = total[:63].reshape(3, 21) / np.maximum(total[63:126].reshape(3, 21), 1e-12)
-    return ValidationErrors(
-        root_bone_mm=float(means[0].mean()),
-        root_mm=float(means[1].mean()),
-        px=float(means[2].mean()),
-        samples=round(float(total[126]) * ranks.world_size),
-        broken=broken,
-    )
+    return np.append(sums.ravel(), samples), broken
 
 
 def _joint_sums(batch: CropBatch, pred_mm: NDArray[np.float64], pred_px: NDArray[np.float64]) -> NDArray[np.float64]:
