@@ -87,7 +87,7 @@ def _figures(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 def _set_sums(
     net: DetNet, batches: Iterable[CropBatch], bone_length_mm: float, average: bool, precision: Precision, device: str
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """(127,) of one set: summed errors of :func:`_joint_sums`, their counts, the number of samples; and what is broken."""
+    """(127,) of one set: sums and counts of :func:`_joint_sums`, and the number of samples; and what is broken."""
     # Rows: summed error of root + bone scale, of root, in pixels; then the counts of each.
     sums = np.zeros((6, 21))
     samples, broken = 0, []

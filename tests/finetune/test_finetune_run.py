@@ -346,3 +346,29 @@ def test_the_same_labels_divided_otherwise_are_another_run(mini, tmp_path, monke
     monkeypatch.setattr(data, "_BLOCKS", 2)
     with pytest.raises(UsageProblem, match="other data"):
         finetune(tiny(mini, tmp_path, epochs=1), QUIET)
+
+
+def test_strict_refuses_before_the_work(mini, tmp_path):
+    broken = tmp_path / "set"
+    shutil.copytree(mini, broken)
+    (broken / "training" / "rgb" / "00000003.jpg").unlink()
+    with pytest.raises(InputProblem, match=r"--strict: 1 items cannot be used; 1 .*missing"):
+        finetune(tiny(broken, tmp_path / "ws", strict=True), QUIET)
+    assert not (tmp_path / "ws" / "runs").exists()
+    assert finetune(tiny(broken, tmp_path / "ws", epochs=1), QUIET).problems == 1
+
+
+def test_every_set_has_its_validation_error_and_equal_means_them(tmp_path):
+    roots = [tmp_path / name for name in ("large", "small")]
+    for root, hands in zip(roots, (12, 4), strict=True):
+        write_mini_freihand(root, hands=hands, test_hands=1, seed=hands)
+    found = {}
+    for mix in ("by-size", "equal"):
+        config = tiny(roots[0], tmp_path / mix, data=roots, epochs=1, mix=mix)
+        assert finetune(config, QUIET).problems == 0
+        run = tmp_path / mix / "runs" / "finetune-scratch-test_resnet"
+        found[mix] = read_metrics(run / "metrics.jsonl")[0]
+    large, small = found["equal"]["val_root_bone_mpjpe_mm_by_set"]
+    assert found["equal"]["val_root_bone_mpjpe_mm"] == pytest.approx((large + small) / 2)
+    large, small = found["by-size"]["val_root_bone_mpjpe_mm_by_set"]
+    assert found["by-size"]["val_root_bone_mpjpe_mm"] == pytest.approx((3 * large + small) / 4, rel=1e-6)
