@@ -164,7 +164,7 @@ def test_small_sets_have_a_gallery_too(count):
 
 def test_the_mean_pose_is_the_mean_with_the_true_size():
     labelled = MemorySet(8)
-    predictor = mean_pose(labelled, seed=0)
+    predictor = mean_pose(labelled, np.arange(8), seed=0)
     poses = np.stack([s.as_right().joints_mm for s in labelled.samples])
     poses -= poses[:, :1]
     mean = poses.mean(axis=0)
@@ -179,7 +179,7 @@ def test_the_mean_shape_is_the_best_constant_after_procrustes():
     """Turning, scaling and shifting hands changes nothing; no small change of the shape lowers the squared error."""
     rng = np.random.default_rng(5)
     labelled = MemorySet(8)
-    shape = mean_shape(labelled, seed=0).pose_mm
+    shape = mean_shape(labelled, np.arange(8), seed=0).pose_mm
     poses = np.stack([s.as_right().joints_mm for s in labelled.samples])
     length = np.linalg.norm(poses[:, 9] - poses[:, 0], axis=1).mean()
     assert np.linalg.norm(shape[9] - shape[0]) == pytest.approx(length)
@@ -196,7 +196,7 @@ def test_the_mean_shape_is_the_best_constant_after_procrustes():
         return total
 
     best = squared_error(shape)
-    mean = mean_pose(labelled, seed=0).pose_mm
+    mean = mean_pose(labelled, np.arange(8), seed=0).pose_mm
     assert best < squared_error(mean)
     worse = [squared_error(shape + rng.normal(0, 2.0, shape.shape)) - best for _ in range(20)]
     assert min(worse) > -0.02 * best
@@ -272,4 +272,4 @@ def test_hands_without_3d_labels_are_no_misses_among_others():
         assert one.areas["auc_20_50mm"] == pytest.approx(3 / 4)
     assert score.pixels.conditions["samples_measured"] == 8
     with pytest.raises(InputProblem, match="no fully labelled sample"):
-        mean_pose(flat_set(4), seed=0)
+        mean_pose(flat_set(4), np.arange(4), seed=0)
