@@ -114,8 +114,9 @@ def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> None:
             low, high = one.interval
             if one.mean != one.mean:  # one of the two has no figure of this alignment
                 continue
+            interval = f"{low:+.2f} to {high:+.2f}" if low == low else "no interval"
             summary.facts[f"{prefix}this - {name}, {ROW_TITLES[one.alignment]}, mm"] = (
-                f"{one.mean:+.2f} ({low:+.2f} to {high:+.2f}), better on {one.better:.0%} of {one.samples} samples"
+                f"{one.mean:+.2f} ({interval}), better on {one.better:.0%} of {one.samples} samples"
             )
     if found.left_out:
         summary.facts["not compared (no hand that both found)"] = ", ".join(found.left_out)

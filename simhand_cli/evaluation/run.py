@@ -193,10 +193,12 @@ def _evaluate(job: EvaluationRun, console: Console) -> dict[str, Any]:
     _write(job, predictor.facts, kept, scores, resamplings, scale)
     dropped = [vars(d) for label, run in zip(job.labels, runs, strict=True) for d in _dropped(label, run)]
     facts: dict[str, str] = {}
-    for score in scores:
+    for score, how in zip(scores, resamplings, strict=True):
         prefix = f"{score.label} " if len(scores) > 1 else ""
         facts[f"{prefix}samples"] = f"{score.samples:,} of {score.label}, {score.found:,} hands found"
         facts |= {prefix + row: text for row, text in screen_table(score).items()}
+        if how.caution:
+            facts[f"{prefix}caution"] = how.caution
     return {"facts": facts, "files": list(_FILES), "dropped": dropped}
 
 

@@ -17,7 +17,7 @@ from simhand_cli.evaluation.gallery import choose, gallery_3d, gallery_sheet
 from simhand_cli.evaluation.predict_set import choose_samples, predict_set
 from simhand_cli.evaluation.predictions import write_predictions
 from simhand_cli.evaluation.predictors import mean_pose, mean_shape
-from simhand_cli.evaluation.records import screen_table, set_record
+from simhand_cli.evaluation.records import screen_table, set_record, set_table
 from simhand_cli.evaluation.report import SetPictures, build_report
 from simhand_cli.evaluation.score import Scale, score_set
 
@@ -273,3 +273,38 @@ def test_hands_without_3d_labels_are_no_misses_among_others():
     assert score.pixels.conditions["samples_measured"] == 8
     with pytest.raises(InputProblem, match="no fully labelled sample"):
         mean_pose(flat_set(4), np.arange(4), seed=0)
+
+
+def test_rows_say_on_how_many_samples_they_were_taken_and_one_alone_has_no_interval():
+    labelled = MemorySet(40)
+    every = run(labelled, Oracle(labelled, range(40), offset_mm=30.0)).predictions
+    score, how = scored(every)
+    assert how.caution == ""
+    assert "measured on" not in set_table(score)[0]
+    placed = every.placed_mm.copy()
+    placed[1:] = np.nan
+    score, how = scored(replace(every, placed_mm=placed))
+    header, rows = set_table(score)
+    assert header[-1] == "measured on"
+    assert {row[0]: row[-1] for row in rows} == {"absolute": "1 of 40"} | dict.fromkeys(
+        ("root", "root + bone scale", "Procrustes", "Procrustes + scale"), "40 of 40"
+    )
+    assert [row[2] == "no interval" for row in rows] == [True, False, False, False, False]
+    assert "no interval" in screen_table(score)["absolute"]
+    assert screen_table(score)["absolute"].endswith("1 of 40")
+    mpjpe = [f for f in set_record(score, how)["figures"] if f["metric"] == "mpjpe"]
+    assert [f["interval"]["low"] is None for f in mpjpe] == [True, False, False, False, False]
+    page = build_report({"kind": "oracle"}, [score], [how], [SetPictures(np.zeros((8, 8, 3), np.uint8), [])]).html()
+    assert "1 of 40" in page
+    assert "drawn by picture" not in page
+
+
+def test_intervals_drawn_by_picture_for_want_of_sequences_say_so():
+    predictions = run(MemorySet(7)).predictions  # four sequences
+    score, how = scored(predictions)
+    words = "intervals drawn by picture: 4 sequences only; too narrow where pictures resemble each other"
+    assert how.caution == words
+    page = build_report({"kind": "oracle"}, [score], [how], [SetPictures(np.zeros((8, 8, 3), np.uint8), [])]).html()
+    assert words in page
+    assert resampling(predictions.sample_ids, "sample", 20, 0).caution == ""
+    assert resampling(["one"] * 7, "subject", 20, 0).caution.startswith("intervals drawn by picture: 1 subject only")
