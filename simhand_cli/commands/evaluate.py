@@ -32,7 +32,7 @@ class EvaluateConfig(CommandConfig):
     split: str = option("test", "Split of the set")
     model: str = option(
         "",
-        "Run folder or model file of 'simhand finetune', or mediapipe, mean-pose or mean-shape; none: the newest run",
+        "Name or folder of a 'simhand finetune' run, or a model file, or mediapipe, mean-pose or mean-shape; none: the newest run",
     )
     name: str = option("", "Name of this evaluation's folder; none: named after the model, and the set of --data")
     against: str = option("", "Another evaluation of the same samples to compare with: its folder or name")
@@ -79,7 +79,7 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
     console = console or Console(quiet=True)
     job = prepare(config)
     ranked = check_leaderboard(job.sets, job.paths, config.limit) if config.leaderboard else []
-    other = find_evaluation(config.against, Workspace(config.workspace)) if config.against else None
+    other = find_evaluation(config.against, Workspace(config.workspace), job.folder) if config.against else None
     if config.dry_run:
         return _dry_summary(job)
     summary = _summary(job, run_evaluation(job, console))

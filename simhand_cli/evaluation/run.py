@@ -26,7 +26,7 @@ from simhand_cli.hands.skeleton import JOINT_NAMES
 from simhand_cli.labelled.checks import check_labels
 from simhand_cli.labelled.digest import labels_sha256
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.labelled.own_set import newest_own_set
+from simhand_cli.labelled.own_set import newest_own_set, refuse_repeated
 from simhand_cli.labelled.sample import LabelledSet
 from simhand_cli.report.sheet import save_image
 from simhand_cli.summary import Dropped
@@ -87,9 +87,11 @@ def prepare(config: "EvaluateConfig") -> EvaluationRun:
 
     Raises:
         InputProblem: no model or data, or a set that cannot be opened.
+        UsageProblem: a set is given twice, or there is more than one for a mean.
     """
     workspace = Workspace(config.workspace)
     model_file = find_model(config.model, workspace)
+    refuse_repeated(config.data)
     paths = config.data or _default_sets(model_file, workspace)
     if config.model in MEANS and len(paths) != 1:
         raise UsageProblem(
@@ -125,25 +127,33 @@ def find_model(model: str, workspace: Workspace) -> Path | None:
     if model in BASELINES:
         return None
     if model:
-        return named_model(model)
+        return named_model(model, workspace)
     newest = newest_model(workspace)
     if newest is None:
         raise InputProblem(
-            f"no finished fine-tuning run in {workspace.root}: run 'simhand finetune' first, or give --model PATH, "
+            f"no finished fine-tuning run in {workspace.root}: run 'simhand finetune' first, or give --model NAME, "
             "--model mediapipe, mean-pose or mean-shape"
         )
     return newest
 
 
-def find_evaluation(named: str, workspace: Workspace) -> Path:
+def find_evaluation(named: str, workspace: Workspace, this: Path) -> Path:
     """The finished evaluation meant by ``--against``: a folder, or a name in the workspace.
+
+    Args:
+        named: the folder or name.
+        workspace: where a name is looked for.
+        this: folder of the evaluation that is to be compared with it.
 
     Raises:
         InputProblem: there is none.
+        UsageProblem: it is the same evaluation.
     """
     folders = [Path(named)]
     if Path(named).name == named:
         folders.append(workspace.run_dir("evaluate", named.removeprefix("evaluate-")))
+    if any(folder.resolve() == this.resolve() for folder in folders):
+        raise UsageProblem(f"--against {named} is this evaluation itself: give another one, or this one another --name")
     for folder in folders:
         if _is_finished(folder):
             return folder
