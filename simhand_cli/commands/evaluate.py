@@ -32,7 +32,7 @@ class EvaluateConfig(CommandConfig):
     split: str = option("test", "Split of the set")
     model: str = option(
         "",
-        "Name or folder of a 'simhand finetune' run, or a model file, or mediapipe, mean-pose or mean-shape; none: the newest run",
+        "Name or folder of a 'simhand finetune' run, a model file, mediapipe, mean-pose, mean-shape; none: newest run",
     )
     name: str = option("", "Name of this evaluation's folder; none: named after the model, and the set of --data")
     against: str = option("", "Another evaluation of the same samples to compare with: its folder or name")

@@ -31,8 +31,8 @@ class Resampling:
         unit: what a group is: "sequence", "subject" or "sample".
         repeats: number of draws.
         seed: of the draws.
-        too_few: how many groups there are of the unit that was asked for, and its name, where samples are drawn for want
-            of them; None else.
+        too_few: how many groups there are of the unit that was asked for, and its name, where samples are drawn for
+            want of them; None else.
     """
 
     group: NDArray[np.int64]

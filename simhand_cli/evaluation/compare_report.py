@@ -148,8 +148,8 @@ def _add_curves(page: Page, found: Comparison, alignment: AlignmentName, name: s
     title = f"PCK of both, {ROW_TITLES[alignment]}"
     page.picture(
         line_plot(series, title=title, x_label="threshold, mm", y_label="joints within it, %"),
-        caption=f"{title}: share of joints whose error is at most the threshold, over the {found.evaluated:,} samples that both "
-        "evaluated; a hand that was not found is a miss.",
+        caption=f"{title}: share of joints whose error is at most the threshold, over the {found.evaluated:,} samples "
+        "that both evaluated; a hand that was not found is a miss.",
     )
 
 

@@ -205,6 +205,10 @@ def test_a_finished_evaluation_gets_its_comparison_into_the_report(workspace, sm
     assert metrics.stat().st_mtime_ns == evaluated
     evaluate(config(workspace, small_set, name="compared", against="same"))
     both = report.read_text()
+    captions = re.findall(r"PCK of both, [a-zA-Z+ ]+: share of joints", once)
+    assert {one: captions.count(one) for one in captions}.keys() == {
+        "PCK of both, root: share of joints", "PCK of both, Procrustes + scale: share of joints",
+    }  # fmt: skip
     assert both.count("<h2") == before.count("<h2") + 2
     assert both.count("data:image/") == once.count("data:image/") + 2  # nothing is gained or lost: no sheet
 
