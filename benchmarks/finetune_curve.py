@@ -19,6 +19,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from synth_transfer import measure
 
@@ -44,8 +45,9 @@ def main() -> None:
     results: dict[str, dict[str, Any]] = {}
     for folder in map(Path, options["data"]):
         train, test = open_labelled(folder, "train"), open_labelled(folder, "test")
+        every = np.arange(len(train))
         predictors: list[tuple[str, PosePredictor]] = [
-            ("model", model), ("mean pose", mean_pose(train, 0)), ("mean shape", mean_shape(train, 0)),
+            ("model", model), ("mean pose", mean_pose(train, every, 0)), ("mean shape", mean_shape(train, every, 0)),
         ]  # fmt: skip
         results[folder.name] = {name: measure(test, predictor, Console()) for name, predictor in predictors}
         print(folder.name, json.dumps(results[folder.name]), flush=True)

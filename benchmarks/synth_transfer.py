@@ -53,7 +53,8 @@ def main() -> None:
     given = parser.parse_args()
     console = Console()
     train = open_labelled(given.synth, "train")
-    mean, shape = mean_pose(train, 0), mean_shape(train, 0)
+    every = np.arange(len(train))
+    mean, shape = mean_pose(train, every, 0), mean_shape(train, every, 0)
     multiview = given.data / "videos_multiview"
     right = shape.pose_mm
     sets: list[LabelledSet] = [

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import select
 import sys
 import traceback
 from types import ModuleType
@@ -92,6 +93,7 @@ def _execute(module: ModuleType, name: str, model: Any, invocation: Any) -> int:
         config = resolve_config(model, invocation.config_file, invocation.flags, invocation.assignments)
         summary = getattr(module, name)(config, Console())
         print_summary(summary, as_json=invocation.as_json, dry_run=config.dry_run)
+        sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         return _report(error, name, as_json=invocation.as_json, debug=invocation.debug)
     if summary.problems:
@@ -100,7 +102,12 @@ def _execute(module: ModuleType, name: str, model: Any, invocation: Any) -> int:
 
 
 def _report(error: BaseException, command: str, *, as_json: bool, debug: bool) -> int:
-    """One line on standard error (and a JSON document with ``--json``); the traceback only with ``--debug``."""
+    """One line on standard error (and a JSON document with ``--json``); the traceback only with ``--debug``.
+
+    Nothing where whoever read the output has ended (``| head``): nobody is left to tell.
+    """
+    if isinstance(error, BrokenPipeError) and _silence_unread_output():
+        return ExitCode.BROKEN_PIPE
     if debug:
         traceback.print_exception(error)
     if isinstance(error, SimhandError):
@@ -118,24 +125,60 @@ def _report(error: BaseException, command: str, *, as_json: bool, debug: bool) -
         code = ExitCode.UNEXPECTED
         line = f"unexpected {type(error).__name__}: {error} (run again with --debug and report it)"
     one_line = " ".join(line.split())
-    print(f"simhand {command}: {one_line}", file=sys.stderr)
-    if as_json:
-        print(json.dumps({"command": command, "error": one_line, "exit_code": int(code)}))
+    try:
+        print(f"simhand {command}: {one_line}", file=sys.stderr)
+        if as_json:
+            print(json.dumps({"command": command, "error": one_line, "exit_code": int(code)}), flush=True)
+    except BrokenPipeError:
+        _silence_unread_output()
+        return ExitCode.BROKEN_PIPE
     return int(code)
+
+
+def _silence_unread_output() -> bool:
+    """Send output that nobody reads any more to nowhere; False where all is read, so that another pipe broke.
+
+    Without this the interpreter's last flush would fail and complain (Python's documentation of SIGPIPE).
+    """
+    unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream.fileno())]
+    for stream in unread:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    return bool(unread)
+
+
+def _is_unread(file: int) -> bool:
+    """Whether the other end of a pipe is closed."""
+    state = select.poll()
+    state.register(file, 0)  # an error or a hang-up is told unasked
+    return bool(state.poll(0))
 
 
 def main() -> None:
     """Entry point of the ``simhand`` command."""
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _silence_unread_output():
+            raise
+        code = ExitCode.BROKEN_PIPE
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the called command; returns the exit code."""
     words = set(sys.argv[1:]) | set(os.environ.get("COMP_WORDS", "").split())
     try:
         result = build_app(words)(standalone_mode=False)
     except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
+        return ExitCode.INTERRUPTED
     except Exception as error:
         # Usage errors of the argument parser carry their message and exit code; shown in our one-line form.
         message = getattr(error, "format_message", None)
         if message is None:
-            sys.exit(_report(error, "", as_json=False, debug="--debug" in words))
+            return _report(error, "", as_json=False, debug="--debug" in words)
         if text := message():
             command = next((word for word in sys.argv[1:] if word in COMMANDS), "")
             if command and sys.argv[1].startswith("-"):
@@ -145,5 +188,5 @@ def main() -> None:
             print(f"{call}: {line}", file=sys.stderr)
             if "--json" in words:
                 print(json.dumps({"command": command, "error": line, "exit_code": int(ExitCode.USAGE)}))
-        sys.exit(getattr(error, "exit_code", ExitCode.USAGE))
-    sys.exit(result if isinstance(result, int) else ExitCode.OK)
+        return int(getattr(error, "exit_code", ExitCode.USAGE))
+    return result if isinstance(result, int) else ExitCode.OK

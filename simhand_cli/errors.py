@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     ENVIRONMENT = 4
     PARTIAL = 5
     INTERRUPTED = 130
+    BROKEN_PIPE = 141
 
 
 class SimhandError(Exception):

@@ -30,7 +30,7 @@ class DemoConfig(CommandConfig):
     source: str = argument("'webcam', a camera's number, a video, an image, or a folder of images")
     output: Path | None = option(None, "Write this .mp4 (an image: .png or .jpg too) instead of showing it", short="-o")
     model: str = option(
-        "", "Run folder or model file of 'simhand finetune', or 'mediapipe'; none: the newest run, else MediaPipe"
+        "", "Name or folder of a 'simhand finetune' run, a model file, or 'mediapipe'; none: newest run, else MediaPipe"
     )
     hands: int = option(2, "Most hands to follow", ge=1, le=10)
     max_frames: int | None = option(None, "Stop after this many frames", ge=1)

@@ -32,7 +32,7 @@ class EvaluateConfig(CommandConfig):
     split: str = option("test", "Split of the set")
     model: str = option(
         "",
-        "Run folder or model file of 'simhand finetune', or mediapipe, mean-pose or mean-shape; none: the newest run",
+        "Name or folder of a 'simhand finetune' run, a model file, mediapipe, mean-pose, mean-shape; none: newest run",
     )
     name: str = option("", "Name of this evaluation's folder; none: named after the model, and the set of --data")
     against: str = option("", "Another evaluation of the same samples to compare with: its folder or name")
@@ -79,7 +79,7 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
     console = console or Console(quiet=True)
     job = prepare(config)
     ranked = check_leaderboard(job.sets, job.paths, config.limit) if config.leaderboard else []
-    other = find_evaluation(config.against, Workspace(config.workspace)) if config.against else None
+    other = find_evaluation(config.against, Workspace(config.workspace), job.folder) if config.against else None
     if config.dry_run:
         return _dry_summary(job)
     refuse_dropped(job.dropped, config.strict)
@@ -116,8 +116,9 @@ def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> None:
             low, high = one.interval
             if one.mean != one.mean:  # one of the two has no figure of this alignment
                 continue
+            interval = f"{low:+.2f} to {high:+.2f}" if low == low else "no interval"
             summary.facts[f"{prefix}this - {name}, {ROW_TITLES[one.alignment]}, mm"] = (
-                f"{one.mean:+.2f} ({low:+.2f} to {high:+.2f}), better on {one.better:.0%} of {one.samples} samples"
+                f"{one.mean:+.2f} ({interval}), better on {one.better:.0%} of {one.samples} samples"
             )
     if found.left_out:
         summary.facts["not compared (no hand that both found)"] = ", ".join(found.left_out)

@@ -32,15 +32,15 @@ class ModelChoice:
 
 
 def choose_model(model: str, workspace: Workspace) -> ModelChoice:
-    """The model meant by ``--model``: a path, ``mediapipe``, or by default the newest fine-tuned one.
+    """The model meant by ``--model``: a run's name, a path, ``mediapipe``, or by default the newest fine-tuned one.
 
     Raises:
-        InputProblem: a path without a model.
+        InputProblem: no model of this name.
     """
     title = "MediaPipe hand landmarker"
     if model == MEDIAPIPE:
         return ModelChoice(None, title)
-    file = named_model(model) if model else newest_model(workspace)
+    file = named_model(model, workspace) if model else newest_model(workspace)
     if file is None:
         return ModelChoice(None, title, "no fine-tuned model found: showing MediaPipe")
     return ModelChoice(file, f"fine-tuned model: {model_name(file)}")

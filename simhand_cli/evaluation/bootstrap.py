@@ -31,6 +31,8 @@ class Resampling:
         unit: what a group is: "sequence", "subject" or "sample".
         repeats: number of draws.
         seed: of the draws.
+        too_few: how many groups there are of the unit that was asked for, and its name, where samples are drawn for
+            want of them; None else.
     """
 
     group: NDArray[np.int64]
@@ -38,6 +40,16 @@ class Resampling:
     unit: str
     repeats: int
     seed: int
+    too_few: tuple[int, str] | None = None
+
+    @property
+    def caution(self) -> str:
+        """What a reader of the intervals must know: samples are drawn though groups were asked for; else empty."""
+        if self.too_few is None:
+            return ""
+        count, unit = self.too_few
+        groups = f"{count} {unit}{'' if count == 1 else 's'}"
+        return f"intervals drawn by picture: {groups} only; too narrow where pictures resemble each other"
 
     def describe(self) -> dict[str, object]:
         """The facts to store beside an interval."""
@@ -48,7 +60,8 @@ def resampling(labels: Sequence[str], unit: str, repeats: int, seed: int) -> Res
     """Choose what to draw: the groups named by ``labels`` (N,), or samples when there are too few groups."""
     names, group = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
     if len(names) < MIN_GROUPS:
-        return Resampling(np.arange(len(labels)), len(labels), "sample", repeats, seed)
+        too_few = None if unit == "sample" else (len(names), unit)
+        return Resampling(np.arange(len(labels)), len(labels), "sample", repeats, seed, too_few)
     return Resampling(group.astype(np.int64), len(names), unit, repeats, seed)
 
 
@@ -63,7 +76,7 @@ def intervals_95(figures: Sequence[tuple[Floats, Mask]], how: Resampling) -> lis
         how: what is drawn.
 
     Returns:
-        (low, high) of each figure; NaN, NaN where nothing is valid.
+        (low, high) of each figure; NaN, NaN where fewer than two groups have a value: one alone shows no spread.
     """
     if not figures:
         return []
@@ -78,7 +91,9 @@ def intervals_95(figures: Sequence[tuple[Floats, Mask]], how: Resampling) -> lis
         draws = _draw_counts(rng, min(block, how.repeats - start), how.groups)
         drawn.append(_joint_averages(draws @ sums, draws @ counts, joints))
     repeats = np.vstack(drawn)
-    return [_percentiles(repeats[:, column]) for column in range(len(figures))]
+    measured = (counts.reshape(how.groups, -1, joints) > 0).any(axis=2).sum(axis=0)
+    nothing = float("nan"), float("nan")
+    return [_percentiles(repeats[:, k]) if measured[k] > 1 else nothing for k in range(len(figures))]
 
 
 def _joint_averages(sums: Floats, counts: Floats, joints: int) -> Floats:
@@ -90,10 +105,7 @@ def _joint_averages(sums: Floats, counts: Floats, joints: int) -> Floats:
 
 
 def _percentiles(drawn: Floats) -> tuple[float, float]:
-    known = drawn[np.isfinite(drawn)]
-    if not len(known):
-        return float("nan"), float("nan")
-    low, high = np.percentile(known, [2.5, 97.5])
+    low, high = np.percentile(drawn[np.isfinite(drawn)], [2.5, 97.5])
     return float(low), float(high)
 
 

@@ -116,6 +116,8 @@ def _add_set(page: Page, found: Comparison, name: str, sheet: NDArray[np.uint8] 
     drawn = f"{found.how.repeats} draws of {found.how.groups} {found.how.unit}s, seed {found.how.seed}"
     rows = [_table_row(one) for one in found.differences]
     page.table(_HEADER, rows, caption=f"MPJPE of both over the same samples, and their difference. Intervals: {drawn}.")
+    if found.how.caution:
+        page.text(f"Mind the {found.how.caution}.")
     for alignment in ("root", "procrustes_scale"):
         _add_curves(page, found, alignment, name)
     header = ["difference of the mean error, mm", *(ROW_TITLES[alignment] for alignment in _SHOWN)]
@@ -129,7 +131,8 @@ def _add_set(page: Page, found: Comparison, name: str, sheet: NDArray[np.uint8] 
 
 def _table_row(one: PairedDifference) -> list[Cell]:
     low, high = one.interval
-    interval = f"{low:+.2f} to {high:+.2f}" if np.isfinite(low) else None
+    lacking = "no interval" if np.isfinite(one.mean) else None
+    interval = f"{low:+.2f} to {high:+.2f}" if np.isfinite(low) else lacking
     difference = f"{one.mean:+.2f}" if np.isfinite(one.mean) else None
     better = f"{100 * one.better:.0f} %" if np.isfinite(one.better) else None
     means = [_rounded(value) for value in one.means]
@@ -145,8 +148,8 @@ def _add_curves(page: Page, found: Comparison, alignment: AlignmentName, name: s
     title = f"PCK of both, {ROW_TITLES[alignment]}"
     page.picture(
         line_plot(series, title=title, x_label="threshold, mm", y_label="joints within it, %"),
-        caption=f"Share of joints whose error is at most the threshold, over the {found.evaluated:,} samples that both "
-        "evaluated; a hand that was not found is a miss.",
+        caption=f"{title}: share of joints whose error is at most the threshold, over the {found.evaluated:,} samples "
+        "that both evaluated; a hand that was not found is a miss.",
     )
 
 

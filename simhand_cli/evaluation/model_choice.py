@@ -16,17 +16,25 @@ def newest_model(workspace: Workspace) -> Path | None:
     return run / MODEL_FILE if run else None
 
 
-def named_model(model: str) -> Path:
-    """The model file of a run folder, or the file itself.
+def named_model(model: str, workspace: Workspace) -> Path:
+    """The model of a fine-tuning run, given by its folder or its name in the workspace, or the file itself.
 
     Raises:
-        InputProblem: it is not there.
+        InputProblem: it is not there, or the run is not finished.
     """
     path = Path(model)
+    if not path.exists() and path.name == model:
+        path = workspace.run_dir("finetune", model.removeprefix("finetune-"))
     file = path / MODEL_FILE if path.is_dir() else path
-    if not file.is_file():
-        raise InputProblem(f"--model {model}: no such run folder or model file")
-    return file
+    if file.is_file():
+        return file
+    found = sorted(one.parent.name for one in workspace.runs_dir.glob(f"finetune-*/{MODEL_FILE}"))
+    known = f"; finished runs in {workspace.root}: {', '.join(found)}" if found else ""
+    if (path / "identity.json").is_file():
+        raise InputProblem(
+            f"--model {model}: the run is not finished; the same 'simhand finetune' goes on with it{known}"
+        )
+    raise InputProblem(f"--model {model}: no such fine-tuning run or model file{known}")
 
 
 def model_name(model_file: Path) -> str:

@@ -145,7 +145,7 @@ def _most_central(hands: "list[DetectedHand]", middle_px: float) -> "DetectedHan
 
 
 class ConstantPose:
-    """The same answer for every image: a floor to compare with.
+    """The same answer for every image: a baseline whose errors a model must get below.
 
     Args:
         pose_mm: (21, 3) relative to the wrist, of a right hand.
@@ -177,22 +177,31 @@ class ConstantPose:
         """Nothing to free."""
 
 
-def mean_pose(training: LabelledSet, seed: int) -> ConstantPose:
-    """The mean of a training split's wrist-relative joints: the floor of errors in which rotation counts.
+def mean_pose(training: LabelledSet, usable: NDArray[np.int64], seed: int) -> ConstantPose:
+    """The mean of a training split's wrist-relative joints: the baseline of errors in which rotation counts.
 
     Hands seen from all sides nearly cancel out in it, so that its shape is flat: after Procrustes alignment
-    :func:`mean_shape` is the floor.
+    :func:`mean_shape` is the harder one to beat.
+
+    Args:
+        training: the split.
+        usable: (U,) positions of the samples that may be averaged.
+        seed: of the choice among them.
+
+    Raises:
+        InputProblem: none of them is fully labelled.
     """
-    poses = _training_poses(training, seed)
+    poses = _training_poses(training, usable, seed)
     return _constant("mean-pose", poses.mean(axis=0), poses, training)
 
 
-def mean_shape(training: LabelledSet, seed: int) -> ConstantPose:
-    """The mean hand shape of a training split, every hand first turned and scaled onto it: Procrustes errors' floor.
+def mean_shape(training: LabelledSet, usable: NDArray[np.int64], seed: int) -> ConstantPose:
+    """The mean hand shape of a training split, every hand first turned and scaled onto it: for Procrustes errors.
 
-    Generalised Procrustes analysis (Gower 1975); its answer is turned to fit the mean pose best.
+    Generalised Procrustes analysis (Gower 1975); its answer is turned to fit the mean pose best. Arguments and errors
+    are those of :func:`mean_pose`.
     """
-    poses = _training_poses(training, seed)
+    poses = _training_poses(training, usable, seed)
     return _constant("mean-shape", mean_of_aligned(poses), poses, training)
 
 
@@ -223,9 +232,9 @@ def _constant(kind: str, pose: NDArray[np.float64], poses: NDArray[np.float64], 
     return ConstantPose(pose * (length / max(float(np.linalg.norm(pose[MIDDLE_MCP])), 1e-9)), facts)
 
 
-def _training_poses(training: LabelledSet, seed: int) -> NDArray[np.float64]:
+def _training_poses(training: LabelledSet, usable: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     """(M, 21, 3) wrist-relative poses, mm, of at most :data:`_MEAN_POSE_SAMPLES` samples fully labelled in 3D."""
-    order = np.random.default_rng(seed).permutation(len(training))[:_MEAN_POSE_SAMPLES]
+    order = np.random.default_rng(seed).permutation(usable)[:_MEAN_POSE_SAMPLES]
     samples = (training[int(i)].as_right() for i in np.sort(order))
     known = (s for s in samples if s.joint_valid.all() and np.isfinite(s.joints_mm).all())
     poses = [s.joints_mm - s.joints_mm[WRIST] for s in known]

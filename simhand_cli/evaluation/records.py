@@ -21,7 +21,7 @@ ROW_TITLES: Final = {
     "procrustes": "Procrustes",
     "procrustes_scale": "Procrustes + scale",
 }
-TABLE_HEADER: Final = ("alignment", "MPJPE mm", "95 % interval", "median mm", "AUC 20-50 mm", "AUC 0-50 mm")
+_HEADER: Final = ("alignment", "MPJPE mm", "95 % interval", "median mm", "AUC 20-50 mm", "AUC 0-50 mm")
 
 
 def set_record(score: SetScore, how: Resampling) -> dict[str, Any]:
@@ -87,21 +87,33 @@ def _thresholds(name: str) -> dict[str, Any]:
     }
 
 
-def table_rows(score: SetScore) -> list[list[str | float | None]]:
-    """Rows for :data:`TABLE_HEADER`, one an alignment; figures that could not be taken are None."""
-    rows: list[list[str | float | None]] = []
-    for one in score.by_alignment.values():
-        low, high = one.intervals["mpjpe"]
-        interval = f"{low:.2f} to {high:.2f}" if math.isfinite(low) else None
-        figures = [finite_or_none(value) for value in (one.median, *(one.areas[t.name] for t in (AUC_20_50, AUC_0_50)))]
-        rows.append([ROW_TITLES[one.alignment], finite_or_none(one.mean), interval, *figures])
-    return rows
+def set_table(score: SetScore) -> tuple[list[str], list[list[str | float | None]]]:
+    """Header and rows, one an alignment; figures that could not be taken are None.
+
+    A last column says on how many samples means and medians were taken, where a row lacks some of the set's.
+    """
+    scores = list(score.by_alignment.values())
+    rows = [_table_row(one) for one in scores]
+    counts = [int(one.conditions["samples_measured"]) for one in scores]
+    if min(counts) == score.samples:
+        return list(_HEADER), rows
+    measured = [f"{count:,} of {score.samples:,}" for count in counts]
+    return [*_HEADER, "measured on"], [[*row, text] for row, text in zip(rows, measured, strict=True)]
+
+
+def _table_row(one: AlignedScore) -> list[str | float | None]:
+    low, high = one.intervals["mpjpe"]
+    lacking = "no interval" if math.isfinite(one.mean) else None
+    interval = f"{low:.2f} to {high:.2f}" if math.isfinite(low) else lacking
+    figures = [finite_or_none(value) for value in (one.median, *(one.areas[t.name] for t in (AUC_20_50, AUC_0_50)))]
+    return [ROW_TITLES[one.alignment], finite_or_none(one.mean), interval, *figures]
 
 
 def screen_table(score: SetScore) -> dict[str, str]:
     """The table as summary facts: the first column is the name, the others stand below each other."""
-    rows = [list(TABLE_HEADER), *([_screen_cell(cell) for cell in row] for row in table_rows(score))]
-    widths = [max(len(row[c]) for row in rows) for c in range(1, len(TABLE_HEADER))]
+    header, figures = set_table(score)
+    rows = [header, *([_screen_cell(cell) for cell in row] for row in figures)]
+    widths = [max(len(row[c]) for row in rows) for c in range(1, len(header))]
     return {row[0]: "  ".join(f"{cell:>{w}}" for cell, w in zip(row[1:], widths, strict=True)) for row in rows}
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simhand_cli.evaluation.alignment import AlignmentName
 from simhand_cli.evaluation.bootstrap import Resampling
-from simhand_cli.evaluation.records import ROW_TITLES, TABLE_HEADER, table_rows
+from simhand_cli.evaluation.records import ROW_TITLES, set_table
 from simhand_cli.evaluation.score import CURVE_MM, SetScore, finger_means
 from simhand_cli.hands.skeleton import JOINT_NAMES
 from simhand_cli.report.page import Page
@@ -78,7 +78,10 @@ def _add_set(page: Page, score: SetScore, how: Resampling, shown: SetPictures) -
         }
     )
     drawn = f"{how.repeats} draws of {how.groups} {how.unit}s, seed {how.seed}"
-    page.table(TABLE_HEADER, table_rows(score), caption=f"3D error after each alignment. Intervals: {drawn}.")
+    header, rows = set_table(score)
+    page.table(header, rows, caption=f"3D error after each alignment. Intervals: {drawn}.")
+    if how.caution:
+        page.text(f"Mind the {how.caution}.")
     curves = {
         ROW_TITLES[name]: (CURVE_MM.tolist(), (100 * one.curve).tolist()) for name, one in score.by_alignment.items()
     }

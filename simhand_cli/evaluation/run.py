@@ -21,11 +21,12 @@ from simhand_cli.evaluation.predictors import FinetunedPose, MediaPipePose, Pose
 from simhand_cli.evaluation.records import METRICS_SCHEMA, METRICS_VERSION, screen_table, set_record
 from simhand_cli.evaluation.report import SetPictures, build_report
 from simhand_cli.evaluation.score import Scale, SetScore, score_set
+from simhand_cli.evaluation.training_hands import TrainingHands, find_training_hands
 from simhand_cli.hands.skeleton import JOINT_NAMES
 from simhand_cli.labelled.checks import check_labels
 from simhand_cli.labelled.digest import labels_sha256
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.labelled.own_set import newest_own_set
+from simhand_cli.labelled.own_set import newest_own_set, refuse_repeated
 from simhand_cli.labelled.sample import LabelledSet
 from simhand_cli.report.sheet import save_image
 from simhand_cli.summary import Dropped
@@ -37,7 +38,9 @@ from simhand_cli.workspace.paths import Workspace
 if TYPE_CHECKING:
     from simhand_cli.commands.evaluate import EvaluateConfig
 
-BASELINES = ("mediapipe", "mean-pose", "mean-shape")
+#: Baselines that answer with a mean of training hands.
+MEANS = ("mean-pose", "mean-shape")
+BASELINES = ("mediapipe", *MEANS)
 _FILES = ("metrics.json", "predictions.h5", "sheet.png", "report.html")
 
 
@@ -55,6 +58,7 @@ class EvaluationRun:
         folder: ``runs/evaluate-<name>``.
         identity: all that determines the result.
         dropped: what was left out because of its labels; more may be added while running.
+        training: the hands whose mean is the answer, for the baselines that have one.
     """
 
     config: "EvaluateConfig"
@@ -66,6 +70,7 @@ class EvaluationRun:
     folder: Path
     identity: dict[str, Any]
     dropped: list[Dropped] = field(default_factory=list)
+    training: TrainingHands | None = None
 
     @property
     def model_title(self) -> str:
@@ -82,15 +87,18 @@ def prepare(config: "EvaluateConfig") -> EvaluationRun:
 
     Raises:
         InputProblem: no model or data, or a set that cannot be opened.
+        UsageProblem: a set is given twice, or there is more than one for a mean.
     """
     workspace = Workspace(config.workspace)
     model_file = find_model(config.model, workspace)
+    refuse_repeated(config.data)
     paths = config.data or _default_sets(model_file, workspace)
-    if config.model in ("mean-pose", "mean-shape") and len(paths) != 1:
+    if config.model in MEANS and len(paths) != 1:
         raise UsageProblem(
             f"--model {config.model} takes the mean of one set's training split: give exactly one --data"
         )
     sets = [open_labelled(path, config.split) for path in paths]
+    training = find_training_hands(paths[0]) if config.model in MEANS else None
     required = (JOINT_NAMES.index(config.root_joint), *Scale().bone)
     checks = [check_labels(one, path, required, keep_out_of_view=True) for one, path in zip(sets, paths, strict=True)]
     indices = [choose_samples(np.flatnonzero(c.usable), config.limit, config.seed) for c in checks]
@@ -100,11 +108,14 @@ def prepare(config: "EvaluateConfig") -> EvaluationRun:
         "model_sha256": sha256_file(model_file) if model_file else config.model,
         "labels_sha256": [labels_sha256(one) for one in sets],
     }
+    if training:
+        identity["training_labels_sha256"] = labels_sha256(training.labelled)
     # Where data and model lie is not what they are: the digests say that.
     del identity["data"], identity["model"]
     dropped = [entry for one, check in zip(sets, checks, strict=True) for entry in (*one.problems(), *check.dropped)]
-    folder = workspace.run_dir("evaluate", name)
-    return EvaluationRun(config, model_file, paths, sets, set_labels(sets, paths), indices, folder, identity, dropped)
+    dropped += training.dropped if training else []
+    folder, labels = workspace.run_dir("evaluate", name), set_labels(sets, paths)
+    return EvaluationRun(config, model_file, paths, sets, labels, indices, folder, identity, dropped, training)
 
 
 def find_model(model: str, workspace: Workspace) -> Path | None:
@@ -116,25 +127,33 @@ def find_model(model: str, workspace: Workspace) -> Path | None:
     if model in BASELINES:
         return None
     if model:
-        return named_model(model)
+        return named_model(model, workspace)
     newest = newest_model(workspace)
     if newest is None:
         raise InputProblem(
-            f"no finished fine-tuning run in {workspace.root}: run 'simhand finetune' first, or give --model PATH, "
+            f"no finished fine-tuning run in {workspace.root}: run 'simhand finetune' first, or give --model NAME, "
             "--model mediapipe, mean-pose or mean-shape"
         )
     return newest
 
 
-def find_evaluation(named: str, workspace: Workspace) -> Path:
+def find_evaluation(named: str, workspace: Workspace, this: Path) -> Path:
     """The finished evaluation meant by ``--against``: a folder, or a name in the workspace.
+
+    Args:
+        named: the folder or name.
+        workspace: where a name is looked for.
+        this: folder of the evaluation that is to be compared with it.
 
     Raises:
         InputProblem: there is none.
+        UsageProblem: it is the same evaluation.
     """
     folders = [Path(named)]
     if Path(named).name == named:
         folders.append(workspace.run_dir("evaluate", named.removeprefix("evaluate-")))
+    if any(folder.resolve() == this.resolve() for folder in folders):
+        raise UsageProblem(f"--against {named} is this evaluation itself: give another one, or this one another --name")
     for folder in folders:
         if _is_finished(folder):
             return folder
@@ -184,10 +203,12 @@ def _evaluate(job: EvaluationRun, console: Console) -> dict[str, Any]:
     _write(job, predictor.facts, kept, scores, resamplings, scale)
     dropped = [vars(d) for label, run in zip(job.labels, runs, strict=True) for d in _dropped(label, run)]
     facts: dict[str, str] = {}
-    for score in scores:
+    for score, how in zip(scores, resamplings, strict=True):
         prefix = f"{score.label} " if len(scores) > 1 else ""
         facts[f"{prefix}samples"] = f"{score.samples:,} of {score.label}, {score.found:,} hands found"
         facts |= {prefix + row: text for row, text in screen_table(score).items()}
+        if how.caution:
+            facts[f"{prefix}caution"] = how.caution
     return {"facts": facts, "files": list(_FILES), "dropped": dropped}
 
 
@@ -216,10 +237,10 @@ def _write(
 def _make_predictor(job: EvaluationRun) -> PosePredictor:
     if job.model_file is not None:
         return FinetunedPose(job.model_file, resolve_device(job.config.device))
-    if job.config.model == "mediapipe":
+    if job.training is None:
         return MediaPipePose()
     mean = mean_pose if job.config.model == "mean-pose" else mean_shape
-    return mean(open_labelled(job.paths[0], "train"), job.config.seed)
+    return mean(job.training.labelled, job.training.usable, job.config.seed)
 
 
 def _predict(

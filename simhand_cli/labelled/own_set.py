@@ -1,8 +1,9 @@
-"""The labelled set a command takes when none is named."""
+"""Which labelled sets a command takes: those of ``--data``, or the newest own one when none is named."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from simhand_cli.errors import InputProblem
+from simhand_cli.errors import InputProblem, UsageProblem
 from simhand_cli.workspace.paths import Workspace
 
 
@@ -18,3 +19,16 @@ def newest_own_set(workspace: Workspace) -> Path:
             f"no labelled set in {workspace.synth_dir}: give one with --data, or make one with 'simhand synth'"
         )
     return max(found, key=lambda p: ((p / "dataset.json").stat().st_mtime_ns, p.name))
+
+
+def refuse_repeated(paths: Iterable[Path]) -> None:
+    """Every folder of ``--data`` may be given once, however it is spelt.
+
+    Raises:
+        UsageProblem: one is given twice.
+    """
+    seen: set[Path] = set()
+    for path in paths:
+        if path.resolve() in seen:
+            raise UsageProblem(f"--data {path} is given twice")
+        seen.add(path.resolve())

@@ -173,8 +173,8 @@ def _look(config: "QuickstartConfig", places: _Places) -> list[Step]:
     )
     return [
         Step("measure it on people it has not seen", "evaluate", evaluation(str(places.model_run), "model")),
-        Step("measure a floor: always the mean pose", "evaluate", evaluation("mean-pose", "mean-pose")),
-        Step("measure another floor: always the mean shape", "evaluate", evaluation("mean-shape", "mean-shape")),
+        Step("measure a baseline to get below: always the mean pose", "evaluate", evaluation("mean-pose", "mean-pose")),
+        Step("measure another one: always the mean shape", "evaluate", evaluation("mean-shape", "mean-shape")),
         Step("measure MediaPipe on the same hands", "evaluate", evaluation("mediapipe", "mediapipe")),
         Step("show it on the unseen person's video", "demo", demo, done_by=film),
     ]

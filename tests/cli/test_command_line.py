@@ -105,3 +105,26 @@ def test_version(run_cli) -> None:
     from simhand_cli import __version__
 
     assert run_cli("--version").stdout.strip() == f"simhand {__version__}"
+
+
+@pytest.mark.parametrize("words", [["doctor", "--json"], ["doctor"], ["detect", "--json", "-w", "nowhere"]])
+def test_a_reader_that_ends_first_is_no_error(words: list[str], tmp_path: Path) -> None:
+    """As ``| head -0``: the pipe's other end is closed before anything is written."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "simhand_cli", *words]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, env=environment, cwd=tmp_path
+    )
+    os.close(write)
+    assert done.returncode == 141
+    assert "pipe" not in done.stderr.lower()
+    assert "Exception ignored" not in done.stderr
+
+
+def test_another_broken_pipe_is_still_reported(capfd: pytest.CaptureFixture[str]) -> None:
+    from simhand_cli.cli import _report
+
+    assert _report(BrokenPipeError(32, "Broken pipe"), "pretrain", as_json=False, debug=False) == 4
+    assert "simhand pretrain: Broken pipe" in capfd.readouterr().err

@@ -136,7 +136,7 @@ def test_a_video_without_hands_goes_through(tmp_path):
 
 def test_a_model_that_is_not_there_is_named(tmp_path):
     video = make_video(tmp_path / "clip.mp4", 2)
-    with pytest.raises(InputProblem, match="no such run folder or model file"):
+    with pytest.raises(InputProblem, match="no such fine-tuning run or model file"):
         demo(DemoConfig(source=str(video), output=tmp_path / "o.mp4", model="nowhere", workspace=tmp_path))
 
 

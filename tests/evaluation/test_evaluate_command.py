@@ -205,6 +205,10 @@ def test_a_finished_evaluation_gets_its_comparison_into_the_report(workspace, sm
     assert metrics.stat().st_mtime_ns == evaluated
     evaluate(config(workspace, small_set, name="compared", against="same"))
     both = report.read_text()
+    captions = re.findall(r"PCK of both, [a-zA-Z+ ]+: share of joints", once)
+    assert {one: captions.count(one) for one in captions}.keys() == {
+        "PCK of both, root: share of joints", "PCK of both, Procrustes + scale: share of joints",
+    }  # fmt: skip
     assert both.count("<h2") == before.count("<h2") + 2
     assert both.count("data:image/") == once.count("data:image/") + 2  # nothing is gained or lost: no sheet
 
@@ -220,7 +224,9 @@ def test_dry_run_writes_nothing(workspace, small_set):
 def test_what_is_missing_is_named(tmp_path, workspace, small_set):
     with pytest.raises(InputProblem, match="simhand finetune"):
         evaluate(config(tmp_path, small_set))
-    with pytest.raises(InputProblem, match="no such run folder or model file"):
+    with pytest.raises(
+        InputProblem, match=r"no such fine-tuning run or model file; finished runs in .*: finetune-tiny$"
+    ):
         evaluate(config(workspace, small_set, model="nowhere"))
     with pytest.raises(InputProblem, match="no labelled set"):
         evaluate(EvaluateConfig(workspace=workspace))
@@ -228,6 +234,32 @@ def test_what_is_missing_is_named(tmp_path, workspace, small_set):
         evaluate(config(workspace, small_set, split="train"))
     with pytest.raises(InputProblem, match="split 'test' only"):
         evaluate(config(workspace, small_set, model="mean-shape"))
+
+
+def test_a_model_is_given_by_the_name_of_its_run(workspace, small_set, tmp_path):
+    for name in ("tiny", "finetune-tiny"):
+        facts = evaluate(config(workspace, small_set, name="dry", dry_run=True, model=name)).facts
+        assert facts["model"] == str(workspace / "runs" / "finetune-tiny" / "model.safetensors")
+    half = tmp_path / "ws" / "runs" / "finetune-half"
+    half.mkdir(parents=True)
+    (half / "identity.json").write_text("{}")
+    for name in ("half", "finetune-half", str(half)):
+        with pytest.raises(InputProblem, match="the run is not finished"):
+            evaluate(config(tmp_path / "ws", small_set, model=name))
+
+
+def test_an_evaluation_is_not_compared_with_itself(workspace, small_set):
+    folder = workspace / "runs" / "evaluate-self"
+    for named in ("self", "evaluate-self", str(folder), f"{folder}/../evaluate-self"):
+        with pytest.raises(UsageProblem, match="is this evaluation itself"):
+            evaluate(config(workspace, small_set, name="self", against=named))
+    assert not folder.exists()
+
+
+def test_a_set_given_twice_is_refused(workspace, small_set):
+    twice = config(workspace, small_set).model_copy(update={"data": [small_set, small_set / ".." / small_set.name]})
+    with pytest.raises(UsageProblem, match=r"--data .* is given twice"):
+        evaluate(twice)
 
 
 def test_mediapipe_on_real_images(tmp_path, real_data):

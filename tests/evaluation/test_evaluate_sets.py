@@ -17,7 +17,7 @@ from simhand_cli.evaluation.gallery import choose, gallery_3d, gallery_sheet
 from simhand_cli.evaluation.predict_set import choose_samples, predict_set
 from simhand_cli.evaluation.predictions import write_predictions
 from simhand_cli.evaluation.predictors import mean_pose, mean_shape
-from simhand_cli.evaluation.records import screen_table, set_record
+from simhand_cli.evaluation.records import screen_table, set_record, set_table
 from simhand_cli.evaluation.report import SetPictures, build_report
 from simhand_cli.evaluation.score import Scale, score_set
 
@@ -164,7 +164,7 @@ def test_small_sets_have_a_gallery_too(count):
 
 def test_the_mean_pose_is_the_mean_with_the_true_size():
     labelled = MemorySet(8)
-    predictor = mean_pose(labelled, seed=0)
+    predictor = mean_pose(labelled, np.arange(8), seed=0)
     poses = np.stack([s.as_right().joints_mm for s in labelled.samples])
     poses -= poses[:, :1]
     mean = poses.mean(axis=0)
@@ -179,7 +179,7 @@ def test_the_mean_shape_is_the_best_constant_after_procrustes():
     """Turning, scaling and shifting hands changes nothing; no small change of the shape lowers the squared error."""
     rng = np.random.default_rng(5)
     labelled = MemorySet(8)
-    shape = mean_shape(labelled, seed=0).pose_mm
+    shape = mean_shape(labelled, np.arange(8), seed=0).pose_mm
     poses = np.stack([s.as_right().joints_mm for s in labelled.samples])
     length = np.linalg.norm(poses[:, 9] - poses[:, 0], axis=1).mean()
     assert np.linalg.norm(shape[9] - shape[0]) == pytest.approx(length)
@@ -196,7 +196,7 @@ def test_the_mean_shape_is_the_best_constant_after_procrustes():
         return total
 
     best = squared_error(shape)
-    mean = mean_pose(labelled, seed=0).pose_mm
+    mean = mean_pose(labelled, np.arange(8), seed=0).pose_mm
     assert best < squared_error(mean)
     worse = [squared_error(shape + rng.normal(0, 2.0, shape.shape)) - best for _ in range(20)]
     assert min(worse) > -0.02 * best
@@ -272,4 +272,39 @@ def test_hands_without_3d_labels_are_no_misses_among_others():
         assert one.areas["auc_20_50mm"] == pytest.approx(3 / 4)
     assert score.pixels.conditions["samples_measured"] == 8
     with pytest.raises(InputProblem, match="no fully labelled sample"):
-        mean_pose(flat_set(4), seed=0)
+        mean_pose(flat_set(4), np.arange(4), seed=0)
+
+
+def test_rows_say_on_how_many_samples_they_were_taken_and_one_alone_has_no_interval():
+    labelled = MemorySet(40)
+    every = run(labelled, Oracle(labelled, range(40), offset_mm=30.0)).predictions
+    score, how = scored(every)
+    assert how.caution == ""
+    assert "measured on" not in set_table(score)[0]
+    placed = every.placed_mm.copy()
+    placed[1:] = np.nan
+    score, how = scored(replace(every, placed_mm=placed))
+    header, rows = set_table(score)
+    assert header[-1] == "measured on"
+    assert {row[0]: row[-1] for row in rows} == {"absolute": "1 of 40"} | dict.fromkeys(
+        ("root", "root + bone scale", "Procrustes", "Procrustes + scale"), "40 of 40"
+    )
+    assert [row[2] == "no interval" for row in rows] == [True, False, False, False, False]
+    assert "no interval" in screen_table(score)["absolute"]
+    assert screen_table(score)["absolute"].endswith("1 of 40")
+    mpjpe = [f for f in set_record(score, how)["figures"] if f["metric"] == "mpjpe"]
+    assert [f["interval"]["low"] is None for f in mpjpe] == [True, False, False, False, False]
+    page = build_report({"kind": "oracle"}, [score], [how], [SetPictures(np.zeros((8, 8, 3), np.uint8), [])]).html()
+    assert "1 of 40" in page
+    assert "drawn by picture" not in page
+
+
+def test_intervals_drawn_by_picture_for_want_of_sequences_say_so():
+    predictions = run(MemorySet(7)).predictions  # four sequences
+    score, how = scored(predictions)
+    words = "intervals drawn by picture: 4 sequences only; too narrow where pictures resemble each other"
+    assert how.caution == words
+    page = build_report({"kind": "oracle"}, [score], [how], [SetPictures(np.zeros((8, 8, 3), np.uint8), [])]).html()
+    assert words in page
+    assert resampling(predictions.sample_ids, "sample", 20, 0).caution == ""
+    assert resampling(["one"] * 7, "subject", 20, 0).caution.startswith("intervals drawn by picture: 1 subject only")
