@@ -95,6 +95,10 @@ def test_every_finding_is_counted_with_its_first_example(own: Path) -> None:
         (f"pictures of {own}, first: gone.png", 1),
     ]
     assert summary.problems == 5
+    assert summary.hint == (
+        "look at the sheet; 'simhand finetune' leaves out 4 of 20 samples; "
+        "'simhand evaluate' leaves out 1 of 6 samples"
+    )
     record = {fault["kind"]: fault for fault in summary.data["train"]["faults"]}
     assert {kind: fault["samples"] for kind, fault in record.items()} == {"picture": [7], "span": [1], "side": [4, 5]}
     assert "50-300 mm" in record["span"]["why"]
@@ -114,6 +118,7 @@ def test_what_is_found_is_left_out_of_training_or_refuses_it(own: Path) -> None:
         choose_samples([own], val_fraction=0.2, label_fraction=1, seed=0)
     fault = check(own).data["train"]["faults"][0]
     assert (fault["kind"], fault["count"], fault["whole_set"]) == ("side", 20, True)
+    assert "'simhand finetune' refuses this set: 20 of 20 clear hands" in check(own).hint
 
 
 def test_only_a_choice_of_pictures_is_decoded_unless_all_are_wanted(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +204,10 @@ def test_exit_codes_and_output_of_the_command_line(own: Path, run_cli: Any) -> N
     (own / "3.png").unlink()
     done = run_cli("data", "check", "set", cwd=own.parent, PYTHONPATH=ROOT)
     assert done.returncode == 5, done.stderr
-    assert "  found pictures of set, first: 3.png: file is missing\n" in done.stdout
+    assert "  found 1 pictures of set, first: 3.png: file is missing\n" in done.stdout
     strict = run_cli("data", "check", "set", "--strict", "--json", cwd=own.parent, PYTHONPATH=ROOT)
     assert strict.returncode == 3
     assert json.loads(strict.stdout)["problems"] == 1
+    (own / "4.png").unlink()
+    done = run_cli("data", "check", "set", cwd=own.parent, PYTHONPATH=ROOT)
+    assert "  found 2 pictures of set, first: 3.png: file is missing\n" in done.stdout
