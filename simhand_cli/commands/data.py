@@ -61,6 +61,7 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
         InputProblem: no labelled set simhand knows, no such split, or a label file that cannot be read.
         UsageProblem: a sheet of an unknown picture format.
     """
+    from simhand_cli.labelled.jsonl_lines import jsonl_findings
     from simhand_cli.labelled.open import open_labelled, recognise
     from simhand_cli.labelled.splits import open_splits
 
@@ -86,6 +87,8 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
             del one  # before the next one is opened
     except InputProblem as problem:
         raise InputProblem(_here(problem)) from problem
+    if summary.facts["layout"] == "jsonl":
+        summary.dropped += jsonl_findings(config.path)
     summary.facts["splits"] = ", ".join(splits)
     if config.dry_run:
         summary.facts["sheet"] = str(sheet_path) if config.samples_shown else "none"
