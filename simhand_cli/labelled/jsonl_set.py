@@ -43,6 +43,7 @@ class JsonlSet:
         self._hands: list[HandSide] = []
         self._texts: list[tuple[str, str, str, str]] = []
         self._missing: list[str] = []
+        self._named: set[str] = set()
         bad = BadLines(path / LABELS_NAME)
         for number, line in read_lines(bad.path, bad):
             if line.get("split", "train") != split:
@@ -64,6 +65,7 @@ class JsonlSet:
             intrinsics.append(camera)
             self._images.append(str(line["image"]))
             self._hands.append(hand)
+            self._named |= line.keys()
             texts = [str(line.get(name, default)) for name, default in (
                 ("subject", UNKNOWN_SUBJECT), ("sequence", line["image"]), ("camera", "camera"))]  # fmt: skip
             self._texts.append((texts[0], texts[1], texts[2], f"line{number:07d}"))
@@ -113,6 +115,8 @@ class JsonlSet:
             right=np.array([hand == "right" for hand in self._hands], bool),
             intrinsics=self._intrinsics,
             cameras=[texts[2] for texts in self._texts],
+            names_sequences="sequence" in self._named,
+            names_cameras="camera" in self._named,
         )
 
     def left_out(self) -> list[LeftOut]:

@@ -193,6 +193,13 @@ def test_unknown_keys_unusual_splits_and_pictures_of_two_splits_are_named(own: P
     assert found["in several splits: train, val"][:2] == (f"pictures of {own}, first: 2.png", 1)
 
 
+def test_what_a_set_does_not_name_is_unknown(own: Path) -> None:
+    kept = ("image", "joints_mm", "intrinsics", "hand")
+    _write(own, [{name: line[name] for name in kept} for line in _lines(own)])
+    facts = check(own).facts
+    assert [facts[f"train: {name}"] for name in ("subjects", "sequences", "cameras")] == ["unknown"] * 3
+
+
 def test_dry_run_writes_nothing(own: Path) -> None:
     summary = check(own, dry_run=True)
     assert summary.facts["train: samples"] == 20
