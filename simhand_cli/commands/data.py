@@ -64,6 +64,7 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
     from simhand_cli.labelled.jsonl_lines import jsonl_findings
     from simhand_cli.labelled.open import open_labelled, recognise
     from simhand_cli.labelled.splits import open_splits
+    from simhand_cli.workspace.next_step import finetune_call
 
     console = console or Console(quiet=True)
     sheet_path = _sheet_path(config)
@@ -99,14 +100,15 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
         _save_below_each_other(sheet_path, sheets)
     summary.problems = sum(found.count for found in summary.dropped)
     found = "; ".join(dict.fromkeys(verdicts))
-    call = f"simhand {_command(*splits)} --data {config.path}"
+    evaluate = f"simhand evaluate --data {config.path}"
+    call = finetune_call(config.workspace, config.path) if "train" in splits else evaluate
     summary.hint = f"look at the sheet; {found or call}" if summary.problems else call
     return summary
 
 
-def _command(*splits: str) -> str:
-    """What reads these splits."""
-    return "finetune" if "train" in splits else "evaluate"
+def _command(split: str) -> str:
+    """What reads this split."""
+    return "finetune" if split == "train" else "evaluate"
 
 
 def _here(problem: InputProblem) -> str:

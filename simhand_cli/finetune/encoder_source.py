@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simhand_cli.errors import EnvironmentProblem, InputProblem
-from simhand_cli.models.encoder import BACKBONE_FILE, Encoder, LoadReport, build_encoder, load_encoder_weights
+from simhand_cli.models.encoder import Encoder, LoadReport, build_encoder, load_encoder_weights
 from simhand_cli.models.encoder_weights import read_weights
 from simhand_cli.workspace.atomic import sha256_file
-from simhand_cli.workspace.paths import Workspace
+from simhand_cli.workspace.paths import BACKBONE_FILE, Workspace
 
 #: The paper's encoder, where neither the user nor the weight file names one.
 DEFAULT_BACKBONE = "resnet50"

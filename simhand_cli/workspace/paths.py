@@ -3,8 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from simhand_cli.errors import InputProblem, UsageProblem
+
+#: What a finished pre-training run holds: its encoder.
+BACKBONE_FILE: Final = "backbone.safetensors"
 
 
 def cache_dir() -> Path:

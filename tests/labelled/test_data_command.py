@@ -75,7 +75,11 @@ def test_a_clean_set_is_described_and_shown(own: Path) -> None:
     sheet = cv2.imread(str(summary.outputs["samples"]))
     alone = cv2.imread(str(check(own, split="val", out=own.parent / "val.png").outputs["samples"]))
     assert sheet.shape[0] > alone.shape[0] > 192
-    assert summary.hint == f"simhand finetune --data {own}"
+    assert summary.hint == f"simhand finetune --data {own} --encoder none"
+    run = own.parent / "ws" / "runs" / "pretrain-one"
+    run.mkdir()
+    (run / "backbone.safetensors").write_bytes(b"")
+    assert check(own).hint == f"simhand finetune --data {own}"
 
 
 def test_every_finding_is_counted_with_its_first_example(own: Path) -> None:
