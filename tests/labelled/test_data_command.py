@@ -204,6 +204,24 @@ def test_what_a_set_does_not_name_is_unknown(own: Path) -> None:
     assert [facts[f"train: {name}"] for name in ("subjects", "sequences", "cameras")] == ["unknown"] * 3
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("labelled", "--out", "taken/sheet.png"), "--out taken/sheet.png cannot be used: "),
+        (("labelled", "--out", "/proc/x.png"), "--out /proc/x.png cannot be used: No such file or directory"),
+        (("labelled", "-w", "taken"), "--workspace taken cannot be used: "),
+        (("taken",), "taken is a file, not a folder"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_named(own: Path, run_cli: Any, words: tuple[str, ...], said: str) -> None:
+    own.rename(own.parent / "labelled")
+    (own.parent / "taken").write_text("")
+    done = run_cli("data", "check", *words, cwd=own.parent, PYTHONPATH=ROOT)
+    assert done.returncode in (3, 4)
+    assert said in done.stderr.splitlines()[-1]
+    assert ".part" not in done.stderr
+
+
 def test_dry_run_writes_nothing(own: Path) -> None:
     summary = check(own, dry_run=True)
     assert summary.facts["train: samples"] == 20
