@@ -96,7 +96,10 @@ def _execute(module: ModuleType, name: str, model: Any, invocation: Any) -> int:
         try:
             summary = getattr(module, name)(config, Console())
         except OSError as error:
-            raise _named_place(error, config) or error from error
+            named = _named_place(error, config)
+            if named is None:
+                raise
+            raise named from error
         print_summary(summary, as_json=invocation.as_json, dry_run=config.dry_run)
     except (Exception, KeyboardInterrupt) as error:
         return _report(error, name, as_json=invocation.as_json, debug=invocation.debug)
