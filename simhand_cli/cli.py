@@ -1,18 +1,21 @@
 """The command line: one entry per command, loaded only when it is the one called."""
 
+import errno
 import importlib
 import json
 import os
 import select
 import sys
 import traceback
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import typer
 
 from simhand_cli import __version__
-from simhand_cli.errors import ExitCode, SimhandError
+from simhand_cli.errors import EnvironmentProblem, ExitCode, SimhandError
+from simhand_cli.workspace.atomic import PART_SUFFIX
 
 #: Command -> what it does, in the order the data flows. The modules are imported when called.
 COMMANDS = {
@@ -91,7 +94,13 @@ def _execute(module: ModuleType, name: str, model: Any, invocation: Any) -> int:
 
     try:
         config = resolve_config(model, invocation.config_file, invocation.flags, invocation.assignments)
-        summary = getattr(module, name)(config, Console())
+        try:
+            summary = getattr(module, name)(config, Console())
+        except OSError as error:
+            named = _named_place(error, config)
+            if named is None:
+                raise
+            raise named from error
         print_summary(summary, as_json=invocation.as_json, dry_run=config.dry_run)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
@@ -99,6 +108,28 @@ def _execute(module: ModuleType, name: str, model: Any, invocation: Any) -> int:
     if summary.problems:
         return ExitCode.INPUT if config.strict else ExitCode.PARTIAL
     return ExitCode.OK
+
+
+#: Reasons that concern a folder as a whole; another error below it is of the one file that it names.
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+
+
+def _named_place(error: OSError, config: Any) -> EnvironmentProblem | None:
+    """A place that cannot be written, by its option: the failed file may be an internal one in or beside it."""
+    if error.errno is None or not isinstance(error.filename, str):
+        return None
+    failed = Path(error.filename).absolute()
+    for name in ("out", "workspace"):
+        place = getattr(config, name, None)
+        if place is None:
+            continue
+        own = Path(place).absolute()
+        beside = failed.parent == own.parent and failed.name.startswith(f"{own.name}.") and failed.suffix == PART_SUFFIX
+        above = own.is_relative_to(failed)
+        below = failed.is_relative_to(own) and error.errno in _NOT_WRITABLE
+        if beside or above or below:
+            return EnvironmentProblem(f"--{name} {place} cannot be used: {os.strerror(error.errno)}")
+    return None
 
 
 def _report(error: BaseException, command: str, *, as_json: bool, debug: bool) -> int:

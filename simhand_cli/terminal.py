@@ -17,7 +17,7 @@ def print_summary(summary: Summary, *, as_json: bool, dry_run: bool = False) -> 
         print(f"  {name:<{width}}  {_show(value)}")
     for item in summary.dropped:
         change = f" ({item.change})" if item.change else ""
-        # One file is named, several things are counted.
+        # One file is named; several things, and a group with its first one, are counted.
         what = item.what if item.count == 1 and _names_a_file(item.what) else f"{item.count:,} {item.what}"
         print(f"  {summary.dropped_as} {what}: {item.why}{change}")
     for name, path in summary.outputs.items():
@@ -27,7 +27,7 @@ def print_summary(summary: Summary, *, as_json: bool, dry_run: bool = False) -> 
 
 
 def _names_a_file(what: str) -> bool:
-    return "/" in what or "." in what
+    return ("/" in what or "." in what) and ", first: " not in what
 
 
 def _show(value: float | str) -> str:

@@ -61,13 +61,16 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
         InputProblem: no labelled set simhand knows, no such split, or a label file that cannot be read.
         UsageProblem: a sheet of an unknown picture format.
     """
+    from simhand_cli.labelled.jsonl_lines import jsonl_findings
     from simhand_cli.labelled.open import open_labelled, recognise
     from simhand_cli.labelled.splits import open_splits
+    from simhand_cli.workspace.next_step import finetune_call
 
     console = console or Console(quiet=True)
     sheet_path = _sheet_path(config)
     summary = Summary("data", dropped_as="found")
     splits: list[str] = []
+    verdicts: list[str] = []
     sheets: list[NDArray[np.uint8]] = []
     try:
         summary.facts = {"layout": recognise(config.path), "splits": ""}
@@ -75,15 +78,18 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
         for split, one in chosen or open_splits(config.path):
             if isinstance(one, InputProblem):
                 summary.dropped.append(Dropped(f"split {split!r}", 1, _here(one)))
+                verdicts.append(f"'simhand {_command(split)}' refuses its split {split!r}")
                 continue
             splits.append(split)
             if config.dry_run:
                 _plan(config, one, summary)
-            elif (sheet := _check(config, one, summary, console)) is not None:
+            elif (sheet := _check(config, one, summary, verdicts, console)) is not None:
                 sheets.append(sheet)
             del one  # before the next one is opened
     except InputProblem as problem:
         raise InputProblem(_here(problem)) from problem
+    if summary.facts["layout"] == "jsonl":
+        summary.dropped += jsonl_findings(config.path)
     summary.facts["splits"] = ", ".join(splits)
     if config.dry_run:
         summary.facts["sheet"] = str(sheet_path) if config.samples_shown else "none"
@@ -93,13 +99,16 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
         summary.outputs["samples"] = sheet_path
         _save_below_each_other(sheet_path, sheets)
     summary.problems = sum(found.count for found in summary.dropped)
-    verb = "finetune" if "train" in splits else "evaluate"
-    summary.hint = (
-        f"look at the sheet; 'simhand {verb}' leaves out what was found, or refuses a set that is wrong as a whole"
-        if summary.problems
-        else f"simhand {verb} --data {config.path}"
-    )
+    found = "; ".join(dict.fromkeys(verdicts))
+    evaluate = f"simhand evaluate --data {config.path}"
+    call = finetune_call(config.workspace, config.path) if "train" in splits else evaluate
+    summary.hint = f"look at the sheet; {found or call}" if summary.problems else call
     return summary
+
+
+def _command(split: str) -> str:
+    """What reads this split."""
+    return "finetune" if split == "train" else "evaluate"
 
 
 def _here(problem: InputProblem) -> str:
@@ -132,9 +141,9 @@ def _chosen(config: DataConfig, labelled: "LabelledSet") -> "NDArray[np.int64]":
 
 
 def _check(
-    config: DataConfig, labelled: "LabelledSet", summary: Summary, console: Console
+    config: DataConfig, labelled: "LabelledSet", summary: Summary, verdicts: list[str], console: Console
 ) -> "NDArray[np.uint8] | None":
-    """Add a split's figures and faults to the summary; returns its sheet, None if there is nothing to show."""
+    """Add a split's figures, faults and verdict; returns its sheet, None if there is nothing to show."""
     import numpy as np
 
     from simhand_cli.labelled.check_sheet import check_sheet, choose_shown
@@ -143,6 +152,7 @@ def _check(
     from simhand_cli.labelled.details import label_details
     from simhand_cli.labelled.left_out import NamingSet
     from simhand_cli.labelled.pictures import known_sizes, look_at_pictures, picture_faults
+    from simhand_cli.labelled.verdict import verdict
 
     chosen = _chosen(config, labelled)
     with console.progress(f"{labelled.split} pictures", len(chosen), "pictures") as ticker:
@@ -151,7 +161,11 @@ def _check(
     faults = picture_faults(pictures, details) + find_faults(labelled, details, known_sizes(pictures, details))
     figures = describe(labelled, details, pictures)
     summary.facts |= {f"{labelled.split}: {name}": value for name, value in figures.items()}
-    summary.dropped += [*labelled.problems(), *(_found(labelled, fault, len(chosen)) for fault in faults)]
+    missing = list(labelled.problems())
+    summary.dropped += [*missing, *(_found(labelled, fault, len(chosen)) for fault in faults)]
+    if missing or faults:
+        left_out = sum(entry.count for entry in missing)
+        verdicts.append(verdict(_command(labelled.split), len(labelled), left_out, faults))
     summary.data[labelled.split] = {
         "figures": figures,
         "pictures_decoded": len(chosen),

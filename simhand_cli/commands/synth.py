@@ -27,6 +27,9 @@ Format = Literal["labelled", "videos", "freihand", "hanco"]
 _SECONDS_PER_PIXEL = 0.45e-6
 _SECONDS_PER_PICTURE = 0.0125
 _SHARE_OF_PERFECT_SCALING = 0.85
+#: Loading the compiled renderer, in every process at the same time; and painting a person's skin.
+_SECONDS_TO_START = 6.0
+_SECONDS_PER_PERSON = 0.1
 _BYTES_PER_PIXEL = 0.30
 
 
@@ -161,20 +164,29 @@ def _set_plan(config: SynthConfig, variety: "Variety") -> "SetPlan":
     )  # fmt: skip
 
 
+def _without_test(config: SynthConfig, plan: "SetPlan") -> dict[str, str]:
+    """Says so where a test split was wanted, and there are too few people for one."""
+    if config.test_fraction == 0 or "test" in plan.splits():
+        return {}
+    return {"test people": f"none: that takes {'--subjects' if config.subjects < 2 else 'sequences'} of at least 2"}
+
+
 def _make_labelled(config: SynthConfig, variety: "Variety", folder: Path, console: Console) -> Summary:
     from simhand_cli.synth.labelled_set import make_set
     from simhand_cli.synth.settle import whole
     from simhand_cli.synth.sheets import labelled_sheet
+    from simhand_cli.workspace.next_step import finetune_call
 
     plan = _set_plan(config, variety)
     shards, kept = make_set(folder, plan, config.workers, console)
     labelled_sheet(folder)
     facts: dict[str, int | float | str] = {"pictures": whole(config.count), "people": plan.subjects}
     facts |= {f"{split} pictures": len(n) * plan.pictures_each for split, (n, _) in plan.splits().items()}
+    facts |= _without_test(config, plan)
     if plan.pictures_each > 1:
         facts["sequences"] = f"{plan.sequences} of {plan.frames} frames x {plan.cameras} cameras"
     facts |= {"shards": shards, "shards found finished": kept, "size (px)": plan.image_px}
-    return Summary("synth", facts, outputs=_outputs(folder), hint=f"simhand finetune --data {folder}")
+    return Summary("synth", facts, outputs=_outputs(folder), hint=finetune_call(config.workspace, folder))
 
 
 def _video_jobs(config: SynthConfig, variety: "Variety", folder: Path) -> "list[VideoJob]":
@@ -211,14 +223,16 @@ def _make_layout(config: SynthConfig, variety: "Variety", folder: Path, console:
     """A set in the layout of a published one."""
     from simhand_cli.synth.freihand_set import make_freihand
     from simhand_cli.synth.hanco_set import make_hanco
+    from simhand_cli.workspace.next_step import finetune_call
 
     plan = _set_plan(config, variety)
     make, unit = (make_hanco, "sequences") if config.format == "hanco" else (make_freihand, "hands")
     pictures = make(folder, plan, config.workers, console)
     facts: dict[str, int | float | str] = {unit: plan.sequences, "people": plan.subjects, "pictures": pictures}
+    facts |= _without_test(config, plan)
     if plan.pictures_each > 1:
         facts["frames x cameras"] = f"{plan.frames} x {plan.cameras}"
-    return Summary("synth", facts, outputs=_outputs(folder), hint=f"simhand finetune --data {folder}")
+    return Summary("synth", facts, outputs=_outputs(folder), hint=finetune_call(config.workspace, folder))
 
 
 def _outputs(folder: Path) -> dict[str, Path]:
@@ -235,12 +249,16 @@ def _plan(config: SynthConfig, folder: Path) -> Summary:
     else:
         variants = {"labelled": 1, "freihand": 4, "hanco": 5 * frames * cameras}[config.format]
         pictures, pixels = count * variants, config.image_px**2
-    seconds = pictures * (_SECONDS_PER_PICTURE + _SECONDS_PER_PIXEL * pixels)
+    plan = _set_plan(config, _variety(config, None)) if config.format != "videos" else None
+    people = plan.subjects if plan else count
+    seconds = pictures * (_SECONDS_PER_PICTURE + _SECONDS_PER_PIXEL * pixels) + people * _SECONDS_PER_PERSON
     if config.workers > 1:
         seconds /= _SHARE_OF_PERFECT_SCALING * config.workers
+    seconds += _SECONDS_TO_START
     facts: dict[str, int | float | str] = {
         "pictures": pictures,
         "disk, roughly": format_bytes(pictures * (pixels * _BYTES_PER_PIXEL + 1500)),
         "time, roughly": format_duration(seconds),
     }
+    facts |= _without_test(config, plan) if plan else {}
     return Summary("synth", facts, outputs={"set": folder})

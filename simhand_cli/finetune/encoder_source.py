@@ -1,18 +1,21 @@
 """Which encoder a fine-tuning run starts from."""
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from simhand_cli.errors import EnvironmentProblem, InputProblem
-from simhand_cli.models.encoder import BACKBONE_FILE, Encoder, LoadReport, build_encoder, load_encoder_weights
+from simhand_cli.models.encoder import Encoder, LoadReport, build_encoder, load_encoder_weights
 from simhand_cli.models.encoder_weights import read_weights
 from simhand_cli.workspace.atomic import sha256_file
-from simhand_cli.workspace.paths import Workspace
+from simhand_cli.workspace.paths import BACKBONE_FILE, Workspace
 
 #: The paper's encoder, where neither the user nor the weight file names one.
 DEFAULT_BACKBONE = "resnet50"
 #: Names of the encoder with random weights.
 UNTRAINED = ("none", "random")
+_WORDS: Final = (*UNTRAINED, "latest", "imagenet")
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,10 @@ def _named_file(choice: str, workspace: Workspace) -> Path:
         path = workspace.run_dir("pretrain", choice.removeprefix("pretrain-"))
     file = path / BACKBONE_FILE if path.is_dir() else path
     if not file.is_file():
+        near = difflib.get_close_matches(choice.lower(), _WORDS, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
         raise EnvironmentProblem(
-            f"--encoder {choice}: no such weight file or finished pre-training run (looked for {file}); other choices "
-            "are latest, none and imagenet"
+            f"--encoder {choice}: no such weight file or finished pre-training run (looked for {file}){meant}; other "
+            "choices are latest, none (or random) and imagenet"
         )
     return file

@@ -172,7 +172,7 @@ def plain_faults(
         Fault(kind, rows_where(bad), why, meaning, refusal)
         for kind, bad, why, meaning, refusal in (
             ("not-finite", ~finite, "a joint label is NaN or infinite", "", nothing),
-            ("too-few", finite & ~enough, few, "a joint without label is null or NaN", nothing),
+            ("too-few", finite & ~enough, few, "in labels.jsonl a joint without label is null, not NaN", nothing),
             ("span", complete & alien, f"hand span outside {low:.0f}-{high:.0f} mm", size or "a damaged label", size),
         )
         if bad.any()

@@ -33,8 +33,8 @@ def describe(labelled: LabelledSet, details: LabelDetails, pictures: Pictures) -
     return {
         "samples": len(labelled),
         "subjects": "unknown" if people == {UNKNOWN_SUBJECT} else len(people),
-        "sequences": len(set(labelled.sequences)),
-        "cameras": f"{len(set(details.cameras)):,}{of_some}",
+        "sequences": len(set(labelled.sequences)) if details.names_sequences else "unknown",
+        "cameras": f"{len(set(details.cameras)):,}{of_some}" if details.names_cameras else "unknown",
         "right / left hands": f"{right:,} / {len(details.right) - right:,}{of_some}",
         "joints labelled": f"{valid.mean():.1%}, all 21 in {valid.all(axis=1).mean():.1%} of the samples",
         "hand span (mm)": _quartiles(spans[spans > 0]),

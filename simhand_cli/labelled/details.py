@@ -25,6 +25,8 @@ class LabelDetails:
         cameras: M names.
         stated_px: (M, 21, 2) 2D joints of the layout's own, NaN where there are none; None if it has none.
         size_px: (M, 2) width and height that the labels state; None if they do not.
+        names_sequences: whether the set says which samples are of one recording.
+        names_cameras: whether it says which are of one camera.
     """
 
     samples: NDArray[np.int64]
@@ -33,6 +35,8 @@ class LabelDetails:
     cameras: Sequence[str]
     stated_px: NDArray[np.floating] | None = None
     size_px: NDArray[np.int64] | None = None
+    names_sequences: bool = True
+    names_cameras: bool = True
 
 
 @runtime_checkable

@@ -6,10 +6,9 @@ without label), ``intrinsics`` (3 x 3), ``hand`` ("right" or "left"), and option
 tip.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +16,10 @@ from numpy.typing import NDArray
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.details import LabelDetails
 from simhand_cli.labelled.images import read_rgb
+from simhand_cli.labelled.jsonl_lines import LABELS_NAME, BadLines, read_lines
 from simhand_cli.labelled.left_out import LeftOut, left_out
 from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, HandSample, HandSide
 from simhand_cli.summary import Dropped
-
-LABELS_NAME: Final = "labels.jsonl"
-_NEEDED: Final = ("image", "joints_mm", "intrinsics", "hand")
 
 
 class JsonlSet:
@@ -33,7 +30,7 @@ class JsonlSet:
         split: only lines of this split.
 
     Raises:
-        InputProblem: the file cannot be read, or a line is damaged or lacks a field (its number is named).
+        InputProblem: the file cannot be read, or lines are damaged or lack a field; the first is named.
     """
 
     name = "jsonl"
@@ -46,21 +43,33 @@ class JsonlSet:
         self._hands: list[HandSide] = []
         self._texts: list[tuple[str, str, str, str]] = []
         self._missing: list[str] = []
-        for number, line in _lines(path / LABELS_NAME):
+        self._named: set[str] = set()
+        bad = BadLines(path / LABELS_NAME)
+        for number, line in read_lines(bad.path, bad):
             if line.get("split", "train") != split:
                 continue
-            where = f"{path / LABELS_NAME}, line {number}"
             if not (path / str(line["image"])).is_file():
                 self._missing.append(str(line["image"]))
                 continue
-            joints.append(_numbers(where, line, "joints_mm", (21, 3)))
-            valid.append([row is not None for row in line["joints_mm"]])
-            intrinsics.append(_numbers(where, line, "intrinsics", (3, 3)))
+            try:
+                row, camera, hand = (
+                    _numbers(line, "joints_mm", (21, 3)),
+                    _numbers(line, "intrinsics", (3, 3)),
+                    _side(line),
+                )
+            except InputProblem as problem:
+                bad.note(number, str(problem))
+                continue
+            joints.append(row)
+            valid.append([joint is not None for joint in line["joints_mm"]])
+            intrinsics.append(camera)
             self._images.append(str(line["image"]))
-            self._hands.append(_side(where, line["hand"]))
+            self._hands.append(hand)
+            self._named |= line.keys()
             texts = [str(line.get(name, default)) for name, default in (
                 ("subject", UNKNOWN_SUBJECT), ("sequence", line["image"]), ("camera", "camera"))]  # fmt: skip
             self._texts.append((texts[0], texts[1], texts[2], f"line{number:07d}"))
+        bad.refuse()
         self._joints = np.array(joints, np.float32).reshape(-1, 21, 3)
         self._valid = np.array(valid, bool).reshape(-1, 21)
         self._intrinsics = np.array(intrinsics, np.float64).reshape(-1, 3, 3)
@@ -106,6 +115,8 @@ class JsonlSet:
             right=np.array([hand == "right" for hand in self._hands], bool),
             intrinsics=self._intrinsics,
             cameras=[texts[2] for texts in self._texts],
+            names_sequences="sequence" in self._named,
+            names_cameras="camera" in self._named,
         )
 
     def left_out(self) -> list[LeftOut]:
@@ -117,55 +128,22 @@ class JsonlSet:
         return [entry.dropped() for entry in self.left_out()]
 
 
-def jsonl_splits(path: Path) -> list[str]:
-    """The splits that the lines of a set's ``labels.jsonl`` name, in the order of their first lines.
-
-    Raises:
-        InputProblem: the file cannot be read, or a line is damaged.
-    """
-    return list(dict.fromkeys(str(line.get("split", "train")) for _, line in _lines(path / LABELS_NAME)))
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number (from 1) and content of every line that is not blank, one at a time."""
-    for number, text in _raw_lines(path):
-        if not text.strip():
-            continue
-        try:
-            line = json.loads(text.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise InputProblem(f"{path}, line {number}: not UTF-8 ({error})") from None
-        except (ValueError, RecursionError) as error:
-            raise InputProblem(f"{path}, line {number}: no JSON ({error})") from None
-        lacking = [name for name in _NEEDED if not isinstance(line, dict) or name not in line]
-        if lacking:
-            raise InputProblem(f"{path}, line {number}: {lacking[0]} is missing")
-        yield number, line
-
-
-def _raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as stream:
-            yield from enumerate(stream, 1)
-    except OSError as error:
-        raise InputProblem(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _numbers(where: str, line: dict[str, Any], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _numbers(line: dict[str, Any], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     rows = line[name]
     try:
         plain = [[np.nan] * shape[1] if row is None else row for row in rows]
         array = np.array(plain, np.float64)
     except (TypeError, ValueError):
-        raise InputProblem(f"{where}: {name} is no table of numbers") from None
+        raise InputProblem(f"{name} is no table of numbers") from None
     if array.shape != shape:
-        raise InputProblem(f"{where}: {name} is {' x '.join(map(str, array.shape))}, not {shape[0]} x {shape[1]}")
+        raise InputProblem(f"{name} is {' x '.join(map(str, array.shape))}, not {shape[0]} x {shape[1]}")
     return array
 
 
-def _side(where: str, value: Any) -> HandSide:
+def _side(line: dict[str, Any]) -> HandSide:
+    value = line["hand"]
     if value == "right":
         return "right"
     if value == "left":
         return "left"
-    raise InputProblem(f"{where}: hand is {value!r}, not 'right' or 'left'")
+    raise InputProblem(f"hand is {value!r}, not 'right' or 'left'")

@@ -30,6 +30,8 @@ def recognise(path: Path) -> str:
     Raises:
         InputProblem: the folder is missing or has no layout simhand knows.
     """
+    if path.exists() and not path.is_dir():
+        raise InputProblem(f"--data {path} is a file, not a folder")
     if not path.is_dir():
         raise InputProblem(f"--data {path}: no such folder")
     for layout, markers in LAYOUTS.items():

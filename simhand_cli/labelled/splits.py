@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.labelled.jsonl_set import jsonl_splits
+from simhand_cli.labelled.jsonl_lines import jsonl_splits
 from simhand_cli.labelled.open import open_labelled, recognise
 from simhand_cli.labelled.sample import LabelledSet, NoSuchSplit
 

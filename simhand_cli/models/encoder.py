@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from simhand_cli.errors import InputProblem, UsageProblem
 from simhand_cli.models.encoder_weights import match_names, read_weights
+from simhand_cli.workspace.paths import BACKBONE_FILE
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-BACKBONE_FILE = "backbone.safetensors"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from simhand_cli.models.encoder import BACKBONE_FILE, Encoder, save_backbone
+from simhand_cli.models.encoder import Encoder, save_backbone
 from simhand_cli.pretrain.data import PairBatch, PairDataset, PairTable
 from simhand_cli.pretrain.methods import METHODS, resolve_views
 from simhand_cli.pretrain.model import PairLoss
@@ -20,6 +20,7 @@ from simhand_cli.training.metrics_log import read_metrics
 from simhand_cli.training.run_dir import RunDir
 from simhand_cli.views.transform import View
 from simhand_cli.workspace.atomic import write_bytes
+from simhand_cli.workspace.paths import BACKBONE_FILE
 
 if TYPE_CHECKING:
     from simhand_cli.commands.pretrain import PretrainConfig

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem
 from simhand_cli.finetune.encoder_source import EncoderSource
-from simhand_cli.models.encoder import BACKBONE_FILE, Encoder, normalise
+from simhand_cli.models.encoder import Encoder, normalise
 from simhand_cli.models.projection import ProjectionHead
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
 from simhand_cli.training.run_dir import read_result
+from simhand_cli.workspace.paths import BACKBONE_FILE
 
 #: Where a pre-training checkpoint holds the head.
 _HEAD_PREFIX = "module.model.projection."

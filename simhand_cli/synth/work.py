@@ -55,7 +55,11 @@ def settle_recipe(folder: Path, options: Mapping[str, Any], redo: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if path.is_file():
             if not redo:
-                refuse_changes("synth", _read_recipe(path), recipe, WAYS_OUT)
+                before = _read_recipe(path)
+                # The format explains the other differences, and some of them are only its own options.
+                for compared in ({"format"}, before.keys() | recipe.keys()):
+                    old, new = ({k: v for k, v in one.items() if k in compared} for one in (before, recipe))
+                    refuse_changes("synth", old, new, WAYS_OUT)
             for pattern in _PLACES:
                 for place in [folder] if pattern == "." else folder.glob(pattern):
                     remove_leftovers(place)

@@ -3,8 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from simhand_cli.errors import InputProblem, UsageProblem
+
+#: What a finished pre-training run holds: its encoder.
+BACKBONE_FILE: Final = "backbone.safetensors"
 
 
 def cache_dir() -> Path:
@@ -28,9 +32,8 @@ class Workspace:
         """
         workspace = cls(root)
         if not workspace.catalog_path.is_file():
-            raise InputProblem(
-                f"no workspace at {root}: run 'simhand ingest VIDEOS/' first, or point --workspace to another folder"
-            )
+            lacking = f"no catalog in {root}" if root.is_dir() else f"no workspace at {root}"
+            raise InputProblem(f"{lacking}: run 'simhand ingest VIDEOS/' first, or point --workspace to another folder")
         return workspace
 
     @property

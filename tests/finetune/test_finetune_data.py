@@ -127,6 +127,8 @@ def test_encoder_sources(tmp_path):
     for missing in (str(tmp_path / "nothing.pth"), "no-run"):
         with pytest.raises(EnvironmentProblem, match="--encoder"):
             find_encoder(missing, workspace)
+    with pytest.raises(EnvironmentProblem, match=r"did you mean random\?; .* none \(or random\)"):
+        find_encoder("rndom", workspace)
     run = workspace.run_dir("pretrain", "first")
     run.mkdir(parents=True)
     encoder = build_encoder("test_resnet")

@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(folder / f"{k}.png"), np.full((SIZE_PX[1], SIZE_PX[0], 3), 9 * k, np.uint8))
         lines.append({
             "image": f"{k}.png", "joints_mm": joints[k].tolist(), "intrinsics": K.tolist(),
-            "hand": "right" if right[k] else "left", "split": "train" if k < 20 else "dev",
+            "hand": "right" if right[k] else "left", "split": "train" if k < 20 else "val",
             "subject": f"p{k // 10}", "sequence": f"s{k // 3}", "camera": f"c{k % 2}",
         })  # fmt: skip
     _write(folder, lines)
@@ -58,9 +58,9 @@ def test_a_clean_set_is_described_and_shown(own: Path) -> None:
     summary = check(own)
     assert (summary.problems, summary.dropped) == (0, [])
     facts = summary.facts
-    assert (facts["layout"], facts["splits"]) == ("jsonl", "train, dev")
+    assert (facts["layout"], facts["splits"]) == ("jsonl", "train, val")
     assert [facts[f"train: {name}"] for name in ("samples", "subjects", "sequences")] == [20, 2, 7]
-    assert (facts["train: cameras"], facts["dev: cameras"]) == ("2", "2")
+    assert (facts["train: cameras"], facts["val: cameras"]) == ("2", "2")
     assert facts["train: right / left hands"] == "13 / 7"
     assert facts["train: joints labelled"].startswith("100.0%, all 21 in 100.0%")
     joints = np.array([line["joints_mm"] for line in _lines(own)[:20]])
@@ -73,9 +73,13 @@ def test_a_clean_set_is_described_and_shown(own: Path) -> None:
     assert facts["train: picture sizes (px)"] == "320x240; 20 pictures decoded"
     assert summary.outputs == {"samples": own.parent / "ws" / "runs" / "data-set" / "sheet.png"}
     sheet = cv2.imread(str(summary.outputs["samples"]))
-    alone = cv2.imread(str(check(own, split="dev", out=own.parent / "dev.png").outputs["samples"]))
+    alone = cv2.imread(str(check(own, split="val", out=own.parent / "val.png").outputs["samples"]))
     assert sheet.shape[0] > alone.shape[0] > 192
-    assert summary.hint == f"simhand finetune --data {own}"
+    assert summary.hint == f"simhand finetune --data {own} --encoder none"
+    run = own.parent / "ws" / "runs" / "pretrain-one"
+    run.mkdir()
+    (run / "backbone.safetensors").write_bytes(b"")
+    assert check(own).hint == f"simhand finetune --data {own}"
 
 
 def test_every_finding_is_counted_with_its_first_example(own: Path) -> None:
@@ -95,6 +99,9 @@ def test_every_finding_is_counted_with_its_first_example(own: Path) -> None:
         (f"pictures of {own}, first: gone.png", 1),
     ]
     assert summary.problems == 5
+    assert summary.hint == (
+        "look at the sheet; 'simhand finetune' leaves out 4 of 20 samples; 'simhand evaluate' leaves out 1 of 6 samples"
+    )
     record = {fault["kind"]: fault for fault in summary.data["train"]["faults"]}
     assert {kind: fault["samples"] for kind, fault in record.items()} == {"picture": [7], "span": [1], "side": [4, 5]}
     assert "50-300 mm" in record["span"]["why"]
@@ -114,6 +121,7 @@ def test_what_is_found_is_left_out_of_training_or_refuses_it(own: Path) -> None:
         choose_samples([own], val_fraction=0.2, label_fraction=1, seed=0)
     fault = check(own).data["train"]["faults"][0]
     assert (fault["kind"], fault["count"], fault["whole_set"]) == ("side", 20, True)
+    assert "'simhand finetune' refuses this set: 20 of 20 clear hands" in check(own).hint
 
 
 def test_only_a_choice_of_pictures_is_decoded_unless_all_are_wanted(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,8 +168,58 @@ def test_every_missing_file_and_damaged_picture_is_named(own: Path) -> None:
             "6": f"{own / '7.png'}: cannot be decoded as an image",
             "9": f"{own / '12.png'}: cannot be decoded as an image",
         }
-        assert [entry["names"] for entry in summary.data["dev"]["left_out"]] == [["gone24.png"]]
+        assert [entry["names"] for entry in summary.data["val"]["left_out"]] == [["gone24.png"]]
         assert str(own / "7.png") in next(found.why for found in summary.dropped if "picture" in found.why)
+
+
+def test_damaged_lines_refuse_their_split_and_the_hint_says_so(own: Path) -> None:
+    lines = _lines(own)
+    for k in (3, 6):
+        lines[k]["hand"] = "Right"
+    _write(own, lines)
+    summary = check(own)
+    assert [found.what for found in summary.dropped] == ["split 'train'"]
+    assert "line 4: hand is 'Right', not 'right' or 'left' (and 1 more damaged lines)" in summary.dropped[0].why
+    assert summary.hint.endswith("'simhand finetune' refuses its split 'train'")
+
+
+def test_unknown_keys_unusual_splits_and_pictures_of_two_splits_are_named(own: Path) -> None:
+    lines = _lines(own)
+    for k in (3, 6):
+        lines[k]["subjct"] = lines[k].pop("subject")
+    lines[1]["split"] = "Train"
+    lines[22]["image"] = "./2.png"
+    _write(own, lines)
+    found = {entry.why: (entry.what, entry.count, entry.change) for entry in check(own).dropped}
+    file = f"lines of {own / 'labels.jsonl'}"
+    assert found["unknown key 'subjct', not read"] == (file, 2, "did you mean 'subject'?")
+    assert found["split 'Train' is none of train, val, test"] == (file, 1, "did you mean 'train'?")
+    assert found["in several splits: train, val"][:2] == (f"pictures of {own}, first: 2.png", 1)
+
+
+def test_what_a_set_does_not_name_is_unknown(own: Path) -> None:
+    kept = ("image", "joints_mm", "intrinsics", "hand")
+    _write(own, [{name: line[name] for name in kept} for line in _lines(own)])
+    facts = check(own).facts
+    assert [facts[f"train: {name}"] for name in ("subjects", "sequences", "cameras")] == ["unknown"] * 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("labelled", "--out", "taken/sheet.png"), "--out taken/sheet.png cannot be used: "),
+        (("labelled", "--out", "/proc/x.png"), "--out /proc/x.png cannot be used: No such file or directory"),
+        (("labelled", "-w", "taken"), "--workspace taken cannot be used: "),
+        (("taken",), "taken is a file, not a folder"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_named(own: Path, run_cli: Any, words: tuple[str, ...], said: str) -> None:
+    own.rename(own.parent / "labelled")
+    (own.parent / "taken").write_text("")
+    done = run_cli("data", "check", *words, cwd=own.parent, PYTHONPATH=ROOT)
+    assert done.returncode in (3, 4)
+    assert said in done.stderr.splitlines()[-1]
+    assert ".part" not in done.stderr
 
 
 def test_dry_run_writes_nothing(own: Path) -> None:
@@ -199,7 +257,10 @@ def test_exit_codes_and_output_of_the_command_line(own: Path, run_cli: Any) -> N
     (own / "3.png").unlink()
     done = run_cli("data", "check", "set", cwd=own.parent, PYTHONPATH=ROOT)
     assert done.returncode == 5, done.stderr
-    assert "  found pictures of set, first: 3.png: file is missing\n" in done.stdout
+    assert "  found 1 pictures of set, first: 3.png: file is missing\n" in done.stdout
     strict = run_cli("data", "check", "set", "--strict", "--json", cwd=own.parent, PYTHONPATH=ROOT)
     assert strict.returncode == 3
     assert json.loads(strict.stdout)["problems"] == 1
+    (own / "4.png").unlink()
+    done = run_cli("data", "check", "set", cwd=own.parent, PYTHONPATH=ROOT)
+    assert "  found 2 pictures of set, first: 3.png: file is missing\n" in done.stdout

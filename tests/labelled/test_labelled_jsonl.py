@@ -10,7 +10,8 @@ import pytest
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.checks import plain_faults
-from simhand_cli.labelled.jsonl_set import JsonlSet, jsonl_splits
+from simhand_cli.labelled.jsonl_lines import jsonl_splits
+from simhand_cli.labelled.jsonl_set import JsonlSet
 from simhand_cli.labelled.open import open_labelled, recognise
 
 JOINTS = np.random.default_rng(0).normal(0, 40, (21, 3)) + np.array([0, 0, 500])
@@ -48,7 +49,8 @@ def test_lines_become_samples_of_their_split(tmp_path: Path) -> None:
     ("bad", "said"),
     [
         ("{", "line 2: no JSON"),
-        ("[]", "line 2: image is missing"),
+        ("[]", "line 2: no JSON object; one JSON object a line is expected"),
+        (json.dumps(line(), indent=1), r"line 2: no JSON .*one JSON object a line is expected \(and \d+ more damaged"),
         ({"image": "a b.png", "joints_mm": [], "hand": "left"}, "line 2: intrinsics is missing"),
         (line(hand="both"), "line 2: hand is 'both'"),
         (line(joints_mm=JOINTS[:20].tolist()), "line 2: joints_mm is 20 x 3, not 21 x 3"),
@@ -59,6 +61,12 @@ def test_lines_become_samples_of_their_split(tmp_path: Path) -> None:
 def test_damaged_lines_are_named(tmp_path: Path, bad: Any, said: str) -> None:
     with pytest.raises(InputProblem, match=said):
         JsonlSet(write(tmp_path, line(), bad))
+
+
+def test_damaged_lines_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, line(), line(hand="Right"), line(joints_mm=[[0, 0, 0]]), line(hand="Left"))
+    with pytest.raises(InputProblem, match=r"line 2: hand is 'Right'.*\(and 2 more damaged lines\)$"):
+        JsonlSet(tmp_path)
 
 
 def test_missing_pictures_are_counted(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from simhand_cli.commands.embed import EmbedConfig, embed
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.finetune.sample_crop import crop_sample
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.models.encoder import BACKBONE_FILE, IMAGENET_MEAN, IMAGENET_STD, build_encoder, save_backbone
+from simhand_cli.models.encoder import IMAGENET_MEAN, IMAGENET_STD, build_encoder, save_backbone
 from simhand_cli.models.projection import ProjectionHead
 from simhand_cli.probes import embed_run, embedding_file
 from simhand_cli.probes.embedding_file import join_parts, write_part
 from simhand_cli.training.checkpoint import save_checkpoint
 from simhand_cli.workspace.crop_set import read_crops
+from simhand_cli.workspace.paths import BACKBONE_FILE
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,12 @@ from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.finetune.encoder_source import find_encoder
 from simhand_cli.finetune.sample_crop import crop_sample
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.models.encoder import BACKBONE_FILE, build_encoder, save_backbone
+from simhand_cli.models.encoder import build_encoder, save_backbone
 from simhand_cli.probes import run
 from simhand_cli.probes.encoders import freeze
 from simhand_cli.probes.knn import nearest
 from simhand_cli.probes.samples import common_kind, open_side
-from simhand_cli.workspace.paths import Workspace
+from simhand_cli.workspace.paths import BACKBONE_FILE, Workspace
 
 FILES = ("metrics.json", "report.html", "embedding.png", "retrieval.png")
 

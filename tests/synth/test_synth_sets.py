@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from simhand_cli.commands.synth import SynthConfig, synth
+from simhand_cli.console import format_duration
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.synth import SynthSet
 from simhand_cli.synth import freihand_set, labelled_set
+from simhand_cli.synth.work import settle_recipe
 from simhand_cli.workspace.atomic import sha256_file
 
 SMALL = {"count": 14, "subjects": 4, "test_fraction": 0.25, "image_px": 32, "workers": 1, "depth": True}
@@ -265,6 +267,30 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
         summary = synth(SynthConfig(out=tmp_path / "no", format=kind, dry_run=True))
         assert "time, roughly" in summary.facts
     assert not (tmp_path / "no").exists()
+
+
+def test_a_set_without_test_people_says_so(tmp_path: Path) -> None:
+    alone = {"out": tmp_path / "no", "count": 8, "subjects": 1}
+    assert "--subjects of at least 2" in synth(SynthConfig(**alone, dry_run=True)).facts["test people"]
+    assert "test people" not in synth(SynthConfig(**alone, test_fraction=0, dry_run=True)).facts
+    made = synth(SynthConfig(**alone, image_px=16, workers=1, workspace=tmp_path / "ws"))
+    assert "--subjects of at least 2" in made.facts["test people"]
+    assert made.hint == f"simhand finetune --data {tmp_path / 'no'} --encoder none"
+
+
+def test_the_planned_time_includes_the_start(tmp_path: Path) -> None:
+    """6 s to load, 8 people of 0.1 s each and 8 pictures of 0.0126 s."""
+    config = SynthConfig(out=tmp_path, count=8, image_px=16, workers=1, dry_run=True)
+    assert synth(config).facts["time, roughly"] == format_duration(6 + 0.8 + 8 * (0.0125 + 0.45e-6 * 256))
+
+
+def test_a_set_of_another_format_is_refused_by_its_format(tmp_path: Path) -> None:
+    options = {"seed": 1, "cameras": 2}
+    settle_recipe(tmp_path / "set", {"format": "hanco", **options}, redo=False)
+    with pytest.raises(UsageProblem, match="made with format='hanco', now 'labelled'"):
+        settle_recipe(tmp_path / "set", {"format": "labelled", "backdrop": None, **options, "cameras": 1}, redo=False)
+    with pytest.raises(UsageProblem, match="made with cameras=2, now 1"):
+        settle_recipe(tmp_path / "set", {"format": "hanco", **options, "cameras": 1}, redo=False)
 
 
 def test_an_unwritable_folder_gets_one_line(tmp_path: Path) -> None:

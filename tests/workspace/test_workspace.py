@@ -257,3 +257,10 @@ def test_pool_works_in_a_container_where_simhand_is_process_one() -> None:
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_without_catalog_is_told_from_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputProblem, match=f"no catalog in {tmp_path}: run 'simhand ingest"):
+        Workspace.open(tmp_path)
+    with pytest.raises(InputProblem, match=f"no workspace at {tmp_path / 'none'}: run 'simhand ingest"):
+        Workspace.open(tmp_path / "none")
