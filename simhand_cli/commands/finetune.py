@@ -99,7 +99,7 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
     from simhand_cli.finetune.encoder_source import find_encoder
     from simhand_cli.finetune.loop import FinetuneJob, train
     from simhand_cli.finetune.weak_2d import WeakCrops
-    from simhand_cli.labelled.own_set import newest_own_set
+    from simhand_cli.labelled.own_set import newest_own_set, refuse_repeated
     from simhand_cli.training.launch import launch, resolve_gpus
     from simhand_cli.workspace.paths import Workspace
 
@@ -107,6 +107,7 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
     workspace = Workspace(config.workspace)
     gpus = resolve_gpus(config.gpus)
     source = find_encoder(config.encoder, workspace, config.backbone, config.encoder_weights)
+    refuse_repeated(config.data)
     paths = config.data or [newest_own_set(workspace)]
     data = choose_samples(
         paths,
