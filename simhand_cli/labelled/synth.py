@@ -24,7 +24,7 @@ SET_SCHEMA: Final = "simhand.synth-set"
 SHARD_SCHEMA: Final = "simhand.synth-shard"
 VERSION: Final = 2
 #: Shards kept open by one process; a set may have thousands.
-MAX_OPEN: Final = 16
+MAX_OPEN: Final = 64
 #: Held while a shard is opened or closed: several threads may read from a set.
 _OPENING: Final = threading.Lock()
 
@@ -43,6 +43,7 @@ class SynthSet:
     Args:
         path: the set's folder, with ``dataset.json``.
         split: a split named there, ``train`` or ``test``.
+        extras: also read masks and, where they are stored, vertices (slower).
 
     Raises:
         InputProblem: the file is missing or damaged, or there is no such split.
@@ -50,13 +51,13 @@ class SynthSet:
 
     name = "synth"
 
-    def __init__(self, path: Path, split: str = "train") -> None:
+    def __init__(self, path: Path, split: str = "train", extras: bool = False) -> None:
         card = _read_card(path)
         if split not in card["splits"]:
             known = ", ".join(repr(name) for name in card["splits"])
             raise NoSuchSplit(f"--data {path}: this synthetic set has the splits {known}, not {split!r}")
         self.split = split
-        self._path = path
+        self._path, self._extras = path, extras
         self._image_px = int(card["image_px"])
         self._shards = [shard_path(path, split, k) for k in range(int(card["splits"][split]["shards"]))]
         parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
@@ -128,8 +129,8 @@ class SynthSet:
             sequence=_sequence_id(int(column["sequence"][index])),
             camera=_camera_id(int(column["camera"][index])),
             sample_id=self._sample_id(index),
-            vertices_mm=file["vertices_mm"][row].astype(np.float64) if "vertices_mm" in file else None,
-            mask=self._picture(file, "mask", row, shard) > 127,
+            vertices_mm=file["vertices_mm"][row].astype(np.float64) if self._extras and "vertices_mm" in file else None,
+            mask=self._picture(file, "mask", row, shard) > 127 if self._extras else None,
         )
 
     def depth_mm(self, index: int) -> NDArray[np.float32] | None:

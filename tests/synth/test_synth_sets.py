@@ -36,7 +36,8 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def test_the_set_can_be_read(small_set: Path) -> None:
-    train, test = open_labelled(small_set, "train"), open_labelled(small_set, "test")
+    train, test = SynthSet(small_set, "train", extras=True), open_labelled(small_set, "test")
+    assert open_labelled(small_set, "train")[0].mask is None
     assert isinstance(train, SynthSet)
     assert len(train) + len(test) == 14
     assert not set(train.subjects) & set(test.subjects)
@@ -57,7 +58,7 @@ def test_the_set_can_be_read(small_set: Path) -> None:
 def test_the_reader_works_after_pickling_and_after_fork(small_set: Path) -> None:
     import multiprocessing
 
-    train = SynthSet(small_set, "train")
+    train = SynthSet(small_set, "train", extras=True)
     first = train[0].image_rgb
     copy = pickle.loads(pickle.dumps(train))
     np.testing.assert_array_equal(copy[0].image_rgb, first)
@@ -69,8 +70,8 @@ def test_the_reader_keeps_few_files_open(small_set: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(labelled_set, "SHARD_SAMPLES", 2)
     monkeypatch.setattr("simhand_cli.labelled.synth.MAX_OPEN", 2)
     synth(SynthConfig(out=tmp_path / "many", **SMALL))
-    many = SynthSet(tmp_path / "many", "train")
-    one = SynthSet(small_set, "train")
+    many = SynthSet(tmp_path / "many", "train", extras=True)
+    one = SynthSet(small_set, "train", extras=True)
     for index in range(len(many)):
         np.testing.assert_array_equal(many[index].image_rgb, one[index].image_rgb)
     assert len(many._open) == 2
@@ -344,7 +345,7 @@ def test_own_backgrounds_are_used_and_broken_ones_named(tmp_path: Path) -> None:
     summary = synth(SynthConfig(out=tmp_path / "set", backgrounds=folder, **options))
     assert summary.problems == 1
     assert [(d.what, d.count) for d in summary.dropped] == [("bad0.jpg", 1)]
-    sample = SynthSet(tmp_path / "set", "train")[0]
+    sample = SynthSet(tmp_path / "set", "train", extras=True)[0]
     # Orange behind the hand, whatever the exposure: red far above blue in the corner furthest from it.
     around = sample.image_rgb[:8][~sample.mask[:8]].reshape(-1, 3).mean(axis=0)
     assert around[0] > around[2] + 40
@@ -367,7 +368,7 @@ def test_changed_backgrounds_are_seen_in_the_same_process(tmp_path: Path) -> Non
     synth(SynthConfig(out=tmp_path / "orange", backgrounds=folder, **options))
     cv2.imwrite(str(folder / "good 0.PNG"), np.full((64, 80, 3), (200, 40, 20), np.uint8))
     synth(SynthConfig(out=tmp_path / "blue", backgrounds=folder, **options))
-    sample = SynthSet(tmp_path / "blue", "train")[0]
+    sample = SynthSet(tmp_path / "blue", "train", extras=True)[0]
     around = sample.image_rgb[:8][~sample.mask[:8]].reshape(-1, 3).mean(axis=0)
     assert around[2] > around[0] + 40
 
@@ -413,7 +414,7 @@ def test_rings_and_sequences_are_labelled_consistently(tmp_path: Path) -> None:
     )  # fmt: skip
     facts = synth(config).facts
     assert facts["sequences"] == "2 of 3 frames x 4 cameras"
-    made = SynthSet(tmp_path / "set", "train")
+    made = SynthSet(tmp_path / "set", "train", extras=True)
     assert len(set(made.sequences)) == 2
     sequence, frame, camera = (made.column(n) for n in ("sequence", "frame", "camera"))
     extrinsics, intrinsics = made.column("camera_from_world"), made.column("intrinsics")
