@@ -96,6 +96,8 @@ class _Track:
     score: float
     right_votes: float = 0.0
     last_found: Found | None = None
+    #: Box of the last detection against that of the prediction in the same frame: offset of the centre, ratio of sides.
+    found_as: tuple[NDArray[np.float64], float] | None = None
     filter_px: OneEuroFilter = field(default_factory=OneEuroFilter)
     filter_mm: OneEuroFilter = field(default_factory=OneEuroFilter)
 
@@ -188,6 +190,7 @@ class HandTracker:
             else:
                 old.remove(track)
             track.center_px, track.side_px, track.score, track.last_found = center, side, hand.score, hand
+            track.found_as = None
             vote = hand.score if hand.handedness == "right" else -hand.score
             # Old votes fade, so that a wrong start is corrected within a second or so.
             track.right_votes = 0.9 * track.right_votes + vote
@@ -211,8 +214,16 @@ class HandTracker:
         return poses
 
     def _follow(self, track: _Track, joints_px: NDArray[np.float64], crop_scale: float) -> None:
-        """Move the track's box to its prediction, for the next frame."""
+        """Move the track's box along with its predictions, for the next frame.
+
+        What is followed is how they have changed since the hand was found, not where they are: a model that draws
+        hands too small would otherwise be shown a smaller crop every time, until the box has shrunk to nothing.
+        """
         center, side = square_around(joints_px, crop_scale)
+        if track.found_as is None:
+            track.found_as = track.center_px - center, track.side_px / max(side, 1e-6)
+        offset, ratio = track.found_as
+        center, side = center + offset, side * ratio
         reach = 0.25 * track.side_px
         track.center_px = track.center_px + np.clip(center - track.center_px, -reach, reach)
         track.side_px = float(np.clip(side, track.side_px / _BOX_CHANGE, track.side_px * _BOX_CHANGE))

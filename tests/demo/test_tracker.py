@@ -60,6 +60,23 @@ def test_boxes_follow_the_joints_between_detections():
     assert poser.batches == [1] * 12
 
 
+def test_a_model_that_draws_hands_too_small_is_not_shown_ever_smaller_crops():
+    class Timid(DotPoser):
+        """Knows where hands are in their crops, but draws all of them two thirds as large."""
+
+        def poses(self, crops_rgb):
+            middle = (self.input_px - 1) / 2
+            shape = hand_points((0, 0))
+            shape = (shape - shape.mean(axis=0)) / np.ptp(shape, axis=0).max()
+            points = middle + 0.67 * self.input_px / self.crop_scale * shape
+            return np.repeat(points[None], len(crops_rgb), axis=0), np.zeros((len(crops_rgb), 21, 3))
+
+    following, finder = tracker(lambda _: [Hit(hand_points((160, 120)))], Timid(), detect_every=12)
+    sizes = [np.ptp(following.update(frame)[0].joints_px, axis=0).max() for frame in frames([[(160, 120)]] * 12)]
+    assert finder.asked == [0]
+    np.testing.assert_allclose(sizes, sizes[0], rtol=0.01)
+
+
 def test_without_hands_every_frame_is_searched():
     following, finder = tracker(lambda i: [Hit(hand_points((160, 120)))] if i >= 4 else [], DotPoser(), detect_every=5)
     counts = [len(following.update(f)) for f in frames([[]] * 4 + [[(160, 120)]] * 3)]
