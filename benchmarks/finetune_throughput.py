@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import machine
 from torch import nn
 
 from simhand_cli.commands.finetune import FinetuneConfig
@@ -138,11 +139,7 @@ def main() -> None:
     with single_threaded_opencv():
         results = {name: measure(name, given.data, given) for name in given.backbones}
     document = {
-        "machine": {
-            "cores": len(os.sched_getaffinity(0)),
-            "device": torch.cuda.get_device_name() if given.device.startswith("cuda") else "cpu",
-            "torch": torch.__version__,
-        },
+        "machine": machine(given.device),
         "batch size": given.batch_size,
         "crops": "128 px",
         "fine-tuning": results,

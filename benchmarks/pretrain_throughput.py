@@ -10,7 +10,6 @@ are of medians. Writes benchmarks/results/pretrain_throughput.json.
 
 import argparse
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from machine import machine
 
 from simhand_cli.commands.pretrain import PretrainConfig
 from simhand_cli.pretrain.data import PairBatch, PairDataset, StepBatches, pair_batches
@@ -126,11 +126,7 @@ def main() -> None:
     with single_threaded_opencv():
         results = {name: measure(name, given) for name in given.encoders}
     document = {
-        "machine": {
-            "cores": len(os.sched_getaffinity(0)),
-            "device": torch.cuda.get_device_name() if given.device.startswith("cuda") else "cpu",
-            "torch": torch.__version__,
-        },
+        "machine": machine(given.device),
         "pairs per step": given.batch_size,
         "views": "128 px",
         "encoders": results,
