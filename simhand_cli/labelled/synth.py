@@ -24,7 +24,7 @@ SET_SCHEMA: Final = "simhand.synth-set"
 SHARD_SCHEMA: Final = "simhand.synth-shard"
 VERSION: Final = 2
 #: Shards kept open by one process; a set may have thousands.
-MAX_OPEN: Final = 64
+MAX_OPEN: Final = 128
 #: Held while a shard is opened or closed: several threads may read from a set.
 _OPENING: Final = threading.Lock()
 

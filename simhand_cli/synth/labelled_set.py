@@ -18,7 +18,8 @@ from simhand_cli.workspace.atomic import write_json
 from simhand_cli.workspace.shards import open_h5, pack_blobs, write_h5
 from simhand_cli.workspace.stage_runner import StageJob
 
-SHARD_SAMPLES: Final = 128
+#: Pictures of a shard: a 128th of the set, so that processes end together, within what suits a file.
+SHARD_SAMPLES: Final = (64, 512)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ class ShardJob:
 def shard_jobs(folder: Path, plan: SetPlan) -> list[ShardJob]:
     """All shards of a set; a sequence is never cut in two."""
     jobs = []
-    step = max(1, SHARD_SAMPLES // plan.pictures_each)
+    least, most = SHARD_SAMPLES
+    samples = min(max(plan.sequences * plan.pictures_each // 128, least), most)
+    step = max(1, samples // plan.pictures_each)
     for split, (numbers, _) in plan.splits().items():
         people = plan.people_of(split)
         for shard, start in enumerate(range(0, len(numbers), step)):

@@ -17,7 +17,7 @@ Payload = TypeVar("Payload")
 
 RECIPE_NAME: Final = "recipe.json"
 #: Raised whenever the same options would give other pictures, so that old and new ones are never mixed.
-GENERATOR: Final = 3
+GENERATOR: Final = 4
 #: What sets of all formats consist of, in the order it is deleted: first what says that something is complete, so
 #: that a set deleted in part is never taken for a whole one.
 CONTENT: Final = (

@@ -67,7 +67,7 @@ def test_the_reader_works_after_pickling_and_after_fork(small_set: Path) -> None
 
 
 def test_the_reader_keeps_few_files_open(small_set: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(labelled_set, "SHARD_SAMPLES", 2)
+    monkeypatch.setattr(labelled_set, "SHARD_SAMPLES", (2, 2))
     monkeypatch.setattr("simhand_cli.labelled.synth.MAX_OPEN", 2)
     synth(SynthConfig(out=tmp_path / "many", **SMALL))
     many = SynthSet(tmp_path / "many", "train", extras=True)
@@ -89,7 +89,7 @@ def test_the_card_counts_what_is_there(small_set: Path) -> None:
 
 @pytest.mark.slow
 def test_two_workers_make_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelled_set, "SHARD_SAMPLES", 5)
+    monkeypatch.setattr(labelled_set, "SHARD_SAMPLES", (5, 5))
     monkeypatch.setattr(freihand_set, "_PART_HANDS", 1)
     back = _backgrounds(tmp_path / "back", 2, 1)
     ring = {"count": 24, "frames": 3, "cameras": 2, "subjects": 3, "image_px": 32, "backgrounds": back}
