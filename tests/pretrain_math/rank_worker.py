@@ -1,5 +1,6 @@
 """What the tests of several ranks compute, on one rank or many; importable by spawned processes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from simhand_cli.views.geometry import move_points, view_affines
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters
 
-PAIRS, FEATURES = 8, 20
+PAIRS, FEATURES, STEPS = 8, 20, 3
+#: The first step's loss and gradient (P,), and the parameters (P,) after all steps.
+Learned = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -97,20 +100,38 @@ def flat_gradient(model: nn.Module) -> Tensor:
     return torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
+def learn(model: nn.Module, loss_and_gradient: Callable[[nn.Module], tuple[Tensor, Tensor]]) -> Learned:
+    """Three steps of Adam; loss and gradient (joined over ranks) are those of the first."""
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    first: tuple[Tensor, Tensor] | None = None
+    for _ in range(STEPS):
+        found = loss_and_gradient(model)
+        first = first or found
+        parts = found[1].split([p.numel() for p in model.parameters()])
+        for parameter, part in zip(model.parameters(), parts, strict=True):
+            parameter.grad = part.view_as(parameter).clone()
+        optimiser.step()
+        optimiser.zero_grad()
+    return *first, torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
 def run_rank(rank: int, ranks: int, folder: str) -> None:
-    """Compute every case as one of several ranks; rank 0 writes ``case name -> (loss, gradient)``."""
+    """Learn every case as one of several ranks; rank 0 writes ``case name -> Learned``."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=ranks)
-    results: dict[str, tuple[Tensor, Tensor]] = {}
+    results: dict[str, tuple[Tensor, ...]] = {}
     for case in cases():
-        model = make_model()
-        loss, _ = part_loss(case, model, rank, ranks)
-        loss.backward()
-        # What DistributedDataParallel does with the ranks' gradients.
-        packed = torch.cat([loss.detach().reshape(1), flat_gradient(model)])
-        dist.all_reduce(packed)
-        packed /= ranks
-        results[case.name] = (packed[0].clone(), packed[1:].clone())
+
+        def joined(model: nn.Module, case: Case = case) -> tuple[Tensor, Tensor]:
+            loss, _ = part_loss(case, model, rank, ranks)
+            loss.backward()
+            # What DistributedDataParallel does with the ranks' gradients.
+            packed = torch.cat([loss.detach().reshape(1), flat_gradient(model)])
+            dist.all_reduce(packed)
+            packed /= ranks
+            return packed[0].clone(), packed[1:].clone()
+
+        results[case.name] = learn(make_model(), joined)
     results["gather"] = _gather_check(rank, ranks)
     if rank == 0:
         torch.save(results, Path(folder) / "results.pt")

@@ -23,17 +23,22 @@ def several(request, tmp_path_factory):
 @pytest.mark.parametrize("case", rank_worker.cases(), ids=lambda case: case.name)
 def test_ranks_equal_one_rank_on_the_joined_batch(several, case):
     ranks, results = several
-    model = rank_worker.make_model()
-    if case.options.filled("none").negatives == "global":
-        loss, _ = rank_worker.part_loss(case, model, 0, 1)
-    else:
-        # Negatives of the own rank only: the mean of what each would get alone.
-        loss = torch.stack([rank_worker.part_loss(case, model, r, ranks)[0] for r in range(ranks)]).mean()
-    loss.backward()
-    found_loss, found_gradient = results[case.name]
-    torch.testing.assert_close(found_loss, loss.detach(), rtol=0, atol=1e-12)
-    torch.testing.assert_close(found_gradient, rank_worker.flat_gradient(model), rtol=0, atol=1e-12)
-    assert found_gradient.abs().max() > 1e-6
+
+    def alone(model):
+        if case.options.filled("none").negatives == "global":
+            loss, _ = rank_worker.part_loss(case, model, 0, 1)
+        else:
+            # Negatives of the own rank only: the mean of what each would get alone.
+            loss = torch.stack([rank_worker.part_loss(case, model, r, ranks)[0] for r in range(ranks)]).mean()
+        loss.backward()
+        return loss.detach(), rank_worker.flat_gradient(model)
+
+    loss, gradient, parameters = rank_worker.learn(rank_worker.make_model(), alone)
+    found_loss, found_gradient, found_parameters = results[case.name]
+    torch.testing.assert_close(found_loss, loss, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found_gradient, gradient, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found_parameters, parameters, rtol=0, atol=1e-10)
+    assert gradient.abs().max() > 1e-6
 
 
 def test_gather_by_hand(several):
