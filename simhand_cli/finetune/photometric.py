@@ -45,7 +45,7 @@ def vary_colours(image_rgb: NDArray[np.uint8], rng: np.random.Generator, options
     change = rng.uniform(-ranges, ranges)
     blur_px = float(rng.uniform(0, options.blur_px))
     if options.colour > 0:
-        grey = float(np.asarray(image_rgb.reshape(-1, 3).mean(axis=0)) @ _LUMA)
+        grey = float(np.array(cv2.mean(image_rgb)[:3]) @ _LUMA)
         factors = np.maximum(1 + change[:3], 0.0)
         matrix = colour_matrix(factors[0], factors[1], factors[2], float(change[3]), grey)
         image_rgb = np.asarray(cv2.transform(image_rgb, matrix), dtype=np.uint8)
