@@ -37,7 +37,8 @@ class EvaluateConfig(CommandConfig):
     name: str = option("", "Name of this evaluation's folder; none: named after the model, and the set of --data")
     against: str = option("", "Another evaluation of the same samples to compare with: its folder or name")
     leaderboard: bool = option(
-        False, "Also write the file that the set's own scorer reads: FreiHAND's pred.json, DexYCB's text file"
+        False,
+        "Also write the file that the set's own scorer reads: FreiHAND's pred.json, DexYCB's text, AssemblyHands' JSON",
     )
     limit: int | None = option(None, "Evaluate a random choice of this many samples of each set", ge=1)
     batch_size: int = option(64, "Samples a forward pass", ge=1)
