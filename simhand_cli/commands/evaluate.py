@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console
+from simhand_cli.hands.skeleton import RootJoint
 from simhand_cli.summary import Summary, refuse_dropped
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ EXAMPLES: tuple[str, ...] = (
     "simhand evaluate --against evaluate-mean-pose",
     "simhand evaluate --data FreiHAND_pub_v2 --leaderboard",
 )
-
-Joint = Literal["wrist", "middle_mcp"]
 
 
 class EvaluateConfig(CommandConfig):
@@ -43,7 +42,7 @@ class EvaluateConfig(CommandConfig):
     limit: int | None = option(None, "Evaluate a random choice of this many samples of each set", ge=1)
     batch_size: int = option(64, "Samples a forward pass", ge=1)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs")
-    root_joint: Joint = option("wrist", "Joint moved onto the truth by root alignments")
+    root_joint: RootJoint = option("wrist", "Joint moved onto the truth by root alignments")
     reflections: bool = option(False, "Let Procrustes mirror the hand, as FreiHAND's scorer does")
     bootstrap: int = option(1000, "Draws for the 95 % intervals", ge=10, le=100_000)
     bootstrap_over: Literal["sequence", "subject", "sample"] = option(
