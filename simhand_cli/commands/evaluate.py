@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console
+from simhand_cli.hands.skeleton import RootJoint
 from simhand_cli.summary import Summary, refuse_dropped
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ EXAMPLES: tuple[str, ...] = (
     "simhand evaluate --data FreiHAND_pub_v2 --leaderboard",
 )
 
-Joint = Literal["wrist", "middle_mcp"]
-
 
 class EvaluateConfig(CommandConfig):
     """Options of ``simhand evaluate``."""
@@ -37,12 +36,13 @@ class EvaluateConfig(CommandConfig):
     name: str = option("", "Name of this evaluation's folder; none: named after the model, and the set of --data")
     against: str = option("", "Another evaluation of the same samples to compare with: its folder or name")
     leaderboard: bool = option(
-        False, "Also write the file that the set's own scorer reads: FreiHAND's pred.json, DexYCB's text file"
+        False,
+        "Also write the file that the set's own scorer reads: FreiHAND's pred.json, DexYCB's text, AssemblyHands' JSON",
     )
     limit: int | None = option(None, "Evaluate a random choice of this many samples of each set", ge=1)
     batch_size: int = option(64, "Samples a forward pass", ge=1)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs")
-    root_joint: Joint = option("wrist", "Joint moved onto the truth by root alignments")
+    root_joint: RootJoint = option("wrist", "Joint moved onto the truth by root alignments")
     reflections: bool = option(False, "Let Procrustes mirror the hand, as FreiHAND's scorer does")
     bootstrap: int = option(1000, "Draws for the 95 % intervals", ge=10, le=100_000)
     bootstrap_over: Literal["sequence", "subject", "sample"] = option(

@@ -78,6 +78,11 @@ class FinetuneConfig(CommandConfig):
     workers: int | None = option(None, "Loader processes per GPU (default: by the machine)", ge=0)
     checkpoint_every_s: float = option(60.0, "Seconds between checkpoints, taken at the ends of epochs", ge=0)
 
+    def identity(self) -> dict[str, Any]:
+        """The root joint stands in it by number, as in the runs of earlier versions, which can then be gone on with."""
+        plain = super().identity()
+        return {**plain, "targets": {**plain["targets"], "root_joint": self.targets.root_index}}
+
     @classmethod
     def not_identity(cls) -> frozenset[str]:
         """Where the encoder lies is replaced by what it holds; the rest is how to run."""

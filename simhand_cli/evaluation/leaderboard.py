@@ -8,12 +8,13 @@ no mesh: all vertices are 0, so the scorer's mesh figures and F-scores mean noth
 coordinates, joint by joint, millimetres, camera frame, separated by commas. The id is the image's place among all
 frames of the setup's split, those without a hand included, whose lines the scorer ignores.
 
-Both scorers need an entry for every image and know no "not found". Hands without a prediction are zeros, like those of
+**AssemblyHands** (JSON, :mod:`simhand_cli.evaluation.fused_views`): an entry for each labelled frame of the split, both
+hands, millimetres, world, merged over the cameras. The challenge's own frames come without labels, so that the file of
+a labelled split has the form of a submission, not its frames.
+
+The scorers need an entry for every image and know no "not found". Hands without a prediction are zeros, like those of
 FreiHAND's own ``pred.py``; hands that were found but have no place before the camera have their wrist at the origin, so
 that at least their aligned figures count. Left hands are left ones again.
-
-**AssemblyHands** has no file here: its challenge takes both hands of a frame, fused over cameras, in world coordinates,
-for the frames of a template that comes with unlabelled test images; :mod:`simhand_cli.evaluation` measures labels.
 """
 
 import json
@@ -26,11 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem, UsageProblem
+from simhand_cli.evaluation.fused_views import fuse_views, write_world_coord
 from simhand_cli.evaluation.predictions import StoredPredictions, read_predictions
 from simhand_cli.hands.skeleton import NUM_JOINTS, WRIST
 from simhand_cli.labelled.dexycb import DexYcb
 from simhand_cli.labelled.freihand import FreiHand
 from simhand_cli.labelled.sample import LabelledSet
+from simhand_cli.labelled.two_hands import TwoHandSet
 from simhand_cli.workspace.atomic import atomic_path
 from simhand_cli.workspace.lock import workspace_lock
 
@@ -41,7 +44,7 @@ MANO_VERTICES: Final = 778
 _MM_DIGITS: Final = 6
 _M_DIGITS: Final = 9
 
-RankedSet = FreiHand | DexYcb
+RankedSet = FreiHand | DexYcb | TwoHandSet
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,13 @@ class LeaderboardFile:
     Attributes:
         path: of the file.
         benchmark: set and split.
-        images: number of entries.
+        images: number of entries: images, or hands of frames.
         predicted: entries with a prediction in the camera frame.
         unplaced: entries with the wrist at the origin: found, but without a place before the camera.
         missing: entries of zeros: no hand found, a picture that is missing or cannot be read, an unusable label.
-        no_hand: entries of zeros of frames without a labelled hand, which the scorer ignores.
+        no_hand: entries of zeros where no picture has a labelled hand, which the scorer ignores.
         note: what else is to be known, or nothing.
+        unit: what the entries are.
     """
 
     path: Path
@@ -67,10 +71,11 @@ class LeaderboardFile:
     missing: int
     no_hand: int
     note: str = ""
+    unit: str = "images"
 
     def text(self) -> str:
         """The counts in words."""
-        parts = [f"{self.images:,} images", f"{self.predicted:,} predicted"]
+        parts = [f"{self.images:,} {self.unit}", f"{self.predicted:,} predicted"]
         parts += [f"{self.unplaced:,} not placed (wrist at the origin)"] if self.unplaced else []
         parts += [f"{self.missing:,} without a prediction (zeros)"] if self.missing else []
         parts += [f"{self.no_hand:,} without a hand (ignored by the scorer)"] if self.no_hand else []
@@ -100,9 +105,11 @@ def check_leaderboard(sets: Sequence[LabelledSet], paths: Sequence[Path], limit:
         raise UsageProblem("--leaderboard needs a prediction of every image: leave --limit out")
     ranked: list[RankedSet] = []
     for labelled, path in zip(sets, paths, strict=True):
-        if not isinstance(labelled, FreiHand | DexYcb) or (labelled.name, labelled.split) == ("freihand", "train"):
+        no_scorer = labelled.name == "interhand" or (labelled.name, labelled.split) == ("freihand", "train")
+        if no_scorer or not isinstance(labelled, FreiHand | DexYcb | TwoHandSet):
             raise UsageProblem(
-                f"--leaderboard: {labelled.name}/{labelled.split} has no such file; FreiHAND's test split and DexYCB do"
+                f"--leaderboard: {labelled.name}/{labelled.split} has no such file; FreiHAND's test split, DexYCB and "
+                "AssemblyHands do"
             )
         if isinstance(labelled, DexYcb) and labelled.partial():
             raise InputProblem(
@@ -132,13 +139,49 @@ def write_leaderboard(folder: Path, sets: Sequence[RankedSet]) -> list[Leaderboa
 
 
 def _file_name(labelled: RankedSet) -> str:
+    if isinstance(labelled, TwoHandSet):
+        return f"assemblyhands_{labelled.split}_joint_3d_v1-1_pred.json"
     return "pred.json" if isinstance(labelled, FreiHand) else f"dexycb-{labelled.setup}-{labelled.half}.txt"
 
 
 def _write_one(path: Path, labelled: RankedSet, stored: StoredPredictions) -> LeaderboardFile:
-    name = f"{labelled.name}/{labelled.split}"
-    rows = np.flatnonzero(np.array(stored.set_names) == name)
+    rows = np.flatnonzero(np.array(stored.set_names) == f"{labelled.name}/{labelled.split}")
     rows = rows[stored.found[rows]]
+    if isinstance(labelled, TwoHandSet):
+        return _write_frames(path, labelled, stored, rows)
+    return _write_images(path, labelled, stored, rows)
+
+
+def _write_frames(
+    path: Path, labelled: TwoHandSet, stored: StoredPredictions, rows: NDArray[np.int64]
+) -> LeaderboardFile:
+    frames = labelled.frames()
+    views = labelled.views(stored.index[rows])
+    hands = fuse_views(views, stored.relative_mm[rows], stored.camera_mm[rows], len(frames))
+    write_world_coord(path, frames, hands)
+    every = labelled.views(np.arange(len(labelled)))
+    shown = np.zeros(hands.views.shape, bool)
+    shown[every.frame, every.side] = True
+    predicted, placed = hands.views > 0, hands.placed > 0
+    notes = [f"a mean of {len(rows) / predicted.sum():.1f} cameras a hand"] if len(rows) else []
+    out = sum(dropped.count for dropped in labelled.problems())
+    notes += [f"{out:,} hands of pictures were left out on opening"] if out else []
+    return LeaderboardFile(
+        path=path,
+        benchmark=f"{labelled.name}/{labelled.split}",
+        images=shown.size,
+        predicted=int(placed.sum()),
+        unplaced=int((predicted & ~placed).sum()),
+        missing=int((shown & ~predicted).sum()),
+        no_hand=int((~shown).sum()),
+        note="; ".join(notes),
+        unit=f"hands of {len(frames):,} frames",
+    )
+
+
+def _write_images(
+    path: Path, labelled: FreiHand | DexYcb, stored: StoredPredictions, rows: NDArray[np.int64]
+) -> LeaderboardFile:
     joints_mm, placed = _positions(stored, rows)
     all_mm = np.zeros((labelled.images_in_split, NUM_JOINTS, 3))
     all_mm[labelled.image_numbers[stored.index[rows]]] = joints_mm
@@ -152,7 +195,7 @@ def _write_one(path: Path, labelled: RankedSet, stored: StoredPredictions) -> Le
         no_hand = len(all_mm) - len(labelled) - sum(dropped.count for dropped in labelled.problems())
     return LeaderboardFile(
         path=path,
-        benchmark=name,
+        benchmark=f"{labelled.name}/{labelled.split}",
         images=len(all_mm),
         predicted=int(placed.sum()),
         unplaced=int((~placed).sum()),

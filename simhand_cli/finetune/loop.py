@@ -357,7 +357,7 @@ class Finetuner:
             encoder=self._job.source.backbone,
             width=config.width,
             input_px=config.input_px,
-            root_joint=config.targets.root_joint,
+            root_joint=config.targets.root_index,
             bone_length_mm=data.bone_length_mm,
             readout=config.readout,
             training={

@@ -1,8 +1,11 @@
 """Groups of fine-tuning options; light enough for ``--help``."""
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import field_validator
 
 from simhand_cli.config.base import Section, option
+from simhand_cli.hands.skeleton import JOINT_NAMES, MIDDLE_MCP, WRIST, RootJoint
 
 #: Target and loss maps and the model's prediction are 32 x 32 for a 128 px crop, as DetNet has it.
 Readout = Literal["average", "argmax"]
@@ -31,7 +34,18 @@ class TargetOptions(Section):
     rounding: Literal["none", "truncate"] = option(
         "none", "Joint position on the map: exact, or cut to a whole cell as in the released code"
     )
-    root_joint: Literal[0, 9] = option(0, "Joint that 3D positions are relative to: 0 wrist, 9 middle knuckle")
+    root_joint: RootJoint = option("wrist", "Joint that 3D positions are relative to; middle_mcp is the middle knuckle")
+
+    @property
+    def root_index(self) -> int:
+        """The root joint's place in the joint order."""
+        return JOINT_NAMES.index(self.root_joint)
+
+    @field_validator("root_joint", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """The joint's name where a config of an earlier version has its number."""
+        return {str(number): JOINT_NAMES[number] for number in (WRIST, MIDDLE_MCP)}.get(str(value), value)
 
 
 class LossOptions(Section):

@@ -61,7 +61,7 @@ def make_targets(
     first, second = REFERENCE_BONE
     bone = torch.linalg.vector_norm(joints_mm[:, second] - joints_mm[:, first], dim=-1)
     has_unit = valid[:, first] & valid[:, second] & (bone > 0)
-    root = options.root_joint
+    root = options.root_index
     unit = torch.where(has_unit, bone, torch.ones_like(bone))
     location = (joints_mm - joints_mm[:, root : root + 1]) / unit[:, None, None]
     parents = torch.tensor(PARENTS, device=joints_mm.device)

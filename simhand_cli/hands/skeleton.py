@@ -3,7 +3,7 @@
 Wrist first, then thumb, index, middle, ring and little finger, each from palm to tip.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 JOINT_NAMES: Final[tuple[str, ...]] = (
     "wrist",
@@ -16,6 +16,8 @@ JOINT_NAMES: Final[tuple[str, ...]] = (
 NUM_JOINTS: Final = 21
 WRIST: Final = 0
 MIDDLE_MCP: Final = 9
+#: Joints that 3D positions may be relative to, in options.
+RootJoint = Literal["wrist", "middle_mcp"]
 
 #: Parent of each joint in the kinematic tree; the wrist is its own parent.
 PARENTS: Final[tuple[int, ...]] = (0, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)

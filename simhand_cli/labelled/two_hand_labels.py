@@ -43,7 +43,7 @@ class KeyedRows:
         self._row: dict[Key, int] = {}
 
     def add(self, key: Key, values: Any, path: Path) -> None:
-        """Append a row read from ``path``; a key whose values are not numbers of the shape gets no row."""
+        """Set a key's row, read from ``path``; a key whose values are not numbers of the shape gets none."""
         try:
             numbers = np.asarray(values, np.float64)
         except (TypeError, ValueError):
@@ -51,8 +51,8 @@ class KeyedRows:
         if numbers.shape != self._shape:
             self.refuse(f"{path}: {'/'.join(key)} is not {' x '.join(map(str, self._shape))} numbers")
             return
-        self._row[key] = len(self._numbers) // numbers.size
-        self._numbers.frombytes(numbers.tobytes())
+        start = self._row.setdefault(key, len(self._row)) * numbers.size
+        self._numbers[start : start + numbers.size] = array("d", numbers.tobytes())
 
     def refuse(self, why: str) -> None:
         """Note that a row could not be read."""
@@ -61,6 +61,10 @@ class KeyedRows:
     def row(self, key: Key) -> int:
         """The row of a key, -1 where there is none."""
         return self._row.get(key, _ABSENT)
+
+    def keys(self) -> list[Key]:
+        """The key of every row."""
+        return list(self._row)
 
     def stacked(self) -> NDArray[np.float64]:
         """All rows, (N, *shape)."""
@@ -127,7 +131,9 @@ class TwoHandLabels:
             InputProblem: nearly all hands are of unknown pictures, without 3D joints or without camera, or no picture
                 is there.
         """
-        hand, texts = np.frombuffer(self._hand, np.int64).reshape(-1, 2), tuple(self._texts)
+        hand, frames = np.frombuffer(self._hand, np.int64).reshape(-1, 2), self.world_mm.keys()
+        recording = [self._texts.setdefault(key[0], len(self._texts)) for key in frames]
+        texts = tuple(self._texts)
         columns = np.frombuffer(self._columns, np.int32).reshape(-1, _COLUMNS)
         picture, names = self._picture_rows(hand[:, 0]), partial(self._hand_names, texts, hand)
         # Row -1 is that of pictures which are not listed.
@@ -152,7 +158,13 @@ class TwoHandLabels:
         file_name, size_px = np.array(self._file_name, np.bytes_), np.frombuffer(self._size_px, np.int32).reshape(-1, 2)
         apart = (np.ascontiguousarray(column) for column in columns.T)
         hands = Hands(picture[kept], hand[kept, 1].astype(np.int8), valid[kept], file_name, texts, size_px, *apart)
-        scenes = Scenes(self.world_mm.stacked().astype(np.float32), self.pose.stacked(), self.lens.stacked())
+        scenes = Scenes(
+            world_mm=self.world_mm.stacked().astype(np.float32),
+            frame_name=np.array([key[-1].encode() for key in frames], np.bytes_),
+            frame_recording=np.array(recording, np.int32),
+            camera_from_world=self.pose.stacked(),
+            intrinsics=self.lens.stacked(),
+        )
         return TwoHandSet(name, split, images, hands, scenes, unusable + others)
 
     def _picture_rows(self, wanted: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -34,13 +34,32 @@ class Scenes:
 
     Attributes:
         world_mm: (F, 42, 3) float32, the joints of every frame in the published order.
+        frame_name: (F,) bytes, the published key of every frame within its recording (InterHand2.6M: capture).
+        frame_recording: (F,) int32 positions of these in the ``texts`` of :class:`Hands`.
         camera_from_world: (E, 3, 4) float64, R and t in mm.
         intrinsics: (C, 3, 3) float64.
     """
 
     world_mm: NDArray[np.float32]
+    frame_name: NDArray[np.bytes_]
+    frame_recording: NDArray[np.int32]
     camera_from_world: NDArray[np.float64]
     intrinsics: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which hand of which frame n samples show, and from where.
+
+    Attributes:
+        frame: (n,) positions in :meth:`TwoHandSet.frames`.
+        side: (n,) 0 right, 1 left.
+        camera_from_world: (n, 3, 4) float64, R and t in mm.
+    """
+
+    frame: NDArray[np.int64]
+    side: NDArray[np.int64]
+    camera_from_world: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -52,7 +71,7 @@ class Hands:
         side: (N,) int8, 0 right, 1 left.
         valid: (N, 21) bool in the published order.
         file_name: (P,) bytes, names of the pictures within their folders.
-        texts: folders, recordings, cameras and people, each once.
+        texts: folders, recordings, captures, cameras and people, each once.
         size_px: (P, 2) int32, width and height of the pictures as stated, 0 where they are not.
         folder, sequence, camera, subject: (P,) int32 positions in ``texts``.
         frame, pose, lens: (P,) int32 rows of the three arrays of :class:`Scenes`.
@@ -148,6 +167,22 @@ class TwoHandSet:
         joints_mm = world_mm @ pose[:, :, :3].transpose(0, 2, 1) + pose[:, None, :, 3]
         joints_mm[~hands.valid[rows][:, WRIST_FIRST]] = np.nan
         return np.asarray(joints_mm, np.float64)
+
+    def frames(self) -> list[tuple[str, str]]:
+        """Recording and frame, by their published keys, of all labelled frames, seen by a camera or not."""
+        scenes = self._scenes
+        places = zip(scenes.frame_recording.tolist(), scenes.frame_name.tolist(), strict=True)
+        return [(self._hands.texts[recording], name.decode()) for recording, name in places]
+
+    def views(self, samples: NDArray[np.int64]) -> Views:
+        """Frame, side and camera of some samples (n,)."""
+        hands = self._hands
+        picture = hands.picture[samples]
+        return Views(
+            frame=hands.frame[picture].astype(np.int64),
+            side=hands.side[samples].astype(np.int64),
+            camera_from_world=self._scenes.camera_from_world[hands.pose[picture]],
+        )
 
     def joints(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """``joints_mm`` (N, 21, 3), NaN where there is no label, and ``joint_valid`` (N, 21)."""

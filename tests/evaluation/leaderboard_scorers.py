@@ -4,7 +4,9 @@ FreiHAND (``eval.py``): metres; unaligned, and after Procrustes alignment with s
 error is averaged over images, then over keypoints; PCK with ``<=`` at 100 thresholds from 0 to 0.05 m, trapezoids.
 Means are reported in cm. DexYCB (``hpe_eval.py``): millimetres; the same absolute, minus the wrist, and aligned; images
 without a hand are left out, every other image must be there. AssemblyHands' toolkit: each hand minus its wrist, errors
-of valid joints averaged by joint of the right and of the left hand, then over the joints that have any.
+of valid joints averaged by joint of the right and of the left hand, then over the joints that have any. Its challenge's
+file: both hands of every frame in the world; a hand that the data file has no box of is blank and does not count. How
+the challenge's server aligns is not published: here as the toolkit does, or not at all.
 """
 
 import json
@@ -69,4 +71,33 @@ def score_assemblyhands(hands: list[tuple[str, np.ndarray, np.ndarray, np.ndarra
             if valid[joint]:
                 gap = math.dist(prediction[joint] - prediction[0], truth[joint] - truth[0])
                 errors.setdefault((side, joint), []).append(gap)
+    return sum(sum(one) / len(one) for one in errors.values()) / len(errors)
+
+
+def score_world_coord(prediction: Path, truth: Path, data: Path, *, relative: bool = True) -> float:
+    """MPJPE in mm of a file in the layout of ``joint_3d`` against the annotation; ``data`` names the hands in view."""
+    found, labels = (json.loads(path.read_text())["annotations"] for path in (prediction, truth))
+    pictures = json.loads(data.read_text())
+    frame_of = {one["id"]: (one["seq_name"], f"{one['frame_idx']:06d}") for one in pictures["images"]}
+    boxed = {
+        (*frame_of[one["image_id"]], side)
+        for one in pictures["annotations"]
+        for side, box in one["bbox"].items()
+        if box is not None
+    }
+    errors: dict[int, list[float]] = {}
+    for sequence, frames in labels.items():
+        assert list(frames) == list(found[sequence]), "frame indices must match"
+        for frame, label in frames.items():
+            predicted, true = found[sequence][frame]["world_coord"], label["world_coord"]
+            assert np.shape(predicted) == (42, 3), "two hands a frame"
+            for joint in range(42):
+                wrist = 20 if joint < 21 else 41
+                if (sequence, frame, "right" if joint < 21 else "left") in boxed and label["joint_valid"][joint]:
+                    origins = (predicted[wrist], true[wrist]) if relative else ([0.0] * 3, [0.0] * 3)
+                    gap = [
+                        (predicted[joint][axis] - origins[0][axis]) - (true[joint][axis] - origins[1][axis])
+                        for axis in range(3)
+                    ]
+                    errors.setdefault(joint, []).append(math.hypot(*gap))
     return sum(sum(one) / len(one) for one in errors.values()) / len(errors)

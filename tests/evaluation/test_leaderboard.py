@@ -6,69 +6,19 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from known_errors import KnownErrors
 from leaderboard_scorers import read_dexycb, score_assemblyhands, score_dexycb, score_freihand
 from mini_dexycb import write_val
 from mini_freihand import write_mini_freihand
 from oracle import MemorySet
 
-from simhand_cli.commands.evaluate import EvaluateConfig, evaluate
 from simhand_cli.console import Ticker
 from simhand_cli.errors import InputProblem, UsageProblem
-from simhand_cli.evaluation import run as evaluation_run
 from simhand_cli.evaluation.bootstrap import resampling
-from simhand_cli.evaluation.predict_set import evaluation_crop, predict_set
+from simhand_cli.evaluation.predict_set import predict_set
 from simhand_cli.evaluation.predictors import CropPoses
 from simhand_cli.evaluation.score import Scale, score_set
-from simhand_cli.hands.crop_geometry import apply_affine, invert_affine
 from simhand_cli.labelled.open import open_labelled
-
-
-class KnownErrors:
-    """Answers the samples in their order with their truth plus noise; some are not found, some not placeable."""
-
-    input_px, crop_scale = 64, 1.7
-
-    def __init__(self, labelled, noise_mm=9.0, blind=(), flat=()):
-        self.labelled, self.noise_mm, self.blind, self.flat = labelled, noise_mm, set(blind), set(flat)
-        self.facts = {"kind": "known errors"}
-        self.next = 0
-
-    def predict(self, crops_rgb):
-        numbers = range(self.next, self.next + len(crops_rgb))
-        self.next += len(crops_rgb)
-        right = [self.labelled[k].as_right() for k in numbers]
-        noise = [np.random.default_rng(k).normal(0, self.noise_mm, (21, 3)) for k in numbers]
-        moved = np.stack([s.joints_mm + n for s, n in zip(right, noise, strict=True)])
-        pixels = []
-        for k, sample, joints_mm in zip(numbers, right, moved, strict=True):
-            projected = (joints_mm - noise[k - numbers[0]] / 2) @ sample.intrinsics.T
-            to_crop = invert_affine(evaluation_crop(sample, self.crop_scale, self.input_px))
-            points = apply_affine(to_crop, projected[:, :2] / projected[:, 2:])
-            pixels.append(np.full_like(points, 20.0) if k in self.flat else points)
-        found = np.array([k not in self.blind for k in numbers])
-        return CropPoses(np.stack(pixels), moved - moved[:, :1], np.ones((len(right), 21)), found)
-
-    def close(self):
-        pass
-
-
-@pytest.fixture
-def measure(tmp_path, monkeypatch):
-    """Run the command with known predictions; the summary, and (alignment, name) -> value of the first set."""
-
-    def run(data, split, predictor, **options):
-        monkeypatch.setattr(evaluation_run, "_make_predictor", lambda _job: predictor)
-        options = {"model": "mediapipe", "name": "known", "reflections": True, "leaderboard": True} | options
-        config = EvaluateConfig(
-            workspace=tmp_path / "ws", data=[data], split=split, bootstrap=10, samples_shown=1, **options
-        )
-        summary = evaluate(config)
-        figures = {}
-        for one in summary.data["metrics"]["sets"][0]["figures"]:
-            figures[one["alignment"], one.get("name", one["metric"])] = one["value"]
-        return summary, figures
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from simhand_cli.commands.finetune import FinetuneConfig
+from simhand_cli.config.resolve import resolve_config
 from simhand_cli.finetune.losses import detnet_losses, frobenius_map_loss, heat_loss, kernel_loss, mean_map_loss
 from simhand_cli.finetune.options import LossOptions, TargetOptions
 from simhand_cli.finetune.targets import heatmaps, make_targets
-from simhand_cli.hands.skeleton import PARENTS
+from simhand_cli.hands.skeleton import JOINT_NAMES, PARENTS
 from simhand_cli.models.detnet import DetNetMaps, read_joints
 
 
@@ -58,11 +60,29 @@ def test_joints_outside_the_crop(x, inside):
     assert float(ours.heat[0, 3].max()) < 0.1 or inside == 1.0
 
 
+@pytest.mark.parametrize(
+    ("given", "name", "index"),
+    [("wrist", "wrist", 0), ("middle_mcp", "middle_mcp", 9), (0, "wrist", 0), (9, "middle_mcp", 9), ("0", "wrist", 0)],
+)
+def test_the_root_is_named_and_numbers_of_earlier_configs_still_load(given, name, index, tmp_path):
+    saved = tmp_path / "config.yaml"
+    saved.write_text(f"targets:\n  root_joint: {given!r}\n")
+    config = resolve_config(FinetuneConfig, saved, {}, [])
+    assert (config.targets.root_joint, config.targets.root_index) == (name, index)
+    # As it was written with numbers: such runs are gone on with, and finished ones are not refused.
+    assert config.identity()["targets"] == {"sigma": 1.0, "rounding": "none", "root_joint": index}
+
+
+def test_another_root_is_refused():
+    with pytest.raises(ValueError, match="'wrist' or 'middle_mcp'"):
+        TargetOptions(root_joint=5)
+
+
 @pytest.mark.parametrize("root", [0, 9])
 def test_location_and_delta_by_hand(root):
     px, mm = joints(3, seed=root)
     valid = torch.ones(3, 21, dtype=torch.bool)
-    got = make_targets(px, mm, valid, 128, 32, TargetOptions(root_joint=root))
+    got = make_targets(px, mm, valid, 128, 32, TargetOptions(root_joint=JOINT_NAMES[root]))
     for b in range(3):
         j = mm[b].numpy()
         bone = np.linalg.norm(j[9] - j[0])
