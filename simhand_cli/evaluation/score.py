@@ -102,6 +102,11 @@ class SetScore:
     pixels: AlignedScore | None = None
     box: AlignedScore | None = None
 
+    @property
+    def in_3d(self) -> bool:
+        """Whether any sample has 3D labels."""
+        return any(one.conditions["samples_with_truth"] for one in self.by_alignment.values())
+
     def all_scores(self) -> list[AlignedScore]:
         """3D scores, then 2D."""
         return [*self.by_alignment.values(), *(s for s in (self.pixels, self.box) if s is not None)]
