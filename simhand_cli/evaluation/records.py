@@ -127,7 +127,7 @@ def _table_row(one: AlignedScore) -> list[str | float | None]:
 def screen_table(score: SetScore) -> dict[str, str]:
     """The table as summary facts: the first column is the name, the others stand below each other.
 
-    Of a set whose labels are 2D only, that of the 2D figures.
+    Where labels or predictions are 2D only, that of the 2D figures.
     """
     header, figures = set_table(score) if score.in_3d else table_2d(score)
     rows = [header, *([_screen_cell(cell) for cell in row] for row in figures)]

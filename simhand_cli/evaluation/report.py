@@ -81,7 +81,7 @@ def _add_set(page: Page, score: SetScore, how: Resampling, shown: SetPictures) -
         _add_3d_tables(page, score, how)
     else:
         header, rows = table_2d(score)
-        page.table(header, rows, caption=f"2D error; the labels are 2D only. Intervals: {how.drawn}.")
+        page.table(header, rows, caption=f"2D error; labels or predictions are 2D only. Intervals: {how.drawn}.")
     if how.caution:
         page.text(f"Mind the {how.caution}.")
     page.picture(shown.sheet, caption="Best, median and worst samples; left hands are shown mirrored.")
