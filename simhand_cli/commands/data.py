@@ -63,6 +63,7 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
     """
     from simhand_cli.labelled.jsonl_lines import jsonl_findings
     from simhand_cli.labelled.open import open_labelled, recognise
+    from simhand_cli.labelled.sample import LabelledSet2D
     from simhand_cli.labelled.splits import open_splits
     from simhand_cli.workspace.next_step import finetune_call
 
@@ -72,6 +73,7 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
     splits: list[str] = []
     verdicts: list[str] = []
     sheets: list[NDArray[np.uint8]] = []
+    only_2d = False
     try:
         summary.facts = {"layout": recognise(config.path), "splits": ""}
         chosen = iter([(config.split, open_labelled(config.path, config.split))]) if config.split else None
@@ -81,6 +83,7 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
                 verdicts.append(f"'simhand {_command(split)}' refuses its split {split!r}")
                 continue
             splits.append(split)
+            only_2d = isinstance(one, LabelledSet2D)
             if config.dry_run:
                 _plan(config, one, summary)
             elif (sheet := _check(config, one, summary, verdicts, console)) is not None:
@@ -101,7 +104,11 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
     summary.problems = sum(found.count for found in summary.dropped)
     found = "; ".join(dict.fromkeys(verdicts))
     evaluate = f"simhand evaluate --data {config.path}"
+    if splits and "test" not in splits:
+        evaluate += f" --split {splits[-1]}"
     call = finetune_call(config.workspace, config.path) if "train" in splits else evaluate
+    if only_2d and "train" in splits:
+        call = f"its labels are 2D only: simhand finetune --data A_SET_WITH_3D_LABELS --data {config.path}"
     summary.hint = f"look at the sheet; {found or call}" if summary.problems else call
     return summary
 

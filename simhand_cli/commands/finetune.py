@@ -37,6 +37,7 @@ class FinetuneConfig(CommandConfig):
     data: list[Path] = option(
         [], "Folder of a labelled set; give the flag once per set (default: the workspace's synthetic set)"
     )
+    split: str = option("train", "Split of the sets to train on; part of it is set aside for validation")
     encoder: str = option(
         "latest", "latest (newest pre-training run), a run's name or folder, a weight file, none, or imagenet"
     )
@@ -116,11 +117,13 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
     paths = config.data or [newest_own_set(workspace)]
     data = choose_samples(
         paths,
+        split=config.split,
         val_fraction=config.val_fraction,
         label_fraction=config.label_fraction,
         fraction_rule=config.fraction_rule,
         mix=config.mix,
         seed=config.seed,
+        only_2d=config.loss.location == 0 and config.loss.delta == 0,
     )
     if config.weak_2d:
         data = data.with_weak(WeakCrops(workspace), config.weak_share)
@@ -162,7 +165,8 @@ def _workers(asked: int | None, gpus: int) -> int:
 
 def _counts(data: "TrainingData") -> dict[str, int | float | str]:
     weak = len(data.train) - data.labelled
-    return {"training samples": data.labelled, **({"unlabelled crops": weak} if weak else {})}
+    flat = {"of them with 2D labels only": data.labelled_2d} if data.labelled_2d else {}
+    return {"training samples": data.labelled, **flat, **({"unlabelled crops": weak} if weak else {})}
 
 
 def _dry_run(
@@ -218,6 +222,8 @@ def _summary(data: "TrainingData", source: "EncoderSource", path: Path, result: 
         "validation": "; ".join(data.validation),
         "best epoch": f"{result['best_epoch']} of {result['epochs']}",
     }
+    if result["val_px"] is not None:
+        summary.facts["validation error of 2D joints, px of the crop"] = round(result["val_px"], 2)
     if result["val_root_bone_mpjpe_mm"] is not None:
         summary.facts["validation MPJPE, wrist + bone length aligned, mm"] = round(result["val_root_bone_mpjpe_mm"], 2)
     summary.outputs = {"model": path / "model.safetensors", "report": path / "report.html"}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from simhand_cli.errors import InputProblem
 from simhand_cli.evaluation.model_choice import model_name, named_model, newest_model
 from simhand_cli.workspace.paths import Workspace
 
@@ -59,6 +60,8 @@ class FinetunedPoser:
         from simhand_cli.finetune.sample_crop import EVAL_CROP_SCALE
 
         self._predictor: HandPredictor = load_predictor(file, device)
+        if self._predictor.facts.bone_length_mm is None:
+            raise InputProblem(f"--model {file} was trained on 2D labels only and has no hand in 3D to show")
         self.input_px: int = self._predictor.input_px
         self.crop_scale: float = EVAL_CROP_SCALE
 

@@ -34,7 +34,7 @@ def place_in_camera(relative_mm: Floats, joints_px: Floats, intrinsics: Floats, 
     Args:
         relative_mm: (N, J, 3) joints relative to any common origin (the wrist, the hand's centre), camera axes.
         joints_px: (N, J, 2) the same joints in the image, pixel centres.
-        intrinsics: (N, 3, 3) camera matrices of that image.
+        intrinsics: (N, 3, 3) camera matrices of that image; a hand whose camera is NaN is placed nowhere.
         weight: (N, J) non-negative confidence of each joint, 1 if absent.
 
     Returns:

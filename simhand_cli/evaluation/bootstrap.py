@@ -51,6 +51,11 @@ class Resampling:
         groups = f"{count} {unit}{'' if count == 1 else 's'}"
         return f"intervals drawn by picture: {groups} only; too narrow where pictures resemble each other"
 
+    @property
+    def drawn(self) -> str:
+        """What was drawn, in words."""
+        return f"{self.repeats} draws of {self.groups} {self.unit}s, seed {self.seed}"
+
     def describe(self) -> dict[str, object]:
         """The facts to store beside an interval."""
         return {"level": 0.95, "drawn": self.unit, "groups": self.groups, "repeats": self.repeats, "seed": self.seed}

@@ -27,7 +27,7 @@ _TRUTH_FRAME: Final = (60, 160, 80)
 class Chosen:
     """Rows of the predictions that are shown, by rank of the mean joint error after root + bone scale alignment.
 
-    In a set that has 2D labels only, by the mean 2D error.
+    Where labels or predictions are 2D only, by the mean 2D error.
 
     Attributes:
         best: rows with the smallest errors, best first.
@@ -51,7 +51,7 @@ class Chosen:
 def choose(predictions: SetPredictions, score: SetScore, each: int) -> Chosen:
     """Pick ``each`` samples a group; with few samples the groups are smaller and never overlap."""
     errors, unit = score.by_alignment["root_bone_scale"].per_sample, "mm"
-    if score.pixels is not None and not predictions.valid_mm.any():
+    if score.pixels is not None and not score.in_3d:
         errors, unit = score.pixels.per_sample, "px"
     ranked = np.argsort(np.where(np.isfinite(errors), errors, np.inf), kind="stable")
     scored = [int(i) for i in ranked if np.isfinite(errors[i])]
@@ -90,7 +90,9 @@ def gallery_3d(predictions: SetPredictions, chosen: Chosen, scale: Scale) -> lis
 
     It is the first of its group with all joints labelled; a group without one has no picture.
     """
-    pictures = []
+    pictures: list[tuple[str, NDArray[np.uint8]]] = []
+    if chosen.unit != "mm":
+        return pictures
     valid = predictions.valid_mm
     for name, group in chosen.groups():
         row = next((i for i in group if predictions.found[i] and valid[i].all()), None)

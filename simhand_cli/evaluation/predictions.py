@@ -71,6 +71,11 @@ class SetPredictions:
         """(N, 21) joints with a label in 3D."""
         return _known_in_3d(self.valid, self.truth_mm)
 
+    @property
+    def answers_in_3d(self) -> bool:
+        """False of a model of 2D joints alone: hands were found, and not one of them has joints in 3D."""
+        return not self.found.any() or bool(np.isfinite(self.relative_mm[self.found]).all(axis=(1, 2)).any())
+
 
 def set_labels(sets: Sequence[LabelledSet], paths: Sequence[Path]) -> list[str]:
     """What the sets of one evaluation are called, each differently.

@@ -22,6 +22,7 @@ _MEDIAPIPE_INPUT_PX = 224
 #: The mean pose is settled long before all training samples are read.
 _MEAN_POSE_SAMPLES = 1000
 _GPA_ROUNDS = 6
+_TRAINED_SCALE = "mean wrist to middle-MCP length of the training hands"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +77,23 @@ class FinetunedPose:
         from simhand_cli.finetune.sample_crop import EVAL_CROP_SCALE
 
         self._predictor: HandPredictor = load_predictor(path, device)
+        bone_length_mm = self._predictor.facts.bone_length_mm
         self.input_px: int = self._predictor.input_px
         self.crop_scale: float = EVAL_CROP_SCALE
         self.facts: dict[str, Any] = {
             "kind": "fine-tuned",
             "path": str(path),
-            "metric_scale": "mean wrist to middle-MCP length of the training hands",
-            "bone_length_mm": float(self._predictor.bone_length_mm),
+            "metric_scale": _TRAINED_SCALE if bone_length_mm is not None else "none: trained on 2D labels only",
+            "bone_length_mm": bone_length_mm,
         }
 
     def predict(self, crops_rgb: NDArray[np.uint8]) -> CropPoses:
         """Poses of crops (B, S, S, 3)."""
         given = self._predictor.predict(crops_rgb)
-        relative = np.asarray(given.joints_rel, dtype=np.float64) * self._predictor.bone_length_mm
+        joints_rel = np.asarray(given.joints_rel, dtype=np.float64)
+        relative = joints_rel * self._predictor.bone_length_mm
         joints_px = np.asarray(given.joints_px, dtype=np.float64)
-        finite = np.isfinite(relative).all(axis=(1, 2)) & np.isfinite(joints_px).all(axis=(1, 2))
+        finite = np.isfinite(joints_rel).all(axis=(1, 2)) & np.isfinite(joints_px).all(axis=(1, 2))
         found = np.asarray(finite, dtype=bool)
         return CropPoses(joints_px, relative, np.asarray(given.confidence, dtype=np.float64), found)
 

@@ -21,6 +21,7 @@ ROW_TITLES: Final = {
     "procrustes": "Procrustes",
     "procrustes_scale": "Procrustes + scale",
 }
+_HEADER_2D: Final = ("2D error", "mean", "95 % interval", "median", "AUC 0-30 px, 0-20 %")
 _HEADER: Final = ("alignment", "MPJPE mm", "95 % interval", "median mm", "AUC 20-50 mm", "AUC 0-50 mm")
 
 
@@ -101,6 +102,20 @@ def set_table(score: SetScore) -> tuple[list[str], list[list[str | float | None]
     return [*_HEADER, "measured on"], [[*row, text] for row, text in zip(rows, measured, strict=True)]
 
 
+def table_2d(score: SetScore) -> tuple[list[str], list[list[str | float | None]]]:
+    """Header and rows of the 2D figures, one a unit; figures that could not be taken are None."""
+    rows: list[list[str | float | None]] = []
+    for title, one in (("px of the picture", score.pixels), ("% of the hand's extent", score.box)):
+        if one is not None:
+            factor = 100.0 if one.alignment == "2d_box" else 1.0
+            (area,) = one.areas.values()
+            values = (one.mean, *one.intervals["mpjpe"], one.median)
+            mean, low, high, median = (finite_or_none(factor * value) for value in values)
+            interval = None if low is None or high is None else f"{low:.2f} to {high:.2f}"
+            rows.append([title, mean, interval, median, finite_or_none(area)])
+    return list(_HEADER_2D), rows
+
+
 def _table_row(one: AlignedScore) -> list[str | float | None]:
     low, high = one.intervals["mpjpe"]
     lacking = "no interval" if math.isfinite(one.mean) else None
@@ -110,8 +125,11 @@ def _table_row(one: AlignedScore) -> list[str | float | None]:
 
 
 def screen_table(score: SetScore) -> dict[str, str]:
-    """The table as summary facts: the first column is the name, the others stand below each other."""
-    header, figures = set_table(score)
+    """The table as summary facts: the first column is the name, the others stand below each other.
+
+    Where labels or predictions are 2D only, that of the 2D figures.
+    """
+    header, figures = set_table(score) if score.in_3d else table_2d(score)
     rows = [header, *([_screen_cell(cell) for cell in row] for row in figures)]
     widths = [max(len(row[c]) for row in rows) for c in range(1, len(header))]
     return {row[0]: "  ".join(f"{cell:>{w}}" for cell, w in zip(row[1:], widths, strict=True)) for row in rows}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simhand_cli.evaluation.alignment import AlignmentName
 from simhand_cli.evaluation.bootstrap import Resampling
-from simhand_cli.evaluation.records import ROW_TITLES, set_table
+from simhand_cli.evaluation.records import ROW_TITLES, set_table, table_2d
 from simhand_cli.evaluation.score import CURVE_MM, SetScore, finger_means
 from simhand_cli.hands.skeleton import JOINT_NAMES
 from simhand_cli.report.page import Page
@@ -77,11 +77,23 @@ def _add_set(page: Page, score: SetScore, how: Resampling, shown: SetPictures) -
             "2D error, % of the hand's extent": 100 * score.box.mean,
         }
     )
-    drawn = f"{how.repeats} draws of {how.groups} {how.unit}s, seed {how.seed}"
-    header, rows = set_table(score)
-    page.table(header, rows, caption=f"3D error after each alignment. Intervals: {drawn}.")
+    if score.in_3d:
+        _add_3d_tables(page, score, how)
+    else:
+        header, rows = table_2d(score)
+        page.table(header, rows, caption=f"2D error; labels or predictions are 2D only. Intervals: {how.drawn}.")
     if how.caution:
         page.text(f"Mind the {how.caution}.")
+    page.picture(shown.sheet, caption="Best, median and worst samples; left hands are shown mirrored.")
+    for caption, picture in shown.hands_3d:
+        page.picture(picture, caption=f"3D, {caption}")
+    if score.in_3d:
+        _add_joint_tables(page, score)
+
+
+def _add_3d_tables(page: Page, score: SetScore, how: Resampling) -> None:
+    header, rows = set_table(score)
+    page.table(header, rows, caption=f"3D error after each alignment. Intervals: {how.drawn}.")
     curves = {
         ROW_TITLES[name]: (CURVE_MM.tolist(), (100 * one.curve).tolist()) for name, one in score.by_alignment.items()
     }
@@ -89,10 +101,6 @@ def _add_set(page: Page, score: SetScore, how: Resampling, shown: SetPictures) -
         line_plot(curves, title=f"PCK on {score.label}", x_label="threshold, mm", y_label="joints within it, %"),
         caption="Share of joints whose error is at most the threshold, mean over joints.",
     )
-    page.picture(shown.sheet, caption="Best, median and worst samples; left hands are shown mirrored.")
-    for caption, picture in shown.hands_3d:
-        page.picture(picture, caption=f"3D, {caption}")
-    _add_joint_tables(page, score)
 
 
 def _add_joint_tables(page: Page, score: SetScore) -> None:

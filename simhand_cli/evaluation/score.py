@@ -102,6 +102,11 @@ class SetScore:
     pixels: AlignedScore | None = None
     box: AlignedScore | None = None
 
+    @property
+    def in_3d(self) -> bool:
+        """Whether any sample has 3D labels and the model answers in 3D."""
+        return any(one.conditions["samples_with_truth"] for one in self.by_alignment.values())
+
     def all_scores(self) -> list[AlignedScore]:
         """3D scores, then 2D."""
         return [*self.by_alignment.values(), *(s for s in (self.pixels, self.box) if s is not None)]
@@ -130,7 +135,7 @@ def score_set(predictions: SetPredictions, scale: Scale, how: Resampling) -> Set
 
 def _score_3d(name: AlignmentName, p: SetPredictions, scale: Scale, how: Resampling) -> AlignedScore:
     source = p.placed_mm if name == "absolute" else p.relative_mm
-    valid = p.valid_mm
+    valid = p.valid_mm & p.answers_in_3d
     aligned = align(
         name, source, p.truth_mm, valid, root=scale.root, bone=scale.bone, allow_reflection=scale.reflections
     )

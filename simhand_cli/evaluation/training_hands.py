@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from simhand_cli.hands.skeleton import MIDDLE_MCP, WRIST
 from simhand_cli.labelled.checks import check_labels
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.labelled.sample import LabelledSet
+from simhand_cli.labelled.sample import LabelledSet, require_3d
 from simhand_cli.summary import Dropped
 
 
@@ -35,6 +35,7 @@ def find_training_hands(path: Path) -> TrainingHands:
         InputProblem: there is no training split, or its labels cannot be right.
     """
     labelled = open_labelled(path, "train")
+    require_3d(labelled, path, "a mean hand is taken of 3D ones: --model mean-pose and mean-shape do not apply")
     check = check_labels(labelled, path, (WRIST, MIDDLE_MCP))
     left_out = (*labelled.problems(), *check.dropped)
     dropped = [replace(one, what=f"training {one.what}") for one in left_out]

@@ -16,7 +16,7 @@ from simhand_cli.hands.skeleton import MIDDLE_MCP, WRIST
 from simhand_cli.labelled.checks import check_labels
 from simhand_cli.labelled.digest import labels_sha256
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.labelled.sample import LabelledSet
+from simhand_cli.labelled.sample import LabelledSet, LabelledSet2D, require_3d
 from simhand_cli.summary import Dropped
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _BLOCKS = 20
 #: Random stream of the choice of people, apart from that of the fraction.
 _VALIDATION_STREAM = 11
+_NEEDS_3D = (
+    "a 3D model needs others, too: give another --data with 3D labels, or --loss.location 0 --loss.delta 0 for a model "
+    "of 2D joints alone"
+)
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,14 @@ class TrainingData:
     """The chosen samples of all sets.
 
     Attributes:
-        sets: the opened sets (their ``train`` splits), and the crops of --weak-2d last where there are any.
+        sets: the opened sets, and the crops of --weak-2d last where there are any.
         train: (N, 2) int64 rows of (set, sample), set after set.
         quotas: how many samples of each set come in an epoch.
-        labelled: how many of ``train`` have 3D labels.
+        labelled: how many of ``train`` are of labelled sets; the crops of --weak-2d come after them.
         val: (M, 2) int64.
         validation: one line per set: what the validation samples are.
-        bone_length_mm: mean length of the bone wrist - middle knuckle over ``train``.
+        bone_length_mm: mean length of the bone wrist - middle knuckle over ``train``; None where all labels are in
+            2D.
         dropped: samples left out, and why.
         digests: what the labels of each set were, for telling whether data has changed.
     """
@@ -50,7 +55,7 @@ class TrainingData:
     labelled: int
     val: NDArray[np.int64]
     validation: list[str]
-    bone_length_mm: float
+    bone_length_mm: float | None
     dropped: list[Dropped]
     digests: list[str]
 
@@ -58,6 +63,17 @@ class TrainingData:
     def sizes(self) -> list[int]:
         """How many training samples each set has."""
         return [int(count) for count in np.bincount(self.train[:, 0], minlength=len(self.sets))]
+
+    @property
+    def labelled_2d(self) -> int:
+        """How many of the labelled training samples have 2D labels only."""
+        flat = [s for s, one in enumerate(self.sets) if isinstance(one, LabelledSet2D)]
+        return int(np.isin(self.train[: self.labelled, 0], flat).sum())
+
+    @property
+    def judged_in_3d(self) -> bool:
+        """Whether the 3D error decides which epoch is best: some validation samples have 3D labels."""
+        return any(not isinstance(self.sets[s], LabelledSet2D) for s in np.unique(self.val[:, 0]).tolist())
 
     @property
     def choice_sha256(self) -> str:
@@ -95,26 +111,32 @@ class TrainingData:
 def choose_samples(
     paths: Sequence[Path],
     *,
+    split: str = "train",
     val_fraction: float,
     label_fraction: float,
     seed: int,
     fraction_rule: FractionRule = "random-frame",
     mix: Mix = "by-size",
+    only_2d: bool = False,
 ) -> TrainingData:
     """Open the sets, drop unusable labels, set people aside for validation, take the fraction.
 
     Args:
-        paths: folders of labelled sets; only their ``train`` splits are touched.
+        paths: folders of labelled sets.
+        split: the only split of theirs that is touched.
         val_fraction: part of the samples to validate on, taken by whole people.
         label_fraction: part of the remaining samples to train on.
         seed: of both choices.
         fraction_rule: which part, see :func:`~simhand_cli.finetune.fraction.take_fraction`.
         mix: an epoch has every sample once, or the same number of samples of every set.
+        only_2d: labels may all be 2D only, since nothing is learnt in 3D.
 
     Raises:
-        InputProblem: an unusable set, or nothing left to train on.
+        InputProblem: an unusable set, nothing left to train on, or nothing with 3D labels.
     """
-    sets = [open_labelled(path, "train") for path in paths]
+    sets = [open_labelled(path, split) for path in paths]
+    if not only_2d and all(isinstance(labelled, LabelledSet2D) for labelled in sets):
+        require_3d(sets[0], paths[0], _NEEDS_3D)
     train, val, validation, dropped, digests, lengths = [], [], [], [], [], []
     for s, (path, labelled) in enumerate(zip(paths, sets, strict=True)):
         check = check_labels(labelled, path, (WRIST, MIDDLE_MCP))
@@ -127,13 +149,17 @@ def choose_samples(
         rest = take_fraction(*others, len(labelled), label_fraction, fraction_rule, seed + s)
         train.append(_rows(s, rest))
         val.append(_rows(s, usable[chosen]))
-        joints_mm = labelled.joints()[0]
         digests.append(labels_sha256(labelled))
-        lengths.append(np.linalg.norm(joints_mm[rest, MIDDLE_MCP] - joints_mm[rest, WRIST], axis=1))
+        if not isinstance(labelled, LabelledSet2D):
+            joints_mm = labelled.joints()[0]
+            lengths.append(np.linalg.norm(joints_mm[rest, MIDDLE_MCP] - joints_mm[rest, WRIST], axis=1))
     rows = np.concatenate(train)
     if len(rows) == 0:
         raise InputProblem("no sample is left to train on; use a smaller --val-fraction or more --label-fraction")
-    bone_length_mm = float(np.concatenate(lengths).astype(np.float64).mean())
+    measured = np.concatenate([np.empty(0), *lengths])
+    if not only_2d and not len(measured):
+        raise InputProblem("no sample with 3D labels is left to train on; use a smaller --val-fraction")
+    bone_length_mm = float(measured.mean()) if len(measured) else None
     sizes = [len(one) for one in train]
     quotas = sizes if mix == "by-size" else [round(len(rows) / len(sizes)) if size else 0 for size in sizes]
     return TrainingData(

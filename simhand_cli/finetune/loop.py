@@ -130,7 +130,7 @@ class Finetuner:
         net: the model being trained, unwrapped.
         best: a copy of it as it was after the best epoch.
         best_epoch: that epoch, counted from 1; without validation the last one.
-        best_mm: its validation error, infinite without validation.
+        best_error: its validation error, infinite without validation; mm, or px of the crop where labels are 2D only.
         precision: number format.
         steps_done: optimiser steps so far.
     """
@@ -150,7 +150,7 @@ class Finetuner:
         self._wrapped = DistributedDataParallel(net) if ranks.grouped else net
         self._make_optimiser()
         self._make_loaders()
-        self.steps_done, self.best_mm, self.best_epoch = 0, math.inf, 0
+        self.steps_done, self.best_error, self.best_epoch = 0, math.inf, 0
         #: Sums of the losses of the epoch's steps so far, and their number.
         self._sums, self._counted = torch.zeros(4, dtype=torch.float64), 0
         self._broken: set[str] = set()
@@ -158,7 +158,7 @@ class Finetuner:
         if run.checkpoint is not None:
             values = self._state.load(run.checkpoint, ranks)
             self.steps_done, self.best_epoch = int(values["step"]), int(values["best_epoch"])
-            self.best_mm = math.inf if values["best_mm"] is None else float(values["best_mm"])
+            self.best_error = math.inf if values["best_error"] is None else float(values["best_error"])
             self._broken.update(values["broken"])
             self._sums, self._counted = torch.tensor(values["loss_sums"], dtype=torch.float64), int(values["counted"])
         self._saved_step, self._saved_at = self.steps_done, time.monotonic()
@@ -226,7 +226,7 @@ class Finetuner:
             ticker.advance(crops, f"epoch {self.steps_done / per_epoch:.1f}, loss {float(losses[0]):.3g}{note}")
             if self.steps_done % per_epoch == 0:
                 errors = self._end_epoch(log, steps * crops / max(time.monotonic() - started, 1e-9))
-                note = f", validation {errors.root_bone_mm:.1f} mm" if errors else ""
+                note = f", validation {self._deciding(errors):.1f} {self._unit}" if errors else ""
                 ticker.advance(0, f"epoch {self.steps_done // per_epoch}{note}")
                 if self._finished():
                     return
@@ -287,10 +287,11 @@ class Finetuner:
         """Validate, keep the best weights, log, and save now and then."""
         epoch = self.steps_done // self._sampler.steps_per_epoch
         errors = self._validate()
-        if errors is None or errors.root_bone_mm < self.best_mm:
+        deciding = math.inf if errors is None else self._deciding(errors)
+        if errors is None or deciding < self.best_error:
             self.best.load_state_dict(self._judged.state_dict())
             self.best_epoch = epoch
-            self.best_mm = math.inf if errors is None else errors.root_bone_mm
+            self.best_error = deciding
         shared = self._ranks.mean((self._sums / self._counted).to(self._ranks.device)).tolist()
         self._sums, self._counted = torch.zeros(4, dtype=torch.float64), 0
         values: dict[str, Any] = {"epoch": epoch, "lr": self._optimiser.param_groups[-1]["lr"]}
@@ -302,7 +303,9 @@ class Finetuner:
                 "val_px": errors.px,
             }
             if len(errors.by_set_mm) > 1:
-                values["val_root_bone_mpjpe_mm_by_set"] = list(errors.by_set_mm.values())
+                values["val_root_bone_mpjpe_mm_by_set"] = [
+                    mm if math.isfinite(mm) else None for mm in errors.by_set_mm.values()
+                ]
         if log is not None:
             log.write(self.steps_done, {**values, "crops_per_s": round(crops_per_s, 1)})
         overdue = time.monotonic() - self._saved_at >= self._config.checkpoint_every_s
@@ -310,13 +313,24 @@ class Finetuner:
             self._save(log)
         return errors
 
+    def _deciding(self, errors: ValidationErrors) -> float:
+        """The error that decides which epoch is kept."""
+        return errors.root_bone_mm if self._job.data.judged_in_3d else errors.px
+
+    @property
+    def _unit(self) -> str:
+        return "mm" if self._job.data.judged_in_3d else "px"
+
+    def _finite_best(self) -> float | None:
+        return self.best_error if math.isfinite(self.best_error) else None
+
     def _validate(self) -> ValidationErrors | None:
         if len(self._job.data.val) == 0:
             return None
         errors = validate(
             self._judged,
             self._val_loaders,
-            bone_length_mm=self._job.data.bone_length_mm,
+            bone_length_mm=math.nan if self._job.data.bone_length_mm is None else self._job.data.bone_length_mm,
             average=self._config.readout == "average",
             precision=self.precision,
             ranks=self._ranks,
@@ -330,11 +344,10 @@ class Finetuner:
             return
         if log is not None:
             log.sync()
-        best_mm = self.best_mm if math.isfinite(self.best_mm) else None
         # With the samples that could not be read: a resumed epoch does not come to them again.
         values = {
             "best_epoch": self.best_epoch,
-            "best_mm": best_mm,
+            "best_error": self._finite_best(),
             "broken": self.all_broken(),
             "loss_sums": self._ranks.mean(self._sums.to(self._ranks.device)).tolist(),
             "counted": self._counted,
@@ -363,11 +376,13 @@ class Finetuner:
             training={
                 "sets": [f"{labelled.name}/{labelled.split}" for labelled in data.sets],
                 "samples": data.labelled,
+                "samples_2d_only": data.labelled_2d,
                 "unlabelled_crops": len(data.train) - data.labelled,
                 "validation": data.validation,
                 "encoder": self._job.source.described,
                 "epochs": self.steps_done // self._sampler.steps_per_epoch,
                 "best_epoch": self.best_epoch,
-                "val_root_bone_mpjpe_mm": self.best_mm if math.isfinite(self.best_mm) else None,
+                "val_root_bone_mpjpe_mm": self._finite_best() if data.judged_in_3d else None,
+                "val_px": None if data.judged_in_3d else self._finite_best(),
             },
         )

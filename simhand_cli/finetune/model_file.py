@@ -24,7 +24,8 @@ class ModelFacts:
         width: channels of DetNet's own layers.
         input_px: side of the crop.
         root_joint: joint that the location maps are relative to.
-        bone_length_mm: mean length of the bone wrist - middle knuckle in the training labels.
+        bone_length_mm: mean length of the bone wrist - middle knuckle in the training labels; None where these
+            were 2D only, so that the model knows 2D joints alone.
         readout: how joints are read from the maps.
         training: how the model came about, for reports.
     """
@@ -33,7 +34,7 @@ class ModelFacts:
     width: int
     input_px: int
     root_joint: int
-    bone_length_mm: float
+    bone_length_mm: float | None
     readout: Readout = "average"
     training: dict[str, Any] = field(default_factory=dict)
 

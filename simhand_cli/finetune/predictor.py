@@ -36,7 +36,7 @@ class HandPredictor:
         facts: what the model file says.
         input_px: side of the model's input; give crops of this size to avoid a resize.
         bone_length_mm: mean training length of the bone wrist - middle knuckle; ``joints_rel * bone_length_mm`` is
-            the best guess in millimetres when nothing is known of the hand's size.
+            the best guess in millimetres when nothing is known of the hand's size; NaN of a model of 2D joints alone.
     """
 
     def __init__(self, net: DetNet, facts: ModelFacts, device: str = "cpu") -> None:
@@ -45,7 +45,7 @@ class HandPredictor:
         self._device = device
         self.facts = facts
         self.input_px = facts.input_px
-        self.bone_length_mm = facts.bone_length_mm
+        self.bone_length_mm = np.nan if facts.bone_length_mm is None else facts.bone_length_mm
 
     @torch.inference_mode()
     def predict(self, images_rgb: NDArray[np.uint8]) -> HandPrediction:

@@ -1,7 +1,7 @@
 """The report of a fine-tuning run: curves, choices, and predictions one can look at."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from simhand_cli.errors import InputProblem
 from simhand_cli.evaluation.alignment import root_bone_scale
 from simhand_cli.finetune.data import TrainingData
 from simhand_cli.finetune.encoder_source import EncoderSource
-from simhand_cli.finetune.predictor import HandPredictor, load_predictor
+from simhand_cli.finetune.predictor import HandPrediction, HandPredictor, load_predictor
 from simhand_cli.finetune.sample_crop import HandCrop, crop_sample
 from simhand_cli.report.draw import draw_skeleton
 from simhand_cli.report.page import Page
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 _SHOWN = 12
 #: Crops are drawn larger than the model sees them.
 _DRAWN_PX = 256
+_CURVES_MM = {
+    "val_root_bone_mpjpe_mm": "wrist + bone length aligned",
+    "val_root_mpjpe_mm": "wrist aligned, mean training size",
+}
+_CURVES_PX = {"val_px": "2D joints"}
 _LOSSES = {"loss": "all", "heat": "heatmap", "location": "location", "delta": "direction"}
 
 
@@ -47,34 +52,43 @@ def write_report(run_path: Path, config: "FinetuneConfig", data: TrainingData, s
         {
             "encoder": source.described,
             "training samples": data.labelled,
+            **({"of them with 2D labels only": data.labelled_2d} if data.labelled_2d else {}),
             "validation": "; ".join(data.validation),
             **left_out,
             "epochs": done if done == config.epochs else f"{done}, stopped by --patience {config.patience}",
             "kept epoch (best on validation)": training["best_epoch"],
-            "its validation MPJPE, wrist and bone length aligned, mm": training["val_root_bone_mpjpe_mm"],
-            "mean bone wrist - middle knuckle, mm": data.bone_length_mm,
+            **_judged(training, data),
         }
     )
-    _curves(page, run_path)
+    _curves(page, run_path, data.judged_in_3d)
     _predictions(page, run_path, data, predictor)
     page.write(run_path / "report.html")
 
 
-def _curves(page: Page, run_path: Path) -> None:
+def _judged(training: dict[str, Any], data: TrainingData) -> dict[str, float | None]:
+    """The kept epoch's error, and the length that turns the model's unit into mm where it has learnt one."""
+    if data.bone_length_mm is None:
+        return {"its validation error in 2D, px of the crop": training["val_px"]}
+    return {
+        "its validation MPJPE, wrist and bone length aligned, mm": training["val_root_bone_mpjpe_mm"],
+        "mean bone wrist - middle knuckle, mm": data.bone_length_mm,
+    }
+
+
+def _curves(page: Page, run_path: Path, in_3d: bool) -> None:
     metrics = read_metrics(run_path / "metrics.jsonl")
     epochs = [float(m["epoch"]) for m in metrics]
-    if "val_root_bone_mpjpe_mm" in (metrics[0] if metrics else {}):
+    if "val_px" in (metrics[0] if metrics else {}):
+        named = _CURVES_MM if in_3d else _CURVES_PX
         curve = line_plot(
-            {
-                "wrist + bone length aligned": (epochs, _column(metrics, "val_root_bone_mpjpe_mm")),
-                "wrist aligned, mean training size": (epochs, _column(metrics, "val_root_mpjpe_mm")),
-            },
+            {label: (epochs, _column(metrics, name)) for name, label in named.items()},
             title="Error on validation samples",
             x_label="epoch",
-            y_label="MPJPE, mm",
+            y_label="MPJPE, mm" if in_3d else "mean 2D error, px of the crop",
         )
         page.heading("Error on validation samples")
-        page.picture(curve, "Mean error over 21 joints, the wrist's zero included, as published numbers do.")
+        zero = ", the wrist's zero included, as published numbers do" if in_3d else ""
+        page.picture(curve, f"Mean error over 21 joints{zero}.")
         write_bytes(run_path / "curves.png", curve)
     page.heading("Losses")
     losses = {label: (epochs, _column(metrics, name)) for name, label in _LOSSES.items()}
@@ -95,30 +109,45 @@ def _predictions(page: Page, run_path: Path, data: TrainingData, predictor: Hand
     if not crops:
         return
     found = predictor.predict(np.stack([crop.image_rgb for crop in crops]))
-    joints_mm = np.stack([crop.joints_mm for crop in crops])
-    valid = np.stack([crop.joint_valid for crop in crops])
-    truth = np.where(valid[..., None], joints_mm, 0.0)
-    aligned = root_bone_scale(found.joints_rel * predictor.bone_length_mm, truth, valid).joints_mm
-    errors = (np.linalg.norm(aligned - truth, axis=-1) * valid).sum(axis=1) / valid.sum(axis=1)
+    truth, aligned, errors_mm = _in_3d(crops, found, predictor)
     top, bottom = [], []
-    for crop, joints_px, error in zip(crops, found.joints_px, errors, strict=True):
+    for crop, joints_px, error_mm in zip(crops, found.joints_px, errors_mm, strict=True):
+        apart_px = np.linalg.norm(joints_px - crop.joints_px, axis=-1)[crop.joint_valid].mean()
+        error = f"{error_mm:.1f} mm" if np.isfinite(error_mm) else f"{apart_px:.1f} px (2D label)"
         top.append(Tile(draw_skeleton(crop.image_rgb, crop.joints_px, joint_valid=crop.joint_valid)))
-        bottom.append(Tile(draw_skeleton(crop.image_rgb, joints_px), f"{error:.1f} mm"))
+        bottom.append(Tile(draw_skeleton(crop.image_rgb, joints_px), error))
     half = (len(crops) + 1) // 2
+    measured = np.flatnonzero(np.isfinite(errors_mm))
+    what = "mean 3D error, wrist and bone length aligned" if len(measured) else "mean 2D error"
     sheet = contact_sheet(
         [top[:half], bottom[:half], top[half:], bottom[half:]] if len(crops) > 1 else [top, bottom],
         tile_px=_DRAWN_PX // 2 + 32,
         row_labels=["label", "model"] * (2 if len(crops) > 1 else 1),
-        title=f"Predictions on {kind} samples; mean 3D error, wrist and bone length aligned",
+        title=f"Predictions on {kind} samples; {what}",
     )
     save_image(run_path / "predictions.png", sheet)
     page.heading(f"Predictions on {kind} samples")
     page.picture(sheet, "Samples spread evenly over the set, not chosen by result.")
-    middle = int(np.argsort(errors)[len(errors) // 2])
+    if not len(measured):
+        return
+    middle = int(measured[np.argsort(errors_mm[measured])[len(measured) // 2]])
     page.picture(
         hand_3d_plot({"label": truth[middle], "model": aligned[middle]}),
-        f"The median sample of those above in 3D ({errors[middle]:.1f} mm).",
+        f"The median sample of those above in 3D ({errors_mm[middle]:.1f} mm).",
     )
+
+
+def _in_3d(
+    crops: list[HandCrop], found: HandPrediction, predictor: HandPredictor
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """True and aligned predicted joints (B, 21, 3), and the mean errors (B,); NaN where labels are 2D only."""
+    joints_mm = np.stack([crop.joints_mm for crop in crops])
+    valid = np.stack([crop.joint_valid for crop in crops]) & np.isfinite(joints_mm).all(axis=-1)
+    truth = np.where(valid[..., None], joints_mm, 0.0)
+    aligned = root_bone_scale(found.joints_rel * predictor.bone_length_mm, truth, valid).joints_mm
+    apart = np.where(valid, np.linalg.norm(aligned - truth, axis=-1), 0.0)
+    labelled = valid.sum(axis=1)
+    return truth, aligned, np.where(labelled > 0, apart.sum(axis=1) / np.maximum(labelled, 1), np.nan)
 
 
 def _read(data: TrainingData, row: NDArray[np.int64]) -> HandCrop | None:

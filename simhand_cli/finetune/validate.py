@@ -19,10 +19,12 @@ from simhand_cli.training.ranks import Ranks
 class ValidationErrors:
     """Mean errors over the validation samples of all ranks; means over joints of per-joint means.
 
+    Those in 3D are NaN where all of these samples have 2D labels only.
+
     Attributes:
         root_bone_mm: MPJPE, wrist and wrist - middle knuckle length aligned with the truth; what decides.
         root_mm: MPJPE, wrist aligned, size from the mean training bone length.
-        px: 2D error in pixels of the crop.
+        px: 2D error in pixels of the crop; what decides where all labels are 2D only.
         samples: how many samples were measured.
         broken: messages of samples that could not be read (this rank's).
         by_set_mm: ``root_bone_mm`` of each set with validation samples, by its number.
@@ -52,7 +54,7 @@ def validate(
     Args:
         net: the model, on the rank's device.
         sets: for each set, by its number, this rank's share of the validation crops.
-        bone_length_mm: mean training length of the reference bone.
+        bone_length_mm: mean training length of the reference bone; NaN where it is not known.
         average: read-out, see :func:`~simhand_cli.models.detnet.read_joints`.
         precision: number format of the forward pass.
         ranks: this process's place.
@@ -66,7 +68,7 @@ def validate(
         broken += problems
     everyone = ranks.mean(torch.from_numpy(np.stack(sums)).to(ranks.device)).cpu().numpy()
     each = np.stack([_figures(one) for one in everyone])
-    figures = np.nanmean(each, axis=0) if equally else _figures(everyone.sum(axis=0))
+    figures = _means(each) if equally else _figures(everyone.sum(axis=0))
     return ValidationErrors(
         root_bone_mm=float(figures[0]),
         root_mm=float(figures[1]),
@@ -77,11 +79,18 @@ def validate(
     )
 
 
+def _means(each: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3,) means of the sets' figures (S, 3), over those that have one."""
+    known = np.isfinite(each)
+    means: NDArray[np.float64] = np.where(known, each, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.where(known.any(axis=0), means, np.nan)
+
+
 def _figures(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """(3,) means over joints of per-joint means: root + bone scale, root, pixels; NaN where nothing was measured."""
     totals, counts = sums[:63].reshape(3, 21), sums[63:126].reshape(3, 21)
     means: NDArray[np.float64] = (totals / np.maximum(counts, 1e-12)).mean(axis=1)
-    return np.where(sums[-1] > 0, means, np.nan)
+    return np.where(counts.any(axis=1), means, np.nan)
 
 
 def _set_sums(
@@ -108,14 +117,16 @@ def _set_sums(
 
 def _joint_sums(batch: CropBatch, pred_mm: NDArray[np.float64], pred_px: NDArray[np.float64]) -> NDArray[np.float64]:
     """(6, 21) sums and counts of a batch, as :func:`validate` adds them up."""
-    valid = batch.valid.numpy()
-    truth_mm = np.where(valid[..., None], batch.joints_mm.double().numpy(), 0.0)
+    valid, joints_mm = batch.valid.numpy(), batch.joints_mm.double().numpy()
+    valid_mm = valid & np.isfinite(joints_mm).all(axis=-1)
+    truth_mm = np.where(valid_mm[..., None], joints_mm, 0.0)
     truth_px = np.where(valid[..., None], batch.joints_px.double().numpy(), 0.0)
     sums, counts = [], []
     for align in (root_bone_scale, root_relative):
-        aligned = align(pred_mm, truth_mm, valid)
-        use = valid & aligned.scored[:, None]
-        sums.append((np.linalg.norm(aligned.joints_mm - truth_mm, axis=-1) * use).sum(axis=0))
+        aligned = align(pred_mm, truth_mm, valid_mm)
+        use = valid_mm & aligned.scored[:, None]
+        errors = np.linalg.norm(aligned.joints_mm - truth_mm, axis=-1)
+        sums.append(np.where(use, errors, 0.0).sum(axis=0))
         counts.append(use.sum(axis=0))
     sums.append((np.linalg.norm(pred_px - truth_px, axis=-1) * valid).sum(axis=0))
     counts.append(valid.sum(axis=0))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.hands.skeleton import NUM_JOINTS
-from simhand_cli.labelled.sample import HandSample
+from simhand_cli.labelled.sample import UNKNOWN_INTRINSICS, HandSample
 from simhand_cli.pretrain.crop_reader import CropReader
 from simhand_cli.summary import Dropped
 from simhand_cli.workspace.crop_set import crop_set_fingerprint, load_crop_set
@@ -21,7 +21,7 @@ from simhand_cli.workspace.paths import Workspace
 class WeakCrops:
     """Crops with usable keypoints as a :class:`~simhand_cli.labelled.sample.LabelledSet` without 3D labels.
 
-    ``joint_valid`` says where ``joints_px`` is known; ``joints_mm`` is NaN everywhere, K is the identity.
+    ``joint_valid`` says where ``joints_px`` is known; ``joints_mm`` and K are NaN everywhere.
 
     Args:
         workspace: with crops and keypoints.
@@ -64,7 +64,7 @@ class WeakCrops:
         video_id = self._video_ids[int(video[0])]
         return HandSample(
             image_rgb=image,
-            intrinsics=np.eye(3),
+            intrinsics=UNKNOWN_INTRINSICS,
             joints_mm=np.full((NUM_JOINTS, 3), np.nan),
             joints_px=joints_px,
             joint_valid=np.asarray(np.isfinite(joints_px).all(axis=1)),

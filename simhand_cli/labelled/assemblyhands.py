@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.coco_file import read_coco
 from simhand_cli.labelled.json_stream import stream_json
 from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, NoSuchSplit
-from simhand_cli.labelled.two_hand_labels import TwoHandLabels, joint_flags, read_coco, world_coord
+from simhand_cli.labelled.two_hand_labels import TwoHandLabels, joint_flags, world_coord
 from simhand_cli.labelled.two_hands import SIDES, TwoHandSet
 
 #: What calibration files add to a camera's name.

@@ -9,7 +9,7 @@ from simhand_cli.errors import InputProblem
 from simhand_cli.hands.crop_geometry import apply_affine, invert_affine, square_around, square_crop, warp_crop
 from simhand_cli.labelled.fault import Fault
 from simhand_cli.labelled.projection import share_inside
-from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, HandSample, LabelledSet
+from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, HandSample, LabelledSet, LabelledSet2D
 from simhand_cli.report.draw import draw_skeleton
 from simhand_cli.report.sheet import Tile, contact_sheet
 
@@ -43,13 +43,14 @@ def choose_shown(
 
 
 def check_sheet(labelled: LabelledSet, shown: list[tuple[int, str]]) -> NDArray[np.uint8]:
-    """Pictures (H, W, 3) of the samples as they are (left hands are not mirrored), with projected joints.
+    """Pictures (H, W, 3) of the samples as they are (left hands are not mirrored), with their joints in them.
 
     The hand is cut out, or the whole picture shown where most joints fall outside it. Doubtful samples are framed red.
     """
     tiles = [_tile(labelled, index, fault) for index, fault in shown]
     rows = [tiles[start : start + _COLUMNS] for start in range(0, len(tiles), _COLUMNS)]
-    title = f"{labelled.name} / {labelled.split}: labels as projected into the pictures"
+    flat = isinstance(labelled, LabelledSet2D)
+    title = f"{labelled.name} / {labelled.split}: {'2D labels' if flat else 'labels as projected into the pictures'}"
     return contact_sheet(rows, tile_px=_TILE_PX, title=title)
 
 

@@ -9,21 +9,19 @@ from numpy.typing import NDArray
 
 from simhand_cli.console import Ticker
 from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.checks_2d import faults_2d
 from simhand_cli.labelled.chirality import side_faults
 from simhand_cli.labelled.chunks import by_chunks
 from simhand_cli.labelled.details import LabelDetails, label_details, spread
-from simhand_cli.labelled.distinct import distinct_rows
-from simhand_cli.labelled.fault import Fault, nearly_all, rows_where
+from simhand_cli.labelled.fault import MIN_VALID_JOINTS, Fault, nearly_all, rows_where
 from simhand_cli.labelled.joint_order import order_faults
 from simhand_cli.labelled.pictures import known_sizes, look_at_pictures
 from simhand_cli.labelled.projection import OUTSIDE, depth_faults, projection_faults
-from simhand_cli.labelled.sample import LabelledSet
+from simhand_cli.labelled.sample import LabelledSet, LabelledSet2D
 from simhand_cli.summary import Dropped
 
 #: Largest distance between two joints of a real hand, from a baby's fist to a big spread hand, with room.
 SPAN_RANGE_MM = (50.0, 300.0)
-#: A 3D label is of use only if root and reference bone are there and some of the fingers are.
-MIN_VALID_JOINTS = 10
 #: Pictures decoded to learn their size before training or evaluating: some spread over the set, and one of each of the
 #: most frequent cameras.
 _LOOKED_AT: Final = 8
@@ -70,6 +68,8 @@ def check_labels(
 ) -> LabelCheck:
     """Check all labels of a set: finite, of human size, enough joints, in order, of the stated side, in the picture.
 
+    Of a set that is 2D only, what 2D joints tell.
+
     Args:
         labelled: the set; a few of its pictures are decoded to learn their size.
         path: where it lies, for messages.
@@ -105,7 +105,7 @@ def _to_look_at(count: int, details: LabelDetails) -> NDArray[np.int64]:
     """Samples whose pictures tell the size of most others: pictures with the same K have the same size."""
     if details.size_px is not None and (details.size_px > 0).all():
         return spread(count, _LOOKED_AT)
-    first, camera = distinct_rows(details.intrinsics)
+    first, camera = details.lenses()
     frequent = np.argsort(-np.bincount(camera), kind="stable")[:_CAMERAS_LOOKED_AT]
     return np.union1d(spread(count, _LOOKED_AT), details.samples[first[frequent]])
 
@@ -122,9 +122,11 @@ def find_faults(
         labelled: the set; only its labels are read.
         details: side, K and 2D joints of its samples.
         size_px: width and height of the pictures of the detailed samples, 0 where unknown.
-        required_joints: joints a sample must have.
+        required_joints: joints a sample must have; of a set that is 2D only none in particular.
     """
     joints_mm, joint_valid = labelled.joints()
+    if isinstance(labelled, LabelledSet2D):
+        return faults_2d(labelled.joints_px().astype(np.float64), joint_valid, labelled.sequences, details, size_px)
     faults = plain_faults(joints_mm, joint_valid, required_joints)
     sound = _without(np.ones(len(joints_mm), bool), faults)
     if any(fault.refusal for fault in faults):

@@ -8,14 +8,23 @@ from numpy.typing import NDArray
 
 from simhand_cli.hands.skeleton import FINGERS, MIDDLE_MCP, WRIST
 from simhand_cli.labelled.checks import hand_spans_mm
+from simhand_cli.labelled.checks_2d import extents_px
 from simhand_cli.labelled.details import LabelDetails
 from simhand_cli.labelled.joint_order import bone_lengths_mm
 from simhand_cli.labelled.pictures import Pictures
-from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, LabelledSet
+from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, LabelledSet, LabelledSet2D
 
 _QUARTERS: Final = (25, 50, 75)
 #: More kinds of picture sizes than this are only counted.
 _SIZES_NAMED: Final = 3
+#: What needs 3D joints.
+_IN_3D: Final = (
+    "hand span (mm)",
+    "wrist to middle knuckle (mm)",
+    "bones, wrist outwards (mm)",
+    "distance of the wrist (mm)",
+)
+_CHECKS_IN_3D: Final = "checks of unit, joint order, side, depth and K"
 
 
 def describe(labelled: LabelledSet, details: LabelDetails, pictures: Pictures) -> dict[str, int | str]:
@@ -24,12 +33,14 @@ def describe(labelled: LabelledSet, details: LabelDetails, pictures: Pictures) -
     Where the reader offers side and camera of some samples only, these lines say of how many.
     """
     joints_mm, joint_valid = labelled.joints()
-    valid = joint_valid & np.isfinite(joints_mm).all(axis=2)
+    if isinstance(labelled, LabelledSet2D):
+        valid, hands = joint_valid, _in_pixels(labelled.joints_px(), joint_valid)
+    else:
+        valid = joint_valid & np.isfinite(joints_mm).all(axis=2)
+        hands = _in_millimetres(joints_mm, valid)
     right, some = int(details.right.sum()), len(details.samples) < len(labelled)
     of_some = f" (of {len(details.samples):,} looked at)" if some else ""
     people = set(labelled.subjects)
-    spans = hand_spans_mm(np.where(valid[..., None], joints_mm, 0), valid)
-    depth = joints_mm[valid[:, WRIST], WRIST, 2]
     return {
         "samples": len(labelled),
         "subjects": "unknown" if people == {UNKNOWN_SUBJECT} else len(people),
@@ -37,14 +48,27 @@ def describe(labelled: LabelledSet, details: LabelDetails, pictures: Pictures) -
         "cameras": f"{len(set(details.cameras)):,}{of_some}" if details.names_cameras else "unknown",
         "right / left hands": f"{right:,} / {len(details.right) - right:,}{of_some}",
         "joints labelled": f"{valid.mean():.1%}, all 21 in {valid.all(axis=1).mean():.1%} of the samples",
-        "hand span (mm)": _quartiles(spans[spans > 0]),
-        "wrist to middle knuckle (mm)": _quartiles(
-            np.linalg.norm(joints_mm[:, MIDDLE_MCP] - joints_mm[:, WRIST], axis=1)[valid[:, [WRIST, MIDDLE_MCP]].all(1)]
-        ),
-        "bones, wrist outwards (mm)": _bones(bone_lengths_mm(joints_mm, valid)),
-        "distance of the wrist (mm)": _quartiles(depth),
+        **hands,
         "picture sizes (px)": _sizes(pictures),
     }
+
+
+def _in_pixels(joints_px: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict[str, str]:
+    """What 2D joints (N, 21, 2) tell of the hands, and what they do not."""
+    known = valid & np.isfinite(joints_px).all(axis=2)
+    shown = np.where(known[..., None], joints_px, np.nan)[known.any(axis=1)]
+    not_known = dict.fromkeys((*_IN_3D, _CHECKS_IN_3D), "not applicable: 2D only")
+    return {"larger side of the joints' box (px)": _quartiles(extents_px(shown)), **not_known}
+
+
+def _in_millimetres(joints_mm: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict[str, str]:
+    """What 3D joints tell of the hands, in the order of :data:`_IN_3D`."""
+    spans = hand_spans_mm(np.where(valid[..., None], joints_mm, 0), valid)
+    both = valid[:, [WRIST, MIDDLE_MCP]].all(axis=1)
+    palm = np.linalg.norm(joints_mm[:, MIDDLE_MCP] - joints_mm[:, WRIST], axis=1)[both]
+    depth = joints_mm[valid[:, WRIST], WRIST, 2]
+    bones = _bones(bone_lengths_mm(joints_mm, valid))
+    return dict(zip(_IN_3D, (_quartiles(spans[spans > 0]), _quartiles(palm), bones, _quartiles(depth)), strict=True))
 
 
 def _quartiles(values: NDArray[np.floating]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.distinct import distinct_rows
 from simhand_cli.labelled.sample import LabelledSet
 
 #: Samples read where a reader does not offer the details of all.
@@ -21,10 +22,11 @@ class LabelDetails:
     Attributes:
         samples: (M,) int64, which samples, ascending.
         right: (M,) bool, the stated side.
-        intrinsics: (M, 3, 3) float64.
+        intrinsics: (M, 3, 3) float64; NaN where the camera is not known.
         cameras: M names.
         stated_px: (M, 21, 2) 2D joints of the layout's own, NaN where there are none; None if it has none.
         size_px: (M, 2) width and height that the labels state; None if they do not.
+        box_xyxy_px: (M, 4) the boxes of the hands that the labels state; None if they do not.
         names_sequences: whether the set says which samples are of one recording.
         names_cameras: whether it says which are of one camera.
     """
@@ -35,8 +37,19 @@ class LabelDetails:
     cameras: Sequence[str]
     stated_px: NDArray[np.floating] | None = None
     size_px: NDArray[np.int64] | None = None
+    box_xyxy_px: NDArray[np.floating] | None = None
     names_sequences: bool = True
     names_cameras: bool = True
+
+    def lenses(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(U,) the first row of every different K, and (M,) which of them a row has; an unknown K is like no other."""
+        first, kind = distinct_rows(self.intrinsics)
+        unknown = np.flatnonzero(np.isnan(self.intrinsics).any(axis=(1, 2)))
+        if not len(unknown):
+            return first, kind
+        kind[unknown] = len(first) + np.arange(len(unknown))
+        _, first, kind = np.unique(kind, return_index=True, return_inverse=True)
+        return first.astype(np.int64), kind.astype(np.int64)
 
 
 @runtime_checkable

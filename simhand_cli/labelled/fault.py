@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 #: With this share of the tested samples at fault, the set itself is wrong (unit, order, side, K), not single labels.
 NEARLY_ALL: Final = 0.95
+#: A label is of use only if some of the fingers are there; in 3D also root and reference bone.
+MIN_VALID_JOINTS: Final = 10
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.coco_file import read_coco
 from simhand_cli.labelled.json_stream import stream_json
 from simhand_cli.labelled.sample import NoSuchSplit
-from simhand_cli.labelled.two_hand_labels import TwoHandLabels, joint_flags, read_coco, world_coord
+from simhand_cli.labelled.two_hand_labels import TwoHandLabels, joint_flags, world_coord
 from simhand_cli.labelled.two_hands import SIDES, TwoHandSet
 
 SPLITS: Final = ("train", "val", "test")

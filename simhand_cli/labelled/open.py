@@ -15,6 +15,7 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "hand_graph_cnn": ("labels.npz",),
     "assemblyhands": ("annotations/*/assemblyhands_*_ego_data_v1-1.json",),
     "interhand": ("annotations/*/InterHand2.6M_*_data.json",),
+    "coco_wholebody": ("annotations/coco_wholebody_*_v1.0.json",),
 }
 
 
@@ -80,6 +81,10 @@ def open_labelled(path: Path, split: str = "train") -> LabelledSet:
         from simhand_cli.labelled.interhand import open_interhand
 
         labelled = open_interhand(path, split)
+    elif layout == "coco_wholebody":
+        from simhand_cli.labelled.coco_wholebody import CocoWholeBody
+
+        labelled = CocoWholeBody(path, split)
     elif layout == "jsonl":
         from simhand_cli.labelled.jsonl_set import JsonlSet
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from simhand_cli.console import Ticker
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.details import LabelDetails
-from simhand_cli.labelled.distinct import distinct_rows
 from simhand_cli.labelled.fault import Fault
 from simhand_cli.labelled.sample import LabelledSet
 
@@ -79,7 +78,7 @@ def known_sizes(pictures: Pictures, details: LabelDetails) -> NDArray[np.int64]:
     sizes = np.zeros((len(details.samples), 2), np.int64) if details.size_px is None else details.size_px.copy()
     here, found = _decoded(pictures, details)
     if len(here):
-        first, camera = distinct_rows(details.intrinsics)
+        first, camera = details.lenses()
         usual, alike = _usual_sizes(camera[here], found)
         of_camera = np.zeros((len(first), 2), np.int64)
         of_camera[camera[here[alike]]] = usual[alike]
@@ -101,7 +100,7 @@ def picture_faults(pictures: Pictures, details: LabelDetails) -> list[Fault]:
     here, found = _decoded(pictures, details)
     if not len(here):
         return faults
-    _, camera = distinct_rows(details.intrinsics[here])
+    camera = details.lenses()[1][here]
     wanted, _ = _usual_sizes(camera, found)
     if details.size_px is not None:
         stated = details.size_px[here]

@@ -66,17 +66,37 @@ def projection_faults(
     inside, apart_px, extent_px = by_chunks(
         lambda k: _measured(joints_mm[rows[k]], joint_valid[rows[k]], details, size_px, tested, k), np.arange(len(rows))
     ).T
-    known = tested[rows] & (size_px[:, 0] > 0)
-    outside = known & (inside < 1 - MOST)
-    faults = []
-    if outside.any():
-        why = "more than half of the joints fall outside the picture"
-        cause = "K of another picture size or camera, pictures cropped without shifting K, or a hand out of view"
-        refusal = f"K does not project the joints into the pictures: {cause}" if nearly_all(outside, known) else ""
-        faults.append(Fault(OUTSIDE, rows[outside], why, cause, refusal))
+    cause = "K of another picture size or camera, pictures cropped without shifting K, or a hand out of view"
+    told = (cause, "K does not project the joints into the pictures")
+    faults = outside_faults(rows, inside, size_px, tested[rows], told)
     if details.stated_px is not None:
         faults += _stated_faults(rows, apart_px, extent_px)
     return faults
+
+
+def outside_faults(
+    samples: NDArray[np.int64],
+    inside: NDArray[np.float64],
+    size_px: NDArray[np.int64],
+    tested: NDArray[np.bool_],
+    told: tuple[str, str],
+) -> list[Fault]:
+    """Samples with more than half of their labelled joints outside a picture of known size.
+
+    Args:
+        samples: (M,) their numbers.
+        inside: (M,) share of the labelled joints inside.
+        size_px: (M, 2) width and height of the pictures, 0 where unknown.
+        tested: (M,) samples to judge.
+        told: what it comes from, and what is wrong where nearly all samples are so.
+    """
+    known = tested & (size_px[:, 0] > 0)
+    outside = known & (inside < 1 - MOST)
+    if not outside.any():
+        return []
+    cause, whole = told
+    refusal = f"{whole}: {cause}" if nearly_all(outside, known) else ""
+    return [Fault(OUTSIDE, samples[outside], "more than half of the joints fall outside the picture", cause, refusal)]
 
 
 def _measured(

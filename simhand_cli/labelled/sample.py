@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,23 +17,28 @@ HandSide = Literal["right", "left"]
 UNKNOWN_SUBJECT = "unknown"
 
 
+#: K of pictures whose camera is not known.
+UNKNOWN_INTRINSICS: Final = np.full((3, 3), np.nan)
+
+
 class NoSuchSplit(InputProblem):
     """The set has no such split, or nothing of it has been downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandSample:
-    """One image of one hand with its 3D joints.
+    """One image of one hand with its joints, in 3D where they are known there.
 
     Pixel coordinates are pixel centres (see ``hands/crop_geometry``); the camera frame has x right, y down
     and z forward. Joint order: wrist, then thumb, index, middle, ring, little, each from palm to tip.
 
     Attributes:
         image_rgb: (H, W, 3) uint8.
-        intrinsics: (3, 3) float64, maps ``joints_mm`` to ``joints_px`` up to the annotation's own error.
-        joints_mm: (21, 3) float64 in the camera frame, millimetres.
+        intrinsics: (3, 3) float64, maps ``joints_mm`` to ``joints_px`` up to the annotation's own error; NaN where the
+            camera is not known.
+        joints_mm: (21, 3) float64 in the camera frame, millimetres; NaN where only the 2D joint is known.
         joints_px: (21, 2) float64 in the image.
-        joint_valid: (21,) bool, False where a joint carries no label.
+        joint_valid: (21,) bool, False where a joint carries no label, not even in 2D.
         hand: which hand it is.
         subject: the person, unique within the set; validation splits keep a person's samples together.
         sequence: the recording.
@@ -115,3 +121,29 @@ class LabelledSet(Protocol):
 
     def problems(self) -> Sequence[Dropped]:
         """Samples left out on opening because a file of theirs is missing, and why."""
+
+
+@runtime_checkable
+class LabelledSet2D(Protocol):
+    """A labelled set of 2D joints alone: all of its ``joints_mm`` and K are NaN, ``joint_valid`` is that of the pixels.
+
+    A labelled set is 2D only if it offers this; of it nothing is asked that needs depth, a unit of length or a camera.
+    """
+
+    def joints_px(self) -> NDArray[np.float32]:
+        """The 2D joints (N, 21, 2) of all samples in their pictures, no image decoded; NaN where there is no label."""
+
+
+def require_3d(labelled: LabelledSet, path: Path, purpose: str) -> None:
+    """Refuse a set of 2D labels where 3D ones are needed.
+
+    Args:
+        labelled: the set.
+        path: where it lies, for the message.
+        purpose: what needs them, a clause without full stop.
+
+    Raises:
+        InputProblem: the set is 2D only.
+    """
+    if isinstance(labelled, LabelledSet2D):
+        raise InputProblem(f"--data {path}: its labels are 2D only, and {purpose}")

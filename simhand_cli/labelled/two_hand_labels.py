@@ -1,8 +1,7 @@
 """Collect the labels of pictures of two hands in compact arrays while annotation files of gigabytes stream by."""
 
-import os
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -11,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.labelled.coco_file import ABSENT, file_names, rows_by_id
 from simhand_cli.labelled.fault import nearly_all
-from simhand_cli.labelled.json_stream import stream_json
 from simhand_cli.labelled.left_out import LeftOut, left_out
 from simhand_cli.labelled.two_hands import SIDES, TWO_HANDS, Hands, Scenes, TwoHandSet
 
@@ -21,7 +20,6 @@ Key = tuple[str, ...]
 #: Numbers kept of every picture: folder, sequence, camera, subject, frame, pose, lens; the last three are its scene.
 _COLUMNS: Final = 7
 _SCENE: Final = slice(4, 7)
-_ABSENT: Final = -1
 #: Rows of the pictures of all hands, and which hands are asked for -> their names.
 _Names = Callable[[NDArray[np.int64], NDArray[np.bool_]], list[str]]
 
@@ -60,7 +58,7 @@ class KeyedRows:
 
     def row(self, key: Key) -> int:
         """The row of a key, -1 where there is none."""
-        return self._row.get(key, _ABSENT)
+        return self._row.get(key, ABSENT)
 
     def keys(self) -> list[Key]:
         """The key of every row."""
@@ -135,9 +133,10 @@ class TwoHandLabels:
         recording = [self._texts.setdefault(key[0], len(self._texts)) for key in frames]
         texts = tuple(self._texts)
         columns = np.frombuffer(self._columns, np.int32).reshape(-1, _COLUMNS)
-        picture, names = self._picture_rows(hand[:, 0]), partial(self._hand_names, texts, hand)
+        picture = rows_by_id(np.frombuffer(self._picture_id, np.int64), hand[:, 0])
+        names = partial(self._hand_names, texts, hand)
         # Row -1 is that of pictures which are not listed.
-        scene = np.vstack([columns, np.full((1, _COLUMNS), _ABSENT, np.int32)])[picture][:, _SCENE]
+        scene = np.vstack([columns, np.full((1, _COLUMNS), ABSENT, np.int32)])[picture][:, _SCENE]
         unusable = self._without_scene(picture, scene, annotations, names)
         kept = (picture >= 0) & (scene >= 0).all(axis=1)
         asked = np.ones(len(hand), bool)
@@ -167,15 +166,6 @@ class TwoHandLabels:
         )
         return TwoHandSet(name, split, images, hands, scenes, unusable + others)
 
-    def _picture_rows(self, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows of pictures by their ids, -1 where an id is not listed."""
-        known = np.frombuffer(self._picture_id, np.int64)
-        if not len(known):
-            return np.full(len(wanted), _ABSENT, np.int64)
-        order = np.argsort(known, kind="stable")
-        place = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
-        return np.asarray(np.where(known[order[place]] == wanted, order[place], _ABSENT), np.int64)
-
     def _without_scene(
         self, picture: NDArray[np.int64], scene: NDArray[np.int32], annotations: Path, names: _Names
     ) -> list[LeftOut]:
@@ -186,7 +176,7 @@ class TwoHandLabels:
         refusal = f"a hand of a picture that it does not list ({found[0].names[0]})" if found else ""
         parts = (("3D joints", self.world_mm), ("camera pose", self.pose), ("intrinsics", self.lens))
         for number, (what, rows) in enumerate(parts):
-            lacking = ~bad & (scene[:, number] == _ABSENT)
+            lacking = ~bad & (scene[:, number] == ABSENT)
             bad |= lacking
             entry = left_out(f"hands of {annotations}", rows.damaged or f"no {what}", names(picture, lacking))
             found += entry
@@ -213,25 +203,9 @@ class TwoHandLabels:
         return f"{folder}/{name}" if folder else name
 
     def _present(self, images: Path, texts: tuple[str, ...], folders: NDArray[np.int32]) -> NDArray[np.bool_]:
-        listed = {int(number): _listing(images / texts[number]) for number in np.unique(folders)}
+        listed = {int(number): file_names(images / texts[number]) for number in np.unique(folders)}
         found = [name in listed[number] for name, number in zip(self._file_name, folders.tolist(), strict=True)]
         return np.array(found, bool)
-
-
-def read_coco(path: Path, readers: Mapping[str, Callable[[dict[str, Any]], None]]) -> None:
-    """Hand every entry of the named lists of a COCO-like file to its reader, one at a time.
-
-    Raises:
-        InputProblem: an entry lacks a field or has a wrong one; it is named.
-    """
-    for keys, entry in stream_json(path, 2):
-        if len(keys) == 2 and keys[0] in readers:
-            try:
-                readers[keys[0]](entry)
-            except KeyError as error:
-                raise InputProblem(f"{path}: {keys[0]}[{keys[1]}] has no {error.args[0]}") from None
-            except (TypeError, ValueError, OverflowError, AttributeError) as error:
-                raise InputProblem(f"{path}: {keys[0]}[{keys[1]}] is damaged: {error}") from None
 
 
 def joint_flags(values: Any) -> NDArray[np.bool_]:
@@ -242,10 +216,3 @@ def joint_flags(values: Any) -> NDArray[np.bool_]:
 def world_coord(frame: Any) -> Any:
     """The joints of a frame of a ``joint_3d`` file; None where there are none."""
     return frame.get("world_coord") if isinstance(frame, dict) else None
-
-
-def _listing(folder: Path) -> set[bytes]:
-    try:
-        return {os.fsencode(entry.name) for entry in os.scandir(folder)}
-    except OSError:
-        return set()

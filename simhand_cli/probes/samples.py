@@ -15,7 +15,7 @@ from simhand_cli.labelled.checks import check_labels
 from simhand_cli.labelled.digest import labels_sha256
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.read_ahead import read_ahead
-from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, LabelledSet
+from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, LabelledSet, require_3d
 from simhand_cli.probes.encoders import FrozenEncoder
 from simhand_cli.probes.pictures import READERS, LabelledCrop, ThreadedSet, read_labelled
 from simhand_cli.probes.retrieval import Poses
@@ -88,6 +88,7 @@ def open_side(path: Path, split: str, limit: int, seed: int) -> ProbeSide:
         InputProblem: no such split, an empty one, or no usable label in it.
     """
     labelled = open_labelled(path, split)
+    require_3d(labelled, path, "a probe compares hands in 3D")
     check = check_labels(labelled, path)
     indices = choose_samples(np.flatnonzero(check.usable), limit, seed)
     joint_valid = labelled.joints()[1][indices]

@@ -78,3 +78,8 @@ def write_mini(
     (place / f"{stem}_joint_3d_v1-1.json").write_text(json.dumps({"annotations": joint_3d}, indent=1))
     (place / f"{stem}_ego_calib_v1-1.json").write_text(json.dumps({"calibration": calib}))
     return world
+
+
+def annotation_file(folder: Path, split: str, kind: str) -> Path:
+    """Where one of the three annotation files of a split is published."""
+    return folder / "annotations" / split / f"assemblyhands_{split}_{kind}_v1-1.json"
