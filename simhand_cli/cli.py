@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from simhand_cli import __version__
-from simhand_cli.errors import EnvironmentProblem, ExitCode, SimhandError
+from simhand_cli.errors import EnvironmentProblem, ExitCode, SaidElsewhere, SimhandError
 from simhand_cli.workspace.atomic import PART_SUFFIX
 
 #: Command -> what it does, in the order the data flows. The modules are imported when called.
@@ -101,7 +101,8 @@ def _execute(module: ModuleType, name: str, model: Any, invocation: Any) -> int:
             if named is None:
                 raise
             raise named from error
-        print_summary(summary, as_json=invocation.as_json, dry_run=config.dry_run)
+        if not summary.silent:
+            print_summary(summary, as_json=invocation.as_json, dry_run=config.dry_run)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         return _report(error, name, as_json=invocation.as_json, debug=invocation.debug)
@@ -141,6 +142,8 @@ def _report(error: BaseException, command: str, *, as_json: bool, debug: bool) -
         return ExitCode.BROKEN_PIPE
     if debug:
         traceback.print_exception(error)
+    if isinstance(error, SaidElsewhere):
+        return int(error.exit_code)
     if isinstance(error, SimhandError):
         code, line = error.exit_code, str(error)
     elif isinstance(error, KeyboardInterrupt):
