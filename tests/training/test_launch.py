@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from simhand_cli.errors import EnvironmentProblem, InputProblem
+from simhand_cli.training.job_place import job_place
 from simhand_cli.training.launch import launch
+from simhand_cli.training.problems import told_once
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.world import World, resolve_gpus
 
@@ -80,7 +82,8 @@ def test_a_full_gpu_is_one_line():
 def test_joins_a_running_job(monkeypatch):
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}.items():
         monkeypatch.setenv(name, value)
-    result = launch(exchange, "joined", gpus=0, cpu_ranks=5)
+    with told_once(job_place()) as board:
+        result = launch(exchange, "joined", World(place=board.place), board=board)
     assert (result["told"], result["world"]) == ("joined", 1)
 
 
