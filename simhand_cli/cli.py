@@ -1,5 +1,7 @@
 """The command line: one entry per command, loaded only when it is the one called."""
 
+import atexit
+import contextlib
 import errno
 import importlib
 import json
@@ -9,7 +11,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -198,7 +200,32 @@ def main() -> None:
         if not _silence_unread_output():
             raise
         code = ExitCode.BROKEN_PIPE
+    if "simhand_cli.training.problems" in sys.modules and _in_a_job():
+        _leave_at_once(code)
     sys.exit(code)
+
+
+def _in_a_job() -> bool:
+    from simhand_cli.training.job_place import job_place
+
+    try:
+        return job_place() is not None
+    except EnvironmentProblem:
+        return False
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """Exit without tearing down loaded libraries.
+
+    torch's DistributedDataParallel never lets go of its process group (seen with 2.14), whose threads then now and then
+    abort the interpreter's end; torchrun and srun would take a finished process for a failed one. Processes that
+    multiprocessing starts leave in this way too.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _run() -> int:

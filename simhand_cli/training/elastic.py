@@ -49,8 +49,8 @@ def launch_many(
 ) -> Result:
     """Run a worker on all processes of this machine, together with those of the other machines.
 
-    After a process was killed or lost its peers, all start again, up to ``world.max_restarts`` times; the worker goes on
-    from its newest checkpoint. Workers die with this process.
+    After a process was killed or lost its peers, all start again, up to ``world.max_restarts`` times; the worker goes
+    on from its newest checkpoint. Workers die with this process.
 
     Raises:
         SimhandError: what a worker raised, or EnvironmentProblem when one was killed or machines do not meet.
@@ -98,7 +98,7 @@ class _Agent(LocalElasticAgent):
         self._why = ""
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
-        result = super()._monitor_workers(worker_group)
+        result: RunResult = super()._monitor_workers(worker_group)
         if result.state == WorkerState.FAILED:
             if not _worth_a_restart(result, self._notes):
                 self._remaining_restarts = 0
@@ -194,9 +194,7 @@ def _meeting(world: World, name: str, console: Console) -> RendezvousParameters:
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     timeouts = {"join_timeout": MEET_TIMEOUT_S, "read_timeout": MEET_TIMEOUT_S}
     if world.endpoint is None:
-        return RendezvousParameters(
-            "c10d", "localhost:0", uuid.uuid4().hex, 1, 1, local_addr="localhost", **timeouts
-        )
+        return RendezvousParameters("c10d", "localhost:0", uuid.uuid4().hex, 1, 1, local_addr="localhost", **timeouts)
     console.say(f"waiting for {world.nodes} machines at {world.endpoint}")
     address = _own_address(world.endpoint)
     return RendezvousParameters(
@@ -224,7 +222,7 @@ def _own_address(endpoint: str) -> str:
     end = time.monotonic() + MEET_TIMEOUT_S
     while True:
         try:
-            socket.create_connection(target[:2], timeout=5).close()
+            socket.create_connection((host, int(port)), timeout=5).close()
         except OSError as error:
             if time.monotonic() > end:
                 raise EnvironmentProblem(f"--rdzv-endpoint {endpoint}: nobody answers ({error})") from error

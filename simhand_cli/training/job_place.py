@@ -40,7 +40,8 @@ class JobPlace:
 def job_place(environment: Mapping[str, str] = os.environ) -> JobPlace | None:
     """The place that torchrun (RANK and WORLD_SIZE) or srun (a step of several tasks) has given, None without a job.
 
-    A shell or batch script inside a SLURM allocation is no job of several processes: it has no step, or one of one task.
+    A shell or batch script inside a SLURM allocation is no job of several processes: it has no step, or one of one
+    task.
 
     Raises:
         EnvironmentProblem: some of the variables are missing or no numbers.

@@ -60,9 +60,7 @@ def launch(
         return worker(Ranks(device=device), args)
 
 
-def run_in_group(
-    worker: Callable[[Ranks, Args], Result], args: Args, board: ProblemBoard, *, use_gpu: bool
-) -> Result:
+def run_in_group(worker: Callable[[Ranks, Args], Result], args: Args, board: ProblemBoard, *, use_gpu: bool) -> Result:
     """Make this process one rank of its job's process group, run the worker and share rank 0's result."""
     # torch renames its collectives; the old names work in every version that we support.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")

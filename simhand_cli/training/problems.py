@@ -78,7 +78,9 @@ class ProblemBoard:
         Rank 0 goes first where all have met the same; a process that has merely lost the others waits for the reason.
         """
         rank, lost = self.place.rank, is_lost_peer(error)
-        own = Problem.of(LostPeers("another process of the job has ended or cannot be reached") if lost else error, rank)
+        own = Problem.of(
+            LostPeers("another process of the job has ended or cannot be reached") if lost else error, rank
+        )
         try:
             told = self._look(_PATIENCE_S if lost else _POLITENESS_S if rank else 0)
             if told is None:
@@ -123,7 +125,9 @@ def open_board(place: JobPlace) -> ProblemBoard:
         store, _, _ = next(rendezvous(url, timeout=timedelta(seconds=_JOIN_TIMEOUT_S)))
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise EnvironmentProblem(f"rank 0 of the job at {place.address}:{place.port} cannot be reached: {reason}") from error
+        raise EnvironmentProblem(
+            f"rank 0 of the job at {place.address}:{place.port} cannot be reached: {reason}"
+        ) from error
     return ProblemBoard(place, store)
 
 

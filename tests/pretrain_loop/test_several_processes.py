@@ -20,7 +20,6 @@ from simhand_cli.console import Console
 from simhand_cli.training.checkpoint import latest_complete
 
 ROOT = Path(__file__).parents[2]
-QUIET = Console(quiet=True)
 STEPS = 24
 FLAGS = (
     f"--encoder test_resnet --epochs 8 --max-steps {STEPS} --batch-size 8 --lr 1e-3 --gpus 0 --workers 0 "
@@ -40,13 +39,6 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory) -> Path:
     return make_workspace(tmp_path_factory.mktemp("several") / "ws")
-
-
-@pytest.fixture(scope="module")
-def reference(workspace) -> Path:
-    """An undisturbed run of two processes."""
-    pretrain(PretrainConfig(workspace=workspace, **GIVEN, name="two", cpu_ranks=2), QUIET)
-    return workspace / "runs" / "pretrain-two"
 
 
 def assert_same_weights(run_dir: Path, reference: Path) -> None:
@@ -83,7 +75,7 @@ class KillOne(threading.Thread):
             time.sleep(0.005)
 
 
-def test_a_killed_process_restarts_all_and_the_weights_are_the_same(workspace, reference, capfd):
+def test_a_killed_process_restarts_all_and_the_weights_are_those_of_two_machines(workspace, two_machines, capfd):
     run_dir = workspace / "runs" / "pretrain-killed"
     killer = KillOne(run_dir)
     killer.start()
@@ -95,33 +87,42 @@ def test_a_killed_process_restarts_all_and_the_weights_are_the_same(workspace, r
         "warning: training process 1 was killed (SIGKILL; out of memory?); all processes start again "
         "from the newest checkpoint (restart 1 of 3)"
     ]
-    assert_same_weights(run_dir, reference)
+    assert_same_weights(run_dir, two_machines[0])
     first, second = json.loads((run_dir / "environment.json").read_text())["starts"]
     assert (first["steps_done"], first["processes"]) == (0, 2)
     assert second["steps_done"] >= killer.killed_after  # --redo did not throw the killed start's work away
 
 
-def test_two_machines_learn_what_two_processes_learn(workspace, reference):
+@pytest.fixture(scope="module")
+def two_machines(workspace) -> tuple[Path, list[subprocess.Popen[str]], list[tuple[str, str]]]:
+    """A run of two commands with one process each: its folder, the commands and what they said."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         endpoint = f"localhost:{free.getsockname()[1]}"
     flags = ("--name", "nodes", "--nnodes", "2", "--rdzv-endpoint", endpoint)
     machines = [start(workspace, *flags) for _ in range(2)]
     outputs = [machine.communicate(timeout=120) for machine in machines]
+    return workspace / "runs" / "pretrain-nodes", machines, outputs
+
+
+def test_two_machines_meet(two_machines):
+    run_dir, machines, outputs = two_machines
     assert [machine.returncode for machine in machines] == [0, 0], outputs
     assert sum(error.count("took") for _, error in outputs) == 1  # progress: rank 0 alone
-    assert all(f"waiting for 2 machines at {endpoint}" in error for _, error in outputs)
-    assert_same_weights(workspace / "runs" / "pretrain-nodes", reference)
+    assert all("waiting for 2 machines at localhost:" in error for _, error in outputs)
+    assert [json.loads(output)["facts"]["steps"] for output, _ in outputs] == [STEPS, STEPS]
+    (start,) = json.loads((run_dir / "environment.json").read_text())["starts"]
+    assert start["processes"] == 2
 
 
-def test_torchrun_is_joined_and_rank_zero_alone_speaks(workspace, reference):
+def test_torchrun_is_joined_and_rank_zero_alone_speaks(workspace, two_machines):
     program = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     job = start(workspace, "--name", "torchrun", program=program)
     output, error = job.communicate(timeout=120)
     assert job.returncode == 0, error
     assert json.loads(output)["facts"]["steps"] == STEPS  # one document
     assert error.count("took") == 1
-    assert_same_weights(workspace / "runs" / "pretrain-torchrun", reference)
+    assert_same_weights(workspace / "runs" / "pretrain-torchrun", two_machines[0])
 
 
 def test_srun_is_joined_and_a_problem_told_once(workspace, tmp_path):
