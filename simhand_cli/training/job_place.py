@@ -25,6 +25,7 @@ class JobPlace:
         address: host name or address of rank 0.
         port: where rank 0 (or torchrun) keeps the job's store.
         job: the same for every start and restart of the processes of one job, and no other job's.
+        restarts: how often torchrun has started them again; 0 on several machines, which may count differently.
     """
 
     starter: Literal["torchrun", "srun"]
@@ -35,6 +36,7 @@ class JobPlace:
     address: str
     port: int
     job: str = ""
+    restarts: int = 0
 
 
 def job_place(environment: Mapping[str, str] = os.environ) -> JobPlace | None:
@@ -57,17 +59,20 @@ def job_place(environment: Mapping[str, str] = os.environ) -> JobPlace | None:
 def _of_torchrun(environment: Mapping[str, str]) -> JobPlace:
     """As torch documents it for ``env://`` and torchrun; a launcher that sets only the former may lack LOCAL_*."""
     world_size = _number(environment, "WORLD_SIZE")
+    local_world_size = _number(environment, "LOCAL_WORLD_SIZE", world_size)
+    restarts = _number(environment, "TORCHELASTIC_RESTART_COUNT", 0)
     run = environment.get("TORCHELASTIC_RUN_ID")
     return JobPlace(
         starter="torchrun",
         rank=_number(environment, "RANK"),
         local_rank=_number(environment, "LOCAL_RANK", 0),
         world_size=world_size,
-        local_world_size=_number(environment, "LOCAL_WORLD_SIZE", world_size),
+        local_world_size=local_world_size,
         address=_text(environment, "MASTER_ADDR"),
         port=_number(environment, "MASTER_PORT"),
         # The id is often a default word; the launcher's process, which outlives its workers, tells jobs apart.
         job=f"{run} of {os.getppid()}" if run is not None else "",
+        restarts=restarts if local_world_size == world_size else 0,
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from simhand_cli.errors import (
@@ -21,11 +23,14 @@ from simhand_cli.errors import (
 )
 from simhand_cli.training.job_place import JobPlace
 
-#: How long a process that has lost the others looks for the reason, and how long one with a problem lets rank 0 go first.
-_PATIENCE_S, _POLITENESS_S = 2.0, 0.5
+#: How long a process that has lost the others looks for the reason.
+_PATIENCE_S = 2.0
+#: How long a process with a problem lets rank 0 go first.
+_POLITENESS_S = 0.5
 #: How long processes wait for rank 0 at the start.
 _JOIN_TIMEOUT_S = 600
-_FIRST, _HEARD = "first", "heard"
+
+_FIRST, _HEARD = "first problem", "heard of it"
 
 
 class LostPeers(EnvironmentProblem):
@@ -69,7 +74,7 @@ class Problem:
 class ProblemBoard:
     """Where the processes of a job write down, once, what has ended it: a key of the job's store."""
 
-    def __init__(self, place: JobPlace, store: dist.Store) -> None:
+    def __init__(self, place: JobPlace, store: Store) -> None:
         self.place, self.store = place, store
 
     def first(self, error: BaseException) -> Problem:
@@ -78,9 +83,8 @@ class ProblemBoard:
         Rank 0 goes first where all have met the same; a process that has merely lost the others waits for the reason.
         """
         rank, lost = self.place.rank, is_lost_peer(error)
-        own = Problem.of(
-            LostPeers("another process of the job has ended or cannot be reached") if lost else error, rank
-        )
+        gone = LostPeers("another process of the job has ended or cannot be reached")
+        own = Problem.of(gone if lost else error, rank)
         try:
             told = self._look(_PATIENCE_S if lost else _POLITENESS_S if rank else 0)
             if told is None:
@@ -128,7 +132,8 @@ def open_board(place: JobPlace) -> ProblemBoard:
         raise EnvironmentProblem(
             f"rank 0 of the job at {place.address}:{place.port} cannot be reached: {reason}"
         ) from error
-    return ProblemBoard(place, store)
+    # torchrun keeps one store over its restarts: what earlier processes wrote there must not be read (torch 2.14 does).
+    return ProblemBoard(place, PrefixStore(f"start {place.restarts}", store))
 
 
 @contextmanager
@@ -157,6 +162,4 @@ def told_once(place: JobPlace | None) -> Iterator[ProblemBoard | None]:
 
 def plain_note(error: BaseException, problem: Problem) -> dict[str, Any]:
     """A problem with the traceback of what this process has seen of it, for its launcher to read."""
-    import traceback
-
     return {**asdict(problem), "traceback": "".join(traceback.format_exception(error))}
