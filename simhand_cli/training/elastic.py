@@ -186,6 +186,7 @@ def _silence_launcher() -> None:
         logger = logging.getLogger(name)
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of the workers: stack traces of a store that is gone
 
 
 def _meeting(world: World, name: str, console: Console) -> RendezvousParameters:
