@@ -1,5 +1,7 @@
 """The command line: one entry per command, loaded only when it is the one called."""
 
+import atexit
+import contextlib
 import errno
 import importlib
 import json
@@ -9,12 +11,12 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
 from simhand_cli import __version__
-from simhand_cli.errors import EnvironmentProblem, ExitCode, SimhandError
+from simhand_cli.errors import EnvironmentProblem, ExitCode, SaidElsewhere, SimhandError
 from simhand_cli.workspace.atomic import PART_SUFFIX
 
 #: Command -> what it does, in the order the data flows. The modules are imported when called.
@@ -101,7 +103,8 @@ def _execute(module: ModuleType, name: str, model: Any, invocation: Any) -> int:
             if named is None:
                 raise
             raise named from error
-        print_summary(summary, as_json=invocation.as_json, dry_run=config.dry_run)
+        if not summary.silent:
+            print_summary(summary, as_json=invocation.as_json, dry_run=config.dry_run)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         return _report(error, name, as_json=invocation.as_json, debug=invocation.debug)
@@ -141,6 +144,8 @@ def _report(error: BaseException, command: str, *, as_json: bool, debug: bool) -
         return ExitCode.BROKEN_PIPE
     if debug:
         traceback.print_exception(error)
+    if isinstance(error, SaidElsewhere):
+        return int(error.exit_code)
     if isinstance(error, SimhandError):
         code, line = error.exit_code, str(error)
     elif isinstance(error, KeyboardInterrupt):
@@ -195,7 +200,32 @@ def main() -> None:
         if not _silence_unread_output():
             raise
         code = ExitCode.BROKEN_PIPE
+    if "simhand_cli.training.problems" in sys.modules and _in_a_job():
+        _leave_at_once(code)
     sys.exit(code)
+
+
+def _in_a_job() -> bool:
+    from simhand_cli.training.job_place import job_place
+
+    try:
+        return job_place() is not None
+    except EnvironmentProblem:
+        return False
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """Exit without tearing down loaded libraries.
+
+    torch's DistributedDataParallel never lets go of its process group (seen with 2.14), whose threads then now and then
+    abort the interpreter's end; torchrun and srun would take a finished process for a failed one. Processes that
+    multiprocessing starts leave in this way too.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _run() -> int:

@@ -38,3 +38,11 @@ class EnvironmentProblem(SimhandError):
     """The machine lacks something: disk, GPU, model file, display, camera (exit 4)."""
 
     exit_code = ExitCode.ENVIRONMENT
+
+
+class SaidElsewhere(SimhandError):
+    """Another process of the same job tells the problem; this one leaves with its exit code and says nothing."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = ExitCode(code)

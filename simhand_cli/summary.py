@@ -50,6 +50,7 @@ class Summary:
         data: further machine-readable results, only shown with ``--json``.
         hint: one line saying what to do next.
         dropped_as: what was done with ``dropped``, for the printed table.
+        silent: not to be printed, because another process of the same job prints it.
     """
 
     command: str
@@ -60,6 +61,7 @@ class Summary:
     data: dict[str, Any] = field(default_factory=dict)
     hint: str = ""
     dropped_as: str = "dropped"
+    silent: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The summary as plain JSON-serialisable values."""

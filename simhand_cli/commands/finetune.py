@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from simhand_cli.config.base import CommandConfig, option
+from simhand_cli.config.base import option
+from simhand_cli.config.training import TrainingConfig
 from simhand_cli.console import Console, format_bytes, format_duration
 from simhand_cli.finetune.options import (
     AugmentOptions,
@@ -19,6 +20,8 @@ from simhand_cli.summary import Dropped, Summary, refuse_dropped
 if TYPE_CHECKING:
     from simhand_cli.finetune.data import TrainingData
     from simhand_cli.finetune.encoder_source import EncoderSource
+    from simhand_cli.training.problems import ProblemBoard
+    from simhand_cli.training.world import World
 
 EXAMPLES = (
     "simhand finetune",
@@ -31,7 +34,7 @@ EXAMPLES = (
 _TRIAL_SAMPLES = 16
 
 
-class FinetuneConfig(CommandConfig):
+class FinetuneConfig(TrainingConfig):
     """Options of ``simhand finetune``."""
 
     data: list[Path] = option(
@@ -75,7 +78,6 @@ class FinetuneConfig(CommandConfig):
     loss: LossOptions = LossOptions()
     seed: int = option(0, "Seed of all random choices", ge=0)
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = option("auto", "Number format")
-    gpus: int | None = option(None, "GPUs to use, 0 = CPU (default: all)", ge=0)
     workers: int | None = option(None, "Loader processes per GPU (default: by the machine)", ge=0)
     checkpoint_every_s: float = option(60.0, "Seconds between checkpoints, taken at the ends of epochs", ge=0)
 
@@ -87,7 +89,8 @@ class FinetuneConfig(CommandConfig):
     @classmethod
     def not_identity(cls) -> frozenset[str]:
         """Where the encoder lies is replaced by what it holds; the rest is how to run."""
-        return frozenset({"gpus", "workers", "checkpoint_every_s", "name", "data", "encoder", "encoder_weights"})
+        inputs = {"data", "encoder", "encoder_weights"}
+        return super().not_identity() | inputs | {"workers", "checkpoint_every_s", "name"}
 
 
 def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
@@ -101,17 +104,27 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
         InputProblem: unusable labels or weights.
         UsageProblem: the run's folder holds a run with other options.
     """
+    from simhand_cli.training.problems import told_once
+    from simhand_cli.training.world import find_world, place_of
+
+    with told_once(place_of(config)) as board:
+        world = find_world(config, board.place if board else None)
+        console = console if console is not None and world.is_main else Console(quiet=True)
+        summary = _finetune(config, console, world, board)
+        summary.silent = not world.is_main
+        return summary
+
+
+def _finetune(config: FinetuneConfig, console: Console, world: "World", board: "ProblemBoard | None") -> Summary:
     from simhand_cli.finetune.data import choose_samples
     from simhand_cli.finetune.encoder_source import find_encoder
     from simhand_cli.finetune.loop import FinetuneJob, train
     from simhand_cli.finetune.weak_2d import WeakCrops
     from simhand_cli.labelled.own_set import newest_own_set, refuse_repeated
-    from simhand_cli.training.launch import launch, resolve_gpus
+    from simhand_cli.training.launch import launch
     from simhand_cli.workspace.paths import Workspace
 
-    console = console or Console(quiet=True)
     workspace = Workspace(config.workspace)
-    gpus = resolve_gpus(config.gpus)
     source = find_encoder(config.encoder, workspace, config.backbone, config.encoder_weights)
     refuse_repeated(config.data)
     paths = config.data or [newest_own_set(workspace)]
@@ -136,7 +149,7 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
     }
     path = workspace.run_dir("finetune", config.name or source.run_name)
     if config.dry_run:
-        return _dry_run(config, data, source, path, identity, gpus)
+        return _dry_run(config, data, source, path, identity, world)
     validation = "; ".join(data.validation)
     refuse_dropped(data.dropped, config.strict)
     console.say(f"encoder {source.described}; {data.labelled} labelled samples; validation on {validation}")
@@ -145,22 +158,20 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
         console.warn(
             f"{count} samples are left out; {first.count} of them: {first.why} ('simhand data check' shows them)"
         )
-    job = FinetuneJob(config, path, identity, data, source, _workers(config.workers, gpus), console.quiet)
-    result = launch(train, job, gpus=gpus)
-    if not result:
-        return Summary("finetune", {"this process": "one rank of a larger job; rank 0 reports"})
+    job = FinetuneJob(config, path, identity, data, source, _workers(config.workers, world), console.quiet)
+    result = launch(train, job, world, name=path.name, board=board, console=console)
     if result.pop("skipped", False):
         console.say(f"{path} is finished already; --redo does it over, --name starts another")
     return _summary(data, source, path, result)
 
 
-def _workers(asked: int | None, gpus: int) -> int:
+def _workers(asked: int | None, world: "World") -> int:
     """Loader processes per rank: on a CPU one is enough, since the model is far slower than the loader."""
     import os
 
     if asked is not None:
         return asked
-    return min(8, max(1, (os.cpu_count() or 1) // gpus)) if gpus else 1
+    return min(8, max(1, (os.cpu_count() or 1) // world.processes)) if world.use_gpu else 1
 
 
 def _counts(data: "TrainingData") -> dict[str, int | float | str]:
@@ -175,7 +186,7 @@ def _dry_run(
     source: "EncoderSource",
     path: Path,
     identity: dict[str, Any],
-    gpus: int,
+    world: "World",
 ) -> Summary:
     import time
 
@@ -186,20 +197,21 @@ def _dry_run(
     from simhand_cli.training.run_dir import peek_run
 
     net, _ = build_net(source, config)
-    ranks = Ranks(device="cuda:0" if gpus else "cpu")
+    ranks = Ranks(device="cuda:0" if world.use_gpu else "cpu")
     with gpu_memory_problems():
         trial = TrialStep(net, ranks.device, _TRIAL_SAMPLES, config)
         precision = choose_precision(config.precision, ranks, trial)
         trial(precision)
         start = time.perf_counter()
         trial(precision)
-        per_crop = (time.perf_counter() - start) / _TRIAL_SAMPLES / max(gpus, 1)
+        per_crop = (time.perf_counter() - start) / _TRIAL_SAMPLES / (world.size if world.use_gpu else 1)
     # A validation crop has no backward pass: about a third of the work.
     crops = config.epochs * (sum(data.quotas) + len(data.val) / 3)
     weights = sum(p.numel() for p in net.parameters()) * 4
     summary = Summary("finetune", dropped=data.dropped, problems=sum(d.count for d in data.dropped))
     summary.facts = {
         "run": f"{path} ({peek_run(path, identity, redo=config.redo)})",
+        "processes": str(world),
         "encoder": source.described,
         **_counts(data),
         "validation": "; ".join(data.validation),

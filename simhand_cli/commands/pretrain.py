@@ -3,7 +3,8 @@
 import os
 from typing import TYPE_CHECKING, Literal
 
-from simhand_cli.config.base import CommandConfig, option
+from simhand_cli.config.base import option
+from simhand_cli.config.training import TrainingConfig
 from simhand_cli.console import Console, format_bytes, format_duration
 from simhand_cli.pretrain.options import LossOptions
 from simhand_cli.summary import Dropped, Summary
@@ -11,7 +12,9 @@ from simhand_cli.views.options import ViewOptions
 
 if TYPE_CHECKING:
     from simhand_cli.pretrain.data import PairTable
+    from simhand_cli.training.problems import ProblemBoard
     from simhand_cli.training.ranks import Ranks
+    from simhand_cli.training.world import World
     from simhand_cli.workspace.paths import Workspace
 
 EXAMPLES = (
@@ -24,7 +27,7 @@ EXAMPLES = (
 _WORKERS_PER_GPU = 8
 
 
-class PretrainConfig(CommandConfig):
+class PretrainConfig(TrainingConfig):
     """Options of ``simhand pretrain``."""
 
     method: Literal["simclr", "peclr", "tempclr", "handclr", "simhand"] = option(
@@ -63,8 +66,6 @@ class PretrainConfig(CommandConfig):
         "auto", "auto: bf16 where the GPU has it, or where it is measured to be faster on the CPU; else fp32"
     )
     sync_bn: bool = option(True, "Batch-norm statistics over all GPUs, so that their number does not change the result")
-    gpus: int | None = option(None, "GPUs of this machine to use, 0 = CPU (default: all)", ge=0)
-    cpu_ranks: int = option(1, "CPU processes when no GPU is used; for tests of the distributed run", ge=1)
     workers: int | None = option(None, "Processes per GPU that decode crops (default: by the machine's cores)", ge=0)
     checkpoint_every: int = option(500, "Steps between checkpoints; one is written every ten minutes in any case", ge=1)
     log_every: int | None = option(None, "Steps between lines of metrics (default: about 5,000 lines a run)", ge=1)
@@ -74,7 +75,7 @@ class PretrainConfig(CommandConfig):
     @classmethod
     def not_identity(cls) -> frozenset[str]:
         """Where it runs and how often it writes do not change what is learned."""
-        return frozenset({"name", "gpus", "cpu_ranks", "workers", "checkpoint_every", "log_every"})
+        return super().not_identity() | {"name", "workers", "checkpoint_every", "log_every"}
 
     def run_name(self) -> str:
         """The run's name, given or made up."""
@@ -87,7 +88,7 @@ class PretrainConfig(CommandConfig):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if ranks.device == "cpu":  # the cores are needed for the step; one worker decodes far more than it uses
             return min(1, cores - 1)
-        return max(1, min(_WORKERS_PER_GPU, cores // ranks.world_size))
+        return max(1, min(_WORKERS_PER_GPU, cores // ranks.local_world_size))
 
 
 def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
@@ -100,20 +101,28 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
         UsageProblem: unknown encoder, or the run's folder holds a run with other options.
         EnvironmentProblem: more GPUs asked for than there are, or the run is in use by another process.
     """
+    from simhand_cli.training.problems import told_once
+    from simhand_cli.training.world import find_world, place_of
+
+    with told_once(place_of(config)) as board:
+        world = find_world(config, board.place if board else None)
+        console = console if console is not None and world.is_main else Console(quiet=True)
+        summary = _pretrain(config, console, world, board)
+        summary.silent = not world.is_main
+        return summary
+
+
+def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "ProblemBoard | None") -> Summary:
     from simhand_cli.pretrain.loop import Job, load_table, train
-    from simhand_cli.training.launch import launch, resolve_gpus
+    from simhand_cli.training.launch import launch
     from simhand_cli.workspace.paths import Workspace
 
-    console = console or Console(quiet=True)
     workspace = Workspace.open(config.workspace)
     run_dir = workspace.run_dir("pretrain", config.run_name())
-    gpus = resolve_gpus(config.gpus)
     table = load_table(workspace, config)
     if config.dry_run:
-        return _dry_run(config, workspace, table, gpus)
-    result = launch(train, Job(config, console.quiet), gpus=gpus, cpu_ranks=config.cpu_ranks)
-    if not result:
-        return Summary("pretrain", {"this process": "one rank of a larger job; rank 0 reports"})
+        return _dry_run(config, workspace, table, world)
+    result = launch(train, Job(config, console.quiet), world, name=run_dir.name, board=board, console=console)
     if result.get("skipped"):
         console.say(f"{run_dir} is finished already; --redo does it over, --name starts another")
     facts: dict[str, int | float | str] = {
@@ -161,29 +170,28 @@ def _dropped(table: "PairTable", method: str) -> list[Dropped]:
     return dropped
 
 
-def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable", gpus: int) -> Summary:
+def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable", world: "World") -> Summary:
     from simhand_cli.pretrain.estimate import estimate_step
     from simhand_cli.pretrain.identity import run_identity
     from simhand_cli.pretrain.plan import make_plan
     from simhand_cli.training.launch import gpu_memory_problems
     from simhand_cli.training.run_dir import peek_run
 
-    processes = gpus or config.cpu_ranks
-    plan = make_plan(config, len(table), processes)
+    plan = make_plan(config, len(table), world.size)
     run_dir = workspace.run_dir("pretrain", config.run_name())
-    found = peek_run(run_dir, run_identity(config, workspace, plan, processes), redo=config.redo)
+    found = peek_run(run_dir, run_identity(config, workspace, plan, world.size), redo=config.redo)
     views = 2 * plan.batch_size
-    device = "cuda:0" if gpus else "cpu"
+    device = "cuda:0" if world.use_gpu else "cpu"
     with gpu_memory_problems():
         costs = estimate_step(config.encoder, config.views.output_px, 2 * plan.part_pairs, device, config.precision)
-    forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // processes else 1.0
-    seconds = forward_twice * costs.seconds_per_view * views * plan.total_steps / max(gpus, 1)
+    forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // world.size else 1.0
+    seconds = forward_twice * costs.seconds_per_view * views * plan.total_steps / (world.size if world.use_gpu else 1)
     return Summary(
         "pretrain",
         facts={
             "run": str(run_dir),
             "found there": found,
-            "device": f"{gpus} GPUs" if gpus else "CPU",
+            "processes": str(world),
             "pairs": plan.pairs,
             "pairs per step": plan.batch_size,
             "epochs": config.epochs,

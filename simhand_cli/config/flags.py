@@ -100,9 +100,9 @@ def _field_parameters(
                 parameters.append(_parameter(parameter_name, prefix, name, field))
 
     visit(model, "")
-    common = set(CommandConfig.model_fields)
-    # A command's own options first, the ones every command has last.
-    parameters.sort(key=lambda p: p.name in common)
+    # A command's own options first, then those it shares with others, the ones every command has last.
+    bases = [base for base in model.__mro__[1:] if issubclass(base, CommandConfig)]
+    parameters.sort(key=lambda p: sum(p.name in base.model_fields for base in bases))
     return parameters, dotted, fields
 
 

@@ -114,7 +114,7 @@ def _open_on_main(ranks: Ranks, job: FinetuneJob, held: ExitStack) -> RunDir:
     found = ""
     if ranks.is_main:
         held.enter_context(workspace_lock(job.run_path, "finetune"))
-        run = open_run(job.run_path, job.identity, redo=job.config.redo)
+        run = open_run(job.run_path, job.identity, redo=job.config.redo, job=ranks.job)
         if run.result is None:
             save_config(job.config, run.path / "config.yaml")
             write_json(run.path / "samples.json", job.data.record())

@@ -201,7 +201,7 @@ def _open_on_main(ranks: Ranks, config: "PretrainConfig", workspace: Workspace, 
     found = ""
     if ranks.is_main:
         held.enter_context(workspace_lock(path, "pretrain"))
-        run = open_run(path, run_identity(config, workspace, plan, ranks.world_size), redo=config.redo)
+        run = open_run(path, run_identity(config, workspace, plan, ranks.world_size), redo=config.redo, job=ranks.job)
         found = json.dumps({"checkpoint": run.checkpoint and str(run.checkpoint), "result": run.result})
     told = json.loads(ranks.from_main(found))
     return RunDir(path, told["checkpoint"] and Path(told["checkpoint"]), told["result"])

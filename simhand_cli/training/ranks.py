@@ -1,6 +1,5 @@
 """What a training process knows about its place among the others."""
 
-import os
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +16,8 @@ class Ranks:
         world_size: number of processes.
         device: where this process computes, e.g. ``cpu`` or ``cuda:1``.
         grouped: whether a torch.distributed process group is up (else world_size is 1).
+        local_world_size: number of processes on this machine.
+        job: the same for all starts of these processes by one launcher; empty for a process of its own.
     """
 
     rank: int = 0
@@ -24,6 +25,8 @@ class Ranks:
     world_size: int = 1
     device: str = "cpu"
     grouped: bool = False
+    local_world_size: int = 1
+    job: str = ""
 
     @property
     def is_main(self) -> bool:
@@ -71,10 +74,3 @@ class Ranks:
         everyone = [torch.empty_like(own) for _ in range(self.world_size)]
         dist.all_gather(everyone, own)
         return [part.cpu() for part in everyone]
-
-
-def ranks_of_environment() -> tuple[int, int, int] | None:
-    """(rank, local rank, world size) where torchrun or a cluster has set them, else None."""
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        return None
-    return int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0")), int(os.environ["WORLD_SIZE"])

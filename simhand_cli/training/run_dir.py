@@ -13,7 +13,7 @@ from simhand_cli.workspace.atomic import remove_leftovers, write_json
 from simhand_cli.workspace.changes import refuse_changes
 from simhand_cli.workspace.lock import LOCK_NAME
 
-_IDENTITY, _RESULT = "identity.json", "result.json"
+_IDENTITY, _RESULT, _REDONE = "identity.json", "result.json", "redone.json"
 _WAYS_OUT = "--redo replaces it, --name keeps both"
 
 
@@ -37,24 +37,27 @@ class RunDir:
         return read_result(self.path) or {}
 
 
-def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool) -> RunDir:
+def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool, job: str = "") -> RunDir:
     """Create a run's folder, or find where to go on in it; the caller holds its lock.
 
     Args:
         path: the folder.
         identity: all that determines the result (options, digests of the input), as plain values.
-        redo: throw earlier work in the folder away.
+        redo: throw earlier work in the folder away, but not what this job has done since it did so.
+        job: the same for every start of this job's processes (:attr:`simhand_cli.training.ranks.Ranks.job`).
 
     Raises:
         UsageProblem: the folder holds a run with another identity; what differs is named.
     """
-    if redo and path.exists():
+    path.mkdir(parents=True, exist_ok=True)
+    if redo and not (job and _read_json(path / _REDONE) == {"job": job}):
         discard_run(path)
+        if job:
+            write_json(path / _REDONE, {"job": job})
     wanted, known = _plain(identity), _read_json(path / _IDENTITY)
     if known is None and (latest_complete(path) is not None or read_result(path) is not None):
         raise UsageProblem(f"{path} holds a run of unknown config; {_WAYS_OUT}")
     refuse_changes(f"{path.name}", known, wanted, _WAYS_OUT)
-    path.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     remove_partial_checkpoints(path)
     if known is None:

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from simhand_cli.errors import EnvironmentProblem, InputProblem
-from simhand_cli.training.launch import launch, resolve_gpus
+from simhand_cli.training.job_place import job_place
+from simhand_cli.training.launch import launch
+from simhand_cli.training.problems import told_once
 from simhand_cli.training.ranks import Ranks
+from simhand_cli.training.world import World, resolve_gpus
 
 
 def exchange(ranks: Ranks, text: str) -> dict:
@@ -35,14 +38,14 @@ def fail_on_rank_one(ranks: Ranks, what: str) -> dict:
 
 
 def test_one_process_runs_in_place():
-    result = launch(exchange, "hello", gpus=0)
+    result = launch(exchange, "hello", World())
     assert result == {"told": "hello", "world": 1, "maximum": [0.0, -0.0], "mean": [0.0], "gathered": [[0, 7]]}
     assert not torch.distributed.is_initialized()
 
 
 def test_two_ranks_exchange_and_rank_zero_returns():
     before = signal.getsignal(signal.SIGTERM)
-    result = launch(exchange, "grüße", gpus=0, cpu_ranks=2)
+    result = launch(exchange, "grüße", World(2))
     assert result == {
         "told": "grüße",
         "world": 2,
@@ -63,7 +66,7 @@ def test_two_ranks_exchange_and_rank_zero_returns():
 )
 def test_a_failing_rank_ends_the_run_with_its_own_problem(what, problem, message):
     with pytest.raises(problem, match=message):
-        launch(fail_on_rank_one, what, gpus=0, cpu_ranks=2)
+        launch(fail_on_rank_one, what, World(2))
 
 
 def fill_the_gpu(_ranks: Ranks, _args: None) -> dict:
@@ -72,14 +75,15 @@ def fill_the_gpu(_ranks: Ranks, _args: None) -> dict:
 
 def test_a_full_gpu_is_one_line():
     with pytest.raises(EnvironmentProblem, match="--batch-size") as caught:
-        launch(fill_the_gpu, None, gpus=0)
+        launch(fill_the_gpu, None, World())
     assert "\n" not in str(caught.value)
 
 
 def test_joins_a_running_job(monkeypatch):
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}.items():
         monkeypatch.setenv(name, value)
-    result = launch(exchange, "joined", gpus=0, cpu_ranks=5)
+    with told_once(job_place()) as board:
+        result = launch(exchange, "joined", World(place=board.place), board=board)
     assert (result["told"], result["world"]) == ("joined", 1)
 
 

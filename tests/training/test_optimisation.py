@@ -19,6 +19,7 @@ from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.schedule import scaled_lr, warmup_cosine
 from simhand_cli.training.stop import StopSignals, Verdict, refuse_non_finite
 from simhand_cli.training.sync_batch_norm import synchronise_batch_norm
+from simhand_cli.training.world import World
 
 
 def test_schedule_matches_its_closed_form():
@@ -193,7 +194,7 @@ def synchronised_step(ranks: Ranks, _args: None) -> dict:
 def test_synchronised_batch_norm_equals_one_rank_on_the_joined_batch():
     model = small_network()
     model(batch_of_eight()).pow(3).exp().mean().backward()
-    result = launch(synchronised_step, None, gpus=0, cpu_ranks=2)
+    result = launch(synchronised_step, None, World(2))
     for ours, parameter in zip(result["gradients"], model.parameters(), strict=True):
         torch.testing.assert_close(torch.tensor(ours, dtype=torch.float64), parameter.grad, rtol=1e-11, atol=1e-12)
     for ours, buffer in zip(result["buffers"], model.buffers(), strict=True):
