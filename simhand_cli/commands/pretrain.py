@@ -19,6 +19,7 @@ EXAMPLES = (
     "simhand pretrain --encoder resnet18 --epochs 2 --gpus 0",
     "simhand pretrain --method peclr --name peclr-seed1 --seed 1 --dry-run",
     "simhand pretrain --init resnet50-imagenet.pth --max-steps 1000",
+    "simhand pretrain --recipe paper --weights nonlinear --name paper-nonlinear --dry-run",
 )
 #: Decoding a crop and waiting for a worker cost little beside a GPU's step up to about this many workers a GPU.
 _WORKERS_PER_GPU = 8
