@@ -50,8 +50,8 @@ def losses(workspace: Path, method: str, weights: str) -> list[float]:
         mock.patch.object(loop, "build_model", _build_model),
         mock.patch.object(transform, "warp", _warp),
         mock.patch.object(transform, "jitter_colours", lambda images, *_: images),
-        mock.patch.object(loop, "finish_run", lambda *_: {}),
-        mock.patch.object(loop, "picture_pairs", lambda *_: None),
+        mock.patch.object(loop, "finish_run", return_value={}),
+        mock.patch.object(loop, "picture_pairs", return_value=None),
     ):
         loop.train(Ranks(), loop.Job(config, quiet=True))
     path = workspace / "runs" / f"pretrain-{config.name}" / "metrics.jsonl"
