@@ -186,16 +186,18 @@ class _Report:
         Raises:
             InputProblem: a loss or gradient was not finite.
         """
-        outcomes = []
-        while len(launched) > keep:
-            step = launched.popleft()
-            outcomes.append((step, *step.outcome()))
+        settled = [launched.popleft() for _ in range(len(launched) - keep)]
+        if not settled:
+            return Verdict()
+        settled[-1].numbers.read()  # the last to arrive
         # From one time to the next, so that waiting for the loader counts.
-        before, self._settled_at = self._settled_at, time.monotonic() if outcomes else self._settled_at
-        seconds = max(self._settled_at - before, 1e-9)
-        for step, _, metrics in outcomes:
-            self._tell(step, metrics, 2 * self._plan.batch_size * len(outcomes) / seconds)
-        verdicts = [verdict for _, verdict, _ in outcomes]
+        before, self._settled_at = self._settled_at, time.monotonic()
+        views_per_s = 2 * self._plan.batch_size * len(settled) / max(self._settled_at - before, 1e-9)
+        verdicts = []
+        for step in settled:
+            verdict, metrics = step.outcome()
+            verdicts.append(verdict)
+            self._tell(step, metrics, views_per_s)
         return Verdict(stop=any(v.stop for v in verdicts), save=any(v.save for v in verdicts))
 
     def _tell(self, step: LaunchedStep, metrics: dict[str, Any], views_per_s: float) -> None:
