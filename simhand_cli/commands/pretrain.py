@@ -1,6 +1,7 @@
 """Learn an encoder by contrasting similar hands."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from simhand_cli.config.base import CommandConfig, option
@@ -69,13 +70,21 @@ class PretrainConfig(CommandConfig):
     workers: int | None = option(None, "Processes per GPU that decode crops (default: by the machine's cores)", ge=0)
     checkpoint_every: int = option(500, "Steps between checkpoints; one is written every ten minutes in any case", ge=1)
     log_every: int | None = option(None, "Steps between lines of metrics (default: about 5,000 lines a run)", ge=1)
+    probe_every: int | None = option(
+        None,
+        "Epochs between k-NN probes of the encoder's poses, 0 = none (default: as often as takes 1 % of the time)",
+        ge=0,
+    )
+    probe_data: Path | None = option(None, "Labelled set that the k-NN probe is asked about too, in mm")
     views: ViewOptions = ViewOptions()
     loss: LossOptions = LossOptions()
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:
-        """Where it runs and how often it writes do not change what is learned."""
-        return frozenset({"name", "gpus", "cpu_ranks", "workers", "checkpoint_every", "log_every"})
+        """Where it runs, and what it shows and writes on the way, do not change what is learned."""
+        return frozenset(
+            {"name", "gpus", "cpu_ranks", "workers", "checkpoint_every", "log_every", "probe_every", "probe_data"}
+        )
 
     def run_name(self) -> str:
         """The run's name, given or made up."""
@@ -102,6 +111,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
         EnvironmentProblem: more GPUs asked for than there are, or the run is in use by another process.
     """
     from simhand_cli.pretrain.loop import Job, load_table, train
+    from simhand_cli.pretrain.report import probe_facts
     from simhand_cli.training.launch import launch, resolve_gpus
     from simhand_cli.workspace.paths import Workspace
 
@@ -129,6 +139,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
         "positives that are the nearest": result["top1"],
         "similarity of positives": result["positive_similarity"],
         "similarity of negatives": result["negative_similarity"],
+        **probe_facts(result),
         "views/s": result["views_per_s"],
     }
     outputs = {
@@ -191,6 +202,7 @@ def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable",
             "steps": plan.total_steps,
             "warm-up steps": plan.warmup_steps,
             "peak learning rate": plan.peak_lr,
+            "k-NN probe": f"every {plan.probe_every} epochs" if plan.probe_every else "none",
             "precision": costs.precision,
             "time, measured on 8 images": format_duration(seconds),
             "memory per process, by a formula": format_bytes(costs.bytes_per_process),

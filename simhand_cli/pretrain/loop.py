@@ -19,6 +19,7 @@ from simhand_cli.pretrain.methods import METHODS
 from simhand_cli.pretrain.model import PairLoss, build_model
 from simhand_cli.pretrain.outcome import finish_run, picture_pairs
 from simhand_cli.pretrain.plan import Plan, make_plan
+from simhand_cli.pretrain.pose_probe import CropProbe, LabelledProbe, PoseProbe
 from simhand_cli.pretrain.trainer import Trainer
 from simhand_cli.training.average import MovingAverage
 from simhand_cli.training.environment import record_start, recorded_precision
@@ -70,13 +71,13 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
         run = _open_on_main(ranks, config, workspace, plan, held)
         if run.result is not None:
             return {**run.result, "skipped": True} if ranks.is_main else {}
+        probe = _pose_probe(config, plan, table, workspace, console) if ranks.is_main else None
         trainer = _prepare(ranks, config, plan, run, console)
         dataset = PairDataset(table, workspace.crops_dir, config.seed)
         if ranks.is_main and trainer.step == 0:
             picture_pairs(run.path, dataset, trainer.loss)
-        trainer.run(dataset, config, console)
-        learned = trainer.model if trainer.average is None else trainer.average.net
-        result = finish_run(run, config, plan, learned.encoder, table) if ranks.is_main else {}
+        trainer.run(dataset, config, console, probe)
+        result = finish_run(run, config, plan, trainer.learned, table) if ranks.is_main else {}
         ranks.barrier()
         return result
 
@@ -92,6 +93,21 @@ def load_table(workspace: Workspace, config: "PretrainConfig") -> PairTable:
         limit_crops=config.limit_crops,
         seed=config.seed,
     )
+
+
+def _pose_probe(
+    config: "PretrainConfig", plan: Plan, table: PairTable, workspace: Workspace, console: Console
+) -> PoseProbe | None:
+    """What is measured while training, or None."""
+    if plan.probe_every == 0:
+        return None
+    size_px = config.views.output_px
+    crops = CropProbe(table, workspace.crops_dir, size_px, config.seed)
+    if crops.videos < 2:
+        console.say("no k-NN probe of the crops: they are of one video, and neighbours are looked for in others")
+    labelled = LabelledProbe(config.probe_data, size_px, config.seed) if config.probe_data else None
+    probe = PoseProbe(crops if crops.videos > 1 else None, labelled)
+    return probe if probe.crops or probe.labelled else None
 
 
 def _open_on_main(ranks: Ranks, config: "PretrainConfig", workspace: Workspace, plan: Plan, held: ExitStack) -> RunDir:

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from simhand_cli.console import Console, Ticker
+from simhand_cli.models.encoder import Encoder
 from simhand_cli.pretrain.data import PairBatch, PairDataset, StepBatches, pair_batches
 from simhand_cli.pretrain.gather import reduce_over_ranks, world
 from simhand_cli.pretrain.grad_cache import backward_in_parts
 from simhand_cli.pretrain.model import ContrastiveModel, PairLoss
 from simhand_cli.pretrain.plan import Plan
+from simhand_cli.pretrain.pose_probe import PoseProbe
 from simhand_cli.training.average import MovingAverage
 from simhand_cli.training.metrics_log import MetricsLog
 from simhand_cli.training.optimisers import set_lr
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 #: A slow run saves at least this often, whatever --checkpoint-every says.
 SAVE_EVERY_S = 600.0
+#: Beginning of the names of a probe's figures.
+PROBED = "probe_"
 #: Digits of a histogram's shares in the log.
 _SHARE_DIGITS = 4
 
@@ -110,8 +114,15 @@ class Trainer:
         """
         return 1 if getattr(self.optimiser, "_step_supports_amp_scaling", False) else 0
 
-    def run(self, dataset: PairDataset, config: "PretrainConfig", console: Console) -> None:
-        """All remaining steps, with metrics, checkpoints and orderly ends."""
+    @property
+    def learned(self) -> Encoder:
+        """The encoder that would be written now: the average where there is one."""
+        return self.model.encoder if self.average is None else self.average.net.encoder
+
+    def run(
+        self, dataset: PairDataset, config: "PretrainConfig", console: Console, probe: PoseProbe | None = None
+    ) -> None:
+        """All remaining steps, with metrics, probes, checkpoints and orderly ends."""
         plan, ranks = self.plan, self.ranks
         steps = StepBatches(
             plan.pairs, plan.batch_size, plan.total_steps, config.seed, ranks.rank, ranks.world_size, self.step
@@ -122,13 +133,24 @@ class Trainer:
             log = held.enter_context(MetricsLog(self.path / "metrics.jsonl", self.step)) if ranks.is_main else None
             ticker = held.enter_context(console.progress("pretrain", len(steps) * 2 * plan.batch_size, "views"))
             report = _Report(plan, log, ticker)
+            if (
+                log is not None
+                and probe is not None
+                and plan.probes_after(self.step)
+                and not log.has(self.step, PROBED)
+            ):
+                self._probe(probe, log)  # the first one, or that of the step after which the run was stopped
             launched: deque[LaunchedStep] = deque()
             saved = time.monotonic()
             for batch in pair_batches(dataset, steps, ranks, config.loader_workers(ranks)):
                 due = (self.step + 1) % config.checkpoint_every == 0 or self.step + 1 == plan.total_steps
                 late = ranks.is_main and time.monotonic() - saved > SAVE_EVERY_S
                 launched.append(self._learn(batch.to(ranks.device), config.grad_clip, signals, save=due or late))
-                verdict = report.settle(launched, keep=0 if due else self.ahead)
+                probing = plan.probes_after(self.step)
+                verdict = report.settle(launched, keep=0 if due or probing else self.ahead)
+                if probing and not verdict.stop and log is not None and probe is not None:
+                    self._probe(probe, log)
+                    report.skip_time()
                 if verdict.save or verdict.stop:
                     report.settle(launched)  # what is saved is known to be good
                     if log is not None:
@@ -137,6 +159,11 @@ class Trainer:
                     saved = time.monotonic()
                 if verdict.stop:
                     raise KeyboardInterrupt(f"stopped after step {self.step}")
+
+    def _probe(self, probe: PoseProbe, log: MetricsLog) -> None:
+        """Measure the encoder and log it; on rank 0 alone, the others wait for its next step."""
+        values = probe.measure(self.learned, self.ranks.device)
+        log.write(self.step, {"epoch": self.step / self.plan.steps_per_epoch, **values})
 
     def _learn(self, batch: PairBatch, grad_clip: float | None, signals: StopSignals, *, save: bool) -> LaunchedStep:
         """Launch one optimiser step; nothing is updated if any rank's loss or gradient is not finite."""
@@ -199,6 +226,10 @@ class _Report:
             verdicts.append(verdict)
             self._tell(step, metrics, views_per_s)
         return Verdict(stop=any(v.stop for v in verdicts), save=any(v.save for v in verdicts))
+
+    def skip_time(self) -> None:
+        """What was done since the last step does not count for the speed."""
+        self._settled_at = time.monotonic()
 
     def _tell(self, step: LaunchedStep, metrics: dict[str, Any], views_per_s: float) -> None:
         if step.logged and self._log is not None:

@@ -18,12 +18,17 @@ class MetricsLog:
         """Open a log to go on after ``steps_done`` steps; later and unreadable lines are removed (0: all)."""
         kept = [line for line in read_metrics(path) if line["step"] <= steps_done] if steps_done else []
         write_text(path, "".join(_line(values) for values in kept))
+        self._last: list[dict[str, Any]] = [line for line in kept if line["step"] == steps_done]
         self._file: TextIO = path.open("a", encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """Append the metrics of a step (1-based: steps done); non-finite numbers become null."""
         self._file.write(_line({"step": step, **values}))
         self._file.flush()
+
+    def has(self, step: int, beginning: str) -> bool:
+        """Whether, when the log was opened, its last step was this one, with a value whose name begins like that."""
+        return any(line["step"] == step and any(name.startswith(beginning) for name in line) for line in self._last)
 
     def sync(self) -> None:
         """Force everything written so far to the disk; called before a checkpoint that builds on it."""

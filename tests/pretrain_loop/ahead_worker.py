@@ -1,4 +1,4 @@
-"""A run whose host is one step ahead of the device, as with CUDA's fused optimiser; here on a CPU, on one rank or two."""
+"""A run whose host is a step ahead of the device, as with CUDA's fused optimiser; here on CPUs, on one rank or two."""
 
 from contextlib import ExitStack
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where the device skips a bad update itself, the host is one step ahead: what is learned and written stays the same."""
+"""Where the device skips a bad update itself the host is a step ahead: what is learned and written stays the same."""
 
 import os
 import signal
