@@ -64,12 +64,16 @@ class PretrainConfig(CommandConfig):
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = option(
         "auto", "auto: bf16 where the GPU has it, or where it is measured to be faster on the CPU; else fp32"
     )
+    compile: bool = option(False, "Let torch.compile speed up the network; the first steps then take minutes")
     sync_bn: bool = option(True, "Batch-norm statistics over all GPUs, so that their number does not change the result")
     gpus: int | None = option(None, "GPUs of this machine to use, 0 = CPU (default: all)", ge=0)
     cpu_ranks: int = option(1, "CPU processes when no GPU is used; for tests of the distributed run", ge=1)
     workers: int | None = option(None, "Processes per GPU that decode crops (default: by the machine's cores)", ge=0)
     checkpoint_every: int = option(500, "Steps between checkpoints; one is written every ten minutes in any case", ge=1)
     log_every: int | None = option(None, "Steps between lines of metrics (default: about 5,000 lines a run)", ge=1)
+    log: list[Literal["tensorboard", "wandb"]] = option(
+        [], "Write metrics for TensorBoard or Weights & Biases as well; repeatable, needs simhand[tensorboard|wandb]"
+    )
     probe_every: int | None = option(
         None,
         "Epochs between k-NN probes of the encoder's poses, 0 = none (default: as often as takes 1 % of the time)",
@@ -82,9 +86,8 @@ class PretrainConfig(CommandConfig):
     @classmethod
     def not_identity(cls) -> frozenset[str]:
         """Where it runs, and what it shows and writes on the way, do not change what is learned."""
-        return frozenset(
-            {"name", "gpus", "cpu_ranks", "workers", "checkpoint_every", "log_every", "probe_every", "probe_data"}
-        )
+        where = {"name", "gpus", "cpu_ranks", "workers", "compile"}
+        return frozenset(where | {"checkpoint_every", "log_every", "log", "probe_every", "probe_data"})
 
     def run_name(self) -> str:
         """The run's name, given or made up."""
@@ -113,8 +116,10 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
     from simhand_cli.pretrain.loop import Job, load_table, train
     from simhand_cli.pretrain.report import probe_facts
     from simhand_cli.training.launch import launch, resolve_gpus
+    from simhand_cli.training.trackers import check_trackers
     from simhand_cli.workspace.paths import Workspace
 
+    check_trackers(config.log)
     console = console or Console(quiet=True)
     workspace = Workspace.open(config.workspace)
     run_dir = workspace.run_dir("pretrain", config.run_name())

@@ -22,6 +22,7 @@ from simhand_cli.pretrain.plan import Plan, make_plan
 from simhand_cli.pretrain.pose_probe import CropProbe, LabelledProbe, PoseProbe
 from simhand_cli.pretrain.trainer import Trainer
 from simhand_cli.training.average import MovingAverage
+from simhand_cli.training.compiler import check_compiler, compile_model
 from simhand_cli.training.environment import record_start, recorded_precision
 from simhand_cli.training.loader import single_threaded_opencv
 from simhand_cli.training.optimisers import build_optimiser, parameter_groups
@@ -126,6 +127,8 @@ def _prepare(ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, co
     """Model, optimiser and everything a checkpoint brings back."""
     if plan.warning:
         console.warn(plan.warning)
+    if config.compile:
+        check_compiler(ranks.device)
     model = build_model(config.encoder, config.seed)
     if config.init != "random" and run.checkpoint is None:
         report = load_encoder_weights(model.encoder, Path(config.init))
@@ -142,6 +145,8 @@ def _prepare(ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, co
     average = MovingAverage(model, config.ema) if config.ema else None
     modules: dict[str, nn.Module] = {"model": model, **({"average": average.net} if average else {})}
     state = TrainingState(modules, optimiser, precision.scaler(ranks.device))
+    if config.compile:
+        compile_model(wrapped)
     loss = PairLoss.of(config, precision, ranks.device)
     trainer = Trainer(ranks, plan, run.path, model, wrapped, loss, optimiser, state, precision, average)
     seed_generators(combine(config.seed, ranks.rank, 1))

@@ -31,6 +31,7 @@ from simhand_cli.training.readback import Readback
 from simhand_cli.training.schedule import warmup_cosine
 from simhand_cli.training.snapshot import TrainingState
 from simhand_cli.training.stop import StopSignals, Verdict, refuse_non_finite
+from simhand_cli.training.trackers import open_trackers
 
 if TYPE_CHECKING:
     from simhand_cli.commands.pretrain import PretrainConfig
@@ -130,7 +131,7 @@ class Trainer:
         self.wrapped.train()
         with ExitStack() as held:
             signals = held.enter_context(StopSignals())
-            log = held.enter_context(MetricsLog(self.path / "metrics.jsonl", self.step)) if ranks.is_main else None
+            log = held.enter_context(self._open_log(config)) if ranks.is_main else None
             ticker = held.enter_context(console.progress("pretrain", len(steps) * 2 * plan.batch_size, "views"))
             report = _Report(plan, log, ticker)
             if (
@@ -159,6 +160,10 @@ class Trainer:
                     saved = time.monotonic()
                 if verdict.stop:
                     raise KeyboardInterrupt(f"stopped after step {self.step}")
+
+    def _open_log(self, config: "PretrainConfig") -> MetricsLog:
+        trackers = open_trackers(config.log, self.path, self.step, config.model_dump(mode="json"))
+        return MetricsLog(self.path / "metrics.jsonl", self.step, trackers)
 
     def _probe(self, probe: PoseProbe, log: MetricsLog) -> None:
         """Measure the encoder and log it; on rank 0 alone, the others wait for its next step."""
