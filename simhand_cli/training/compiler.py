@@ -18,7 +18,7 @@ def check_compiler(device: str) -> None:
     try:
         torch.compile(_trial)(torch.ones(16, device=device))
     except Exception as error:  # whatever a compiler, its headers or its driver do wrong
-        reason = " ".join(str(error).split())[:_REASON_CHARACTERS]
+        reason = " ".join(str(error).partition("Set TORCH")[0].split())[:_REASON_CHARACTERS]  # less its advice
         raise EnvironmentProblem(
             f"--compile does not work on this machine ({reason}); it needs a C++ compiler (g++) and Python's headers, "
             "on a GPU triton too; or leave --compile out"
