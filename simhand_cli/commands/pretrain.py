@@ -1,6 +1,7 @@
 """Learn an encoder by contrasting similar hands."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from simhand_cli.config.base import option
@@ -22,6 +23,7 @@ EXAMPLES = (
     "simhand pretrain --encoder resnet18 --epochs 2 --gpus 0",
     "simhand pretrain --method peclr --name peclr-seed1 --seed 1 --dry-run",
     "simhand pretrain --init resnet50-imagenet.pth --max-steps 1000",
+    "simhand pretrain --recipe paper --weights nonlinear --name paper-nonlinear --dry-run",
 )
 #: Decoding a crop and waiting for a worker cost little beside a GPU's step up to about this many workers a GPU.
 _WORKERS_PER_GPU = 8
@@ -65,17 +67,28 @@ class PretrainConfig(TrainingConfig):
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = option(
         "auto", "auto: bf16 where the GPU has it, or where it is measured to be faster on the CPU; else fp32"
     )
+    compile: bool = option(False, "Let torch.compile speed up the network; the first steps then take minutes")
     sync_bn: bool = option(True, "Batch-norm statistics over all GPUs, so that their number does not change the result")
     workers: int | None = option(None, "Processes per GPU that decode crops (default: by the machine's cores)", ge=0)
     checkpoint_every: int = option(500, "Steps between checkpoints; one is written every ten minutes in any case", ge=1)
     log_every: int | None = option(None, "Steps between lines of metrics (default: about 5,000 lines a run)", ge=1)
+    log: list[Literal["tensorboard", "wandb"]] = option(
+        [], "Write metrics for TensorBoard or Weights & Biases as well; repeatable, needs simhand[tensorboard|wandb]"
+    )
+    probe_every: int | None = option(
+        None,
+        "Epochs between k-NN probes of the encoder's poses, 0 = none (default: as often as takes 1 % of the time)",
+        ge=0,
+    )
+    probe_data: Path | None = option(None, "Labelled set that the k-NN probe is asked about too, in mm")
     views: ViewOptions = ViewOptions()
     loss: LossOptions = LossOptions()
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:
-        """Where it runs and how often it writes do not change what is learned."""
-        return super().not_identity() | {"name", "workers", "checkpoint_every", "log_every"}
+        """Where it runs, and what it shows and writes on the way, do not change what is learned."""
+        shown = {"checkpoint_every", "log_every", "log", "probe_every", "probe_data"}
+        return super().not_identity() | {"name", "workers", "compile"} | shown
 
     def run_name(self) -> str:
         """The run's name, given or made up."""
@@ -114,9 +127,12 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
 
 def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "ProblemBoard | None") -> Summary:
     from simhand_cli.pretrain.loop import Job, load_table, train
+    from simhand_cli.pretrain.report import probe_facts
     from simhand_cli.training.launch import launch
+    from simhand_cli.training.trackers import check_trackers
     from simhand_cli.workspace.paths import Workspace
 
+    check_trackers(config.log)
     workspace = Workspace.open(config.workspace)
     run_dir = workspace.run_dir("pretrain", config.run_name())
     table = load_table(workspace, config)
@@ -137,6 +153,7 @@ def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "
         "positives that are the nearest": result["top1"],
         "similarity of positives": result["positive_similarity"],
         "similarity of negatives": result["negative_similarity"],
+        **probe_facts(result),
         "views/s": result["views_per_s"],
     }
     outputs = {
@@ -198,6 +215,7 @@ def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable",
             "steps": plan.total_steps,
             "warm-up steps": plan.warmup_steps,
             "peak learning rate": plan.peak_lr,
+            "k-NN probe": f"every {plan.probe_every} epochs" if plan.probe_every else "none",
             "precision": costs.precision,
             "time, measured on 8 images": format_duration(seconds),
             "memory per process, by a formula": format_bytes(costs.bytes_per_process),

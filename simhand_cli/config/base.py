@@ -20,7 +20,8 @@ def option(default: Any, help: str, *, short: str | None = None, **constraints: 
     Args:
         default: the value when neither file, flag nor ``--set`` gives one; ``...`` makes it required.
         help: one line for people, units included.
-        short: a one-letter flag such as ``-k``.
+        short: a second, shorter flag: a letter such as ``-k``, or what an option of a group is known by without it
+            (``--weights`` for ``--loss.weights``). Files and ``--set`` always take the option's own name.
         constraints: passed to :func:`pydantic.Field` (``ge``, ``le``, ``gt``, ``min_length``, ...).
     """
     return Field(default, description=help, json_schema_extra={"short": short} if short else None, **constraints)

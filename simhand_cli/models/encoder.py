@@ -186,8 +186,8 @@ def normalise(images: Tensor) -> Tensor:
         the same shape, float32, or the floating type given.
     """
     scaled = images.float() / 255 if images.dtype == torch.uint8 else images
-    mean = torch.tensor(IMAGENET_MEAN, dtype=scaled.dtype, device=scaled.device).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, dtype=scaled.dtype, device=scaled.device).view(3, 1, 1)
+    statistics = torch.tensor([IMAGENET_MEAN, IMAGENET_STD], dtype=scaled.dtype)
+    mean, std = statistics.to(scaled.device, non_blocking=True).view(2, 3, 1, 1).unbind()  # the host does not wait
     return (scaled - mean) / std
 
 

@@ -1,39 +1,35 @@
-"""The pre-training loop of one process, from the first step or from a checkpoint to the finished run."""
+"""A pre-training run of one process, from the first step or from a checkpoint to the finished run."""
 
 import json
-import math
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
 
 from simhand_cli.config.resolve import save_config
-from simhand_cli.console import Console, Ticker
+from simhand_cli.console import Console
 from simhand_cli.models.encoder import load_encoder_weights
-from simhand_cli.pretrain.data import PairBatch, PairDataset, PairTable, StepBatches, load_pair_table, pair_batches
-from simhand_cli.pretrain.grad_cache import backward_in_parts
+from simhand_cli.pretrain.data import PairDataset, PairTable, load_pair_table
 from simhand_cli.pretrain.identity import run_identity
 from simhand_cli.pretrain.methods import METHODS
-from simhand_cli.pretrain.model import ContrastiveModel, PairLoss, build_model
+from simhand_cli.pretrain.model import PairLoss, build_model
 from simhand_cli.pretrain.outcome import finish_run, picture_pairs
 from simhand_cli.pretrain.plan import Plan, make_plan
+from simhand_cli.pretrain.pose_probe import CropProbe, LabelledProbe, PoseProbe
+from simhand_cli.pretrain.trainer import Trainer
 from simhand_cli.training.average import MovingAverage
+from simhand_cli.training.compiler import check_compiler, compile_model
 from simhand_cli.training.environment import record_start, recorded_precision
 from simhand_cli.training.loader import single_threaded_opencv
-from simhand_cli.training.metrics_log import MetricsLog
-from simhand_cli.training.optimisers import build_optimiser, parameter_groups, set_lr
+from simhand_cli.training.optimisers import build_optimiser, parameter_groups
 from simhand_cli.training.precision import Precision, choose_precision
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.run_dir import RunDir, open_run
-from simhand_cli.training.schedule import warmup_cosine
 from simhand_cli.training.snapshot import TrainingState, seed_generators
-from simhand_cli.training.stop import StopSignals, Verdict, refuse_non_finite
 from simhand_cli.training.sync_batch_norm import synchronise_batch_norm
 from simhand_cli.views.counter_rng import combine
 from simhand_cli.workspace.lock import workspace_lock
@@ -42,8 +38,6 @@ from simhand_cli.workspace.paths import Workspace
 if TYPE_CHECKING:
     from simhand_cli.commands.pretrain import PretrainConfig
 
-#: A slow run saves at least this often, whatever --checkpoint-every says.
-SAVE_EVERY_S = 600.0
 #: Images of the trial step that decides on bf16 on a CPU.
 _TRIAL_IMAGES = 8
 
@@ -78,13 +72,13 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
         run = _open_on_main(ranks, config, workspace, plan, held)
         if run.result is not None:
             return {**run.result, "skipped": True} if ranks.is_main else {}
+        probe = _pose_probe(config, plan, table, workspace, console) if ranks.is_main else None
         trainer = _prepare(ranks, config, plan, run, console)
         dataset = PairDataset(table, workspace.crops_dir, config.seed)
         if ranks.is_main and trainer.step == 0:
             picture_pairs(run.path, dataset, trainer.loss)
-        trainer.run(dataset, config, console)
-        learned = trainer.model if trainer.average is None else trainer.average.net
-        result = finish_run(run, config, plan, learned.encoder, table) if ranks.is_main else {}
+        trainer.run(dataset, config, console, probe)
+        result = finish_run(run, config, plan, trainer.learned, table) if ranks.is_main else {}
         ranks.barrier()
         return result
 
@@ -102,97 +96,19 @@ def load_table(workspace: Workspace, config: "PretrainConfig") -> PairTable:
     )
 
 
-@dataclass
-class Trainer:
-    """A run in progress on one process.
-
-    Attributes:
-        ranks: this process's place.
-        plan: the run's numbers.
-        path: the run's folder.
-        model: the weights, unwrapped.
-        wrapped: the model, in DistributedDataParallel where there are several ranks.
-        loss: from a batch to a loss.
-        optimiser: over the model's parameters.
-        state: what checkpoints hold.
-        precision: number format.
-        average: of the weights; None without --ema.
-        step: optimiser steps done.
-    """
-
-    ranks: Ranks
-    plan: Plan
-    path: Path
-    model: ContrastiveModel
-    wrapped: nn.Module
-    loss: PairLoss
-    optimiser: Optimizer
-    state: TrainingState
-    precision: Precision
-    average: MovingAverage[ContrastiveModel] | None = None
-    step: int = 0
-
-    def run(self, dataset: PairDataset, config: "PretrainConfig", console: Console) -> None:
-        """All remaining steps, with metrics, checkpoints and orderly ends."""
-        plan, ranks = self.plan, self.ranks
-        steps = StepBatches(
-            plan.pairs, plan.batch_size, plan.total_steps, config.seed, ranks.rank, ranks.world_size, self.step
-        )
-        views = 2 * plan.batch_size
-        self.wrapped.train()
-        with ExitStack() as held:
-            signals = held.enter_context(StopSignals())
-            log = held.enter_context(MetricsLog(self.path / "metrics.jsonl", self.step)) if ranks.is_main else None
-            ticker = held.enter_context(console.progress("pretrain", len(steps) * views, "views"))
-            saved = ended = time.monotonic()
-            for batch in pair_batches(dataset, steps, ranks, config.loader_workers(ranks)):
-                due = (self.step + 1) % config.checkpoint_every == 0 or self.step + 1 == plan.total_steps
-                late = ranks.is_main and time.monotonic() - saved > SAVE_EVERY_S
-                metrics, verdict = self._learn(batch.to(ranks.device), config.grad_clip, signals, save=due or late)
-                # From one step's end to the next, so that waiting for the loader counts.
-                before, ended = ended, time.monotonic()
-                self._report(metrics, views / max(ended - before, 1e-9), log, ticker)
-                if verdict.save or verdict.stop:
-                    if log is not None:
-                        log.sync()
-                    self.state.save(self.path, self.step, ranks, {"epoch": self.step / plan.steps_per_epoch})
-                    saved = time.monotonic()
-                if verdict.stop:
-                    raise KeyboardInterrupt(f"stopped after step {self.step}")
-
-    def _learn(
-        self, batch: PairBatch, grad_clip: float | None, signals: StopSignals, *, save: bool
-    ) -> tuple[dict[str, Tensor], Verdict]:
-        """One optimiser step; nothing is updated if any rank's loss or gradient is not finite."""
-        lr = warmup_cosine(self.step, self.plan.total_steps, self.plan.warmup_steps, self.plan.peak_lr)
-        set_lr(self.optimiser, lr)
-        self.optimiser.zero_grad(set_to_none=True)
-        scaler = self.state.scaler
-        loss, metrics = backward_in_parts(self.loss, self.wrapped, batch, self.plan.part_pairs, scaler)
-        scaler.unscale_(self.optimiser)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), grad_clip or math.inf)
-        # With fp16 an overflowing gradient is the scaler's business: it skips the step and lowers the scale.
-        good = torch.isfinite(loss) & (torch.isfinite(norm) | scaler.is_enabled())
-        verdict = Verdict(stop=signals.requested, save=save, bad=not bool(good)).agreed(self.ranks)
-        if verdict.bad:
-            raise refuse_non_finite(self.step + 1, loss.item(), norm.item())
-        scaler.step(self.optimiser)
-        scaler.update()
-        self.step += 1
-        if self.average is not None:
-            self.average.update(self.model, self.step)
-        return {"loss": loss, "grad_norm": norm, "lr": loss.new_tensor(lr), **metrics}, verdict
-
-    def _report(self, metrics: dict[str, Tensor], views_per_s: float, log: MetricsLog | None, ticker: Ticker) -> None:
-        note = f"loss {float(metrics['loss']):.3f}"
-        if self.step % self.plan.log_every == 0 or self.step in (1, self.plan.total_steps):
-            values = self.ranks.mean(torch.stack([v.double() for v in metrics.values()])).tolist()
-            shared = dict(zip(metrics, values, strict=True))
-            note = f"loss {shared['loss']:.3f}"
-            if log is not None:
-                epoch = self.step / self.plan.steps_per_epoch
-                log.write(self.step, {"epoch": epoch, **shared, "views_per_s": round(views_per_s, 2)})
-        ticker.advance(2 * self.plan.batch_size, note)
+def _pose_probe(
+    config: "PretrainConfig", plan: Plan, table: PairTable, workspace: Workspace, console: Console
+) -> PoseProbe | None:
+    """What is measured while training, or None."""
+    if plan.probe_every == 0:
+        return None
+    size_px = config.views.output_px
+    crops = CropProbe(table, workspace.crops_dir, size_px, config.seed)
+    if crops.videos < 2:
+        console.say("no k-NN probe of the crops: they are of one video, and neighbours are looked for in others")
+    labelled = LabelledProbe(config.probe_data, size_px, config.seed) if config.probe_data else None
+    probe = PoseProbe(crops if crops.videos > 1 else None, labelled)
+    return probe if probe.crops or probe.labelled else None
 
 
 def _open_on_main(ranks: Ranks, config: "PretrainConfig", workspace: Workspace, plan: Plan, held: ExitStack) -> RunDir:
@@ -211,6 +127,8 @@ def _prepare(ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, co
     """Model, optimiser and everything a checkpoint brings back."""
     if plan.warning:
         console.warn(plan.warning)
+    if config.compile:
+        check_compiler(ranks.device)
     model = build_model(config.encoder, config.seed)
     if config.init != "random" and run.checkpoint is None:
         report = load_encoder_weights(model.encoder, Path(config.init))
@@ -227,6 +145,8 @@ def _prepare(ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, co
     average = MovingAverage(model, config.ema) if config.ema else None
     modules: dict[str, nn.Module] = {"model": model, **({"average": average.net} if average else {})}
     state = TrainingState(modules, optimiser, precision.scaler(ranks.device))
+    if config.compile:
+        compile_model(wrapped)
     loss = PairLoss.of(config, precision, ranks.device)
     trainer = Trainer(ranks, plan, run.path, model, wrapped, loss, optimiser, state, precision, average)
     seed_generators(combine(config.seed, ranks.rank, 1))

@@ -10,6 +10,7 @@ from simhand_cli.pretrain.feature_inverse import hand_spread, invert_view_in_fea
 from simhand_cli.pretrain.gather import gather, gather_with_gradient, world
 from simhand_cli.pretrain.nt_xent import FalseNegatives, weighted_nt_xent
 from simhand_cli.pretrain.options import LossOptions, Recipe, WeightKind
+from simhand_cli.pretrain.weight_histogram import negative_weight_shares, weight_shares
 from simhand_cli.pretrain.weights import BatchJoints, PairWeights, linear_weights, nonlinear_weights
 from simhand_cli.views.geometry import undo_view
 from simhand_cli.views.options import ViewOptions
@@ -98,8 +99,8 @@ def contrastive_loss(
 
     Returns:
         this rank's mean loss (with DDP's averaging, loss and gradient of the joined batch) and detached scalars:
-        ``positive_similarity``, ``negative_similarity``, ``top1`` and, with weights, ``positive_weight`` and its
-        minimum and maximum.
+        ``positive_similarity``, ``negative_similarity``, ``top1`` and, with weights, ``positive_weight``, its minimum
+        and maximum, and two vectors of shares, ``positive_weight_histogram`` and ``negative_weight_histogram``.
     """
     options = options.filled(method.weights)
     z = torch.cat([z1, z2]).to(torch.promote_types(z1.dtype, torch.float32))
@@ -127,9 +128,8 @@ def contrastive_loss(
             block_rows=options.block_rows,
         )
     metrics = {"top1": result.top1, **_similarities(first.detach(), second.detach())}
-    if weights is not None:
-        low, high = weights.positive.aminmax()
-        metrics |= {"positive_weight": weights.positive.mean(), "positive_weight_min": low, "positive_weight_max": high}
+    if weights is not None and joints is not None:
+        metrics |= _weight_metrics(joints, weights)
     return result.loss, metrics
 
 
@@ -171,6 +171,17 @@ def _pair_weights(options: LossOptions, joints: BatchJoints) -> PairWeights | No
             joints, weight_range, options.lambda_positive, options.lambda_negative, options.block_rows
         )
     return None
+
+
+def _weight_metrics(joints: BatchJoints, weights: PairWeights) -> dict[str, Tensor]:
+    low, high = weights.positive.aminmax()
+    return {
+        "positive_weight": weights.positive.mean(),
+        "positive_weight_min": low,
+        "positive_weight_max": high,
+        "positive_weight_histogram": weight_shares(weights.positive),
+        "negative_weight_histogram": negative_weight_shares(joints, weights),
+    }
 
 
 def _false_negatives(options: LossOptions, images: Tensor | None, share: bool) -> FalseNegatives:

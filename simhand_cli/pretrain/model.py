@@ -85,7 +85,7 @@ class PairLoss:
         )
 
     def __call__(self, model: nn.Module, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss (scalar, with gradient) and metrics (detached scalars) of this rank's part of a batch.
+        """Loss (scalar, with gradient) and metrics (detached) of this rank's part of a batch.
 
         Args:
             model: a :class:`ContrastiveModel`, wrapped or not.
@@ -149,4 +149,6 @@ def uniformity(projections: Tensor) -> Tensor:
     count = len(unit)
     squared = (2 - 2 * unit @ unit.T).clamp_min(0)
     apart = ~torch.eye(count, dtype=torch.bool, device=unit.device)
-    return torch.log(torch.exp(-2 * squared)[apart].mean())
+    # Not by the mask as an index, which would make the host wait for the device.
+    potential = torch.where(apart, torch.exp(-2 * squared), 0.0)
+    return torch.log(potential.sum() / (count * (count - 1)))

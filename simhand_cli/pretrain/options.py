@@ -19,9 +19,11 @@ _RECIPE = "default: as the recipe says"
 class LossOptions(Section):
     """How features are compared. An empty option is filled by the recipe; one that is set stays as set."""
 
-    recipe: Recipe = option("simhand", "Whose side to take where paper and released code differ")
+    recipe: Recipe = option("simhand", "Whose side to take where paper and released code differ", short="--recipe")
     temperature: float = option(0.5, "Temperature of NT-Xent", gt=0)
-    weights: WeightKind | None = option(None, "Adaptive weights of the pairs (default: as the method says)")
+    weights: WeightKind | None = option(
+        None, "Adaptive weights of the pairs (default: as the method says)", short="--weights"
+    )
     weight_range: WeightRange | None = option(
         None,
         "Smallest and largest distance taken over all pairs at once, or separately over the positives and over the "

@@ -1,4 +1,4 @@
-"""What a pre-training run shows and leaves: pictures of augmented pairs, curves, a report, the backbone."""
+"""What a pre-training run shows at its start and leaves at its end: a picture of pairs, the backbone, its result."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,29 +9,23 @@ from numpy.typing import NDArray
 
 from simhand_cli.models.encoder import Encoder, save_backbone
 from simhand_cli.pretrain.data import PairBatch, PairDataset, PairTable
-from simhand_cli.pretrain.methods import METHODS, resolve_views
 from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.plan import Plan
+from simhand_cli.pretrain.report import PAIRS_FILE, last_figures, write_report
 from simhand_cli.report.draw import draw_skeleton
-from simhand_cli.report.page import Page
-from simhand_cli.report.plots import line_plot
 from simhand_cli.report.sheet import Tile, contact_sheet, save_image
 from simhand_cli.training.metrics_log import read_metrics
 from simhand_cli.training.run_dir import RunDir
 from simhand_cli.views.transform import View
-from simhand_cli.workspace.atomic import write_bytes
 from simhand_cli.workspace.paths import BACKBONE_FILE
 
 if TYPE_CHECKING:
     from simhand_cli.commands.pretrain import PretrainConfig
 
-PAIRS_FILE = "pairs.png"
 _SHOWN_PAIRS = 8
 _TILE_PX = 160
 #: What the second crop of a pair is called.
 _SECOND = {"same-image": "same crop", "next-frame": "a moment later", "mined": "mined positive"}
-#: The final figures are means over the last so many lines of metrics, at most.
-_LAST_LINES = 20
 
 
 def picture_pairs(run_dir: Path, dataset: PairDataset, loss: PairLoss) -> None:
@@ -92,83 +86,7 @@ def finish_run(run: RunDir, config: "PretrainConfig", plan: Plan, encoder: Encod
         "batch_size": plan.batch_size,
         "steps": plan.total_steps,
         "epochs": plan.total_steps / plan.steps_per_epoch,
-        **_last_figures(metrics),
+        **last_figures(metrics),
     }
-    _write_report(run.path, config, plan, metrics, result)
+    write_report(run.path, config, plan, metrics, result)
     return run.finish(result)
-
-
-def _last_figures(metrics: list[dict[str, Any]]) -> dict[str, float | None]:
-    """Means over the last tenth of the log, at most twenty lines."""
-    last = metrics[-min(_LAST_LINES, max(1, len(metrics) // 10)) :]
-    figures: dict[str, float | None] = {}
-    for name in ("loss", "top1", "positive_similarity", "negative_similarity", "views_per_s"):
-        values = [line[name] for line in last if isinstance(line.get(name), float)]
-        figures[name] = sum(values) / len(values) if values else None
-    return figures
-
-
-def _curve(metrics: list[dict[str, Any]], *names: str) -> dict[str, tuple[list[float], list[float]]]:
-    curves = {}
-    for name in names:
-        points = [(line["epoch"], line[name]) for line in metrics if isinstance(line.get(name), float)]
-        if points:
-            curves[name.replace("_", " ")] = ([p[0] for p in points], [p[1] for p in points])
-    return curves
-
-
-def _write_report(
-    run_dir: Path, config: "PretrainConfig", plan: Plan, metrics: list[dict[str, Any]], result: dict[str, Any]
-) -> None:
-    curve = line_plot(_curve(metrics, "loss"), title="Contrastive loss", x_label="epoch", y_label="loss")
-    write_bytes(run_dir / "loss.png", curve)
-    page = Page(
-        f"Pre-training: {config.method}",
-        f"{config.encoder}, {plan.pairs:,} pairs, {plan.total_steps:,} steps of {plan.batch_size} pairs.",
-    )
-    page.heading("Result")
-    page.facts(
-        {
-            "final loss": result["loss"],
-            "positive is nearest (top-1)": result["top1"],
-            "similarity of positives": result["positive_similarity"],
-            "similarity of negatives": result["negative_similarity"],
-            "views per second": result["views_per_s"],
-        }
-    )
-    page.picture(curve, "Loss over the epochs.")
-    page.heading("Features while training")
-    similarities = _curve(metrics, "positive_similarity", "negative_similarity")
-    if similarities:
-        page.picture(
-            line_plot(similarities, title="Similarity of pairs", x_label="epoch", y_label="mean cosine"),
-            "Positives should be more alike than negatives, and the gap should grow.",
-        )
-    spread = _curve(metrics, "alignment", "uniformity")
-    if spread:
-        page.picture(
-            line_plot(spread, title="Alignment and uniformity", x_label="epoch", y_label="smaller is better"),
-            "Alignment: mean squared distance of positives. Uniformity: log of the mean Gaussian potential.",
-        )
-    if (run_dir / PAIRS_FILE).is_file():
-        page.heading("What the model sees")
-        page.picture((run_dir / PAIRS_FILE).read_bytes(), "Stored crops and their augmented views, joints drawn.")
-    page.heading("Options")
-    method = METHODS[config.method]
-    options = config.model_dump(mode="json")
-    options["loss"] = config.loss.filled(method.weights).model_dump(mode="json")
-    options["views"] = resolve_views(method, config.loss.recipe, config.views).model_dump(mode="json")
-    page.table(
-        ("option", "value"), [(name, str(value)) for name, value in _flat(options)], "As method and recipe fill them."
-    )
-    page.write(run_dir / "report.html")
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat += _flat(value, f"{prefix}{name}.")
-        else:
-            flat.append((prefix + name, value))
-    return flat

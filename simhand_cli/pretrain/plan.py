@@ -1,7 +1,8 @@
 """What a pre-training run will do, from its options and the number of pairs: batches, steps, learning rate."""
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.training.schedule import scaled_lr
@@ -11,6 +12,14 @@ if TYPE_CHECKING:
 
 #: A run writes at most about so many lines of metrics unless told otherwise.
 _METRIC_LINES = 5000
+#: Pictures of a k-NN probe at most: crops of the workspace, and test and training hands of a labelled set.
+PROBE_CROPS: Final = 2000
+PROBE_TEST: Final = 500
+PROBE_GALLERY: Final = 1500
+#: Of the run's time, what probes may take unless --probe-every says otherwise.
+_PROBE_SHARE = 0.01
+#: A picture of a probe takes about a third of a training view's time: the forward pass alone.
+_FORWARD_SHARE = 1 / 3
 #: With fewer optimiser steps the encoder hardly moves from where it started.
 _FEW_STEPS = 100
 
@@ -28,6 +37,7 @@ class Plan:
         warmup_steps: steps until the peak learning rate.
         peak_lr: that rate.
         log_every: steps between two lines of metrics.
+        probe_every: epochs between two k-NN probes; 0 = none.
         warning: what the user should know, or empty.
     """
 
@@ -39,7 +49,14 @@ class Plan:
     warmup_steps: int
     peak_lr: float
     log_every: int
+    probe_every: int
     warning: str
+
+    def probes_after(self, step: int) -> bool:
+        """Whether there is a probe after so many steps: at the start, every so many epochs, and at the end."""
+        if self.probe_every == 0:
+            return False
+        return step % (self.probe_every * self.steps_per_epoch) == 0 or step == self.total_steps
 
 
 def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
@@ -84,5 +101,22 @@ def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
         warmup_steps=warmup_steps,
         peak_lr=scaled_lr(config.lr, config.lr_rule, batch_size),
         log_every=config.log_every or max(1, total_steps // _METRIC_LINES),
+        probe_every=_probe_every(config, pairs, batch_size, total_steps),
         warning=warning,
     )
+
+
+def _probe_every(config: "PretrainConfig", pairs: int, batch_size: int, total_steps: int) -> int:
+    """Epochs between probes: as asked for, else so many that all probes together take a hundredth of the time.
+
+    Where not even a probe at the start and one at the end are so cheap there is none, unless a labelled set for it was
+    named: then there are these two.
+    """
+    if config.probe_every is not None:
+        return config.probe_every
+    pictures = min(PROBE_CROPS, pairs) + (PROBE_TEST + PROBE_GALLERY if config.probe_data else 0)
+    allowed = int(_PROBE_SHARE * 2 * batch_size * total_steps / (_FORWARD_SHARE * pictures))
+    epochs = math.ceil(total_steps / (pairs // batch_size))
+    if allowed < 2:
+        return epochs if config.probe_data else 0
+    return math.ceil(epochs / (allowed - 1))

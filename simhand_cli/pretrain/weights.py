@@ -125,7 +125,7 @@ def linear_weights(joints: BatchJoints, weight_range: WeightRange, block_rows: i
         block_rows: rows of distances held at once.
     """
     positive = joints.positive_distance()
-    infinity = positive.new_tensor(torch.inf)
+    infinity = positive.new_full((), torch.inf)
     low, high = infinity, -infinity
     for distance, rows in joints.blocks(block_rows):
         high = torch.maximum(high, distance.amax())

@@ -100,6 +100,11 @@ def restore_optimiser(
             _, index, key = name.split(".", 2)
             state.setdefault(int(index), {})[key] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    # Fused updates walk through memory, so that moments must lie in it as their parameters do (channels last).
+    for parameter, own in optimiser.state.items():
+        for key, value in own.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                own[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _gathered_random_states(ranks: Ranks) -> dict[str, Tensor]:

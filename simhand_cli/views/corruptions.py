@@ -21,7 +21,7 @@ BLUR_KERNEL_FRACTION = 0.1
 
 def luma(images: Tensor) -> Tensor:
     """Grey images (B, 1, H, W) of RGB (B, 3, H, W)."""
-    weights = torch.tensor(LUMA, dtype=images.dtype, device=images.device)
+    weights = torch.tensor(LUMA, dtype=images.dtype).to(images.device, non_blocking=True)
     return (images * weights[:, None, None]).sum(dim=1, keepdim=True)
 
 
@@ -36,8 +36,8 @@ def grey(images: Tensor, params: ViewParameters) -> Tensor:
 
 def edges(images: Tensor, params: ViewParameters) -> Tensor:
     """Chosen views replaced by |d/dx| + |d/dy| of their grey image (3 x 3 Sobel, clipped to 1)."""
-    kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=images.dtype, device=images.device)
-    kernels = torch.stack([kernel, kernel.T])[:, None]
+    kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=images.dtype)
+    kernels = torch.stack([kernel, kernel.T])[:, None].to(images.device, non_blocking=True)
     padded = functional.pad(luma(images), (1, 1, 1, 1), mode="replicate")
     slopes = functional.conv2d(padded, kernels).abs().sum(dim=1, keepdim=True)
     return _select(params.edges, slopes.clamp(0, 1).expand_as(images), images)

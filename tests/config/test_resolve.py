@@ -64,6 +64,42 @@ def test_number_choices_from_the_command_line() -> None:
     assert got == [9]
 
 
+def test_an_option_of_a_group_can_have_a_spelling_without_it(tmp_path: Path) -> None:
+    import typer
+    from typer.testing import CliRunner
+
+    got: list[dict[str, object]] = []
+
+    class Group(Section):
+        kind: str | None = option(None, "Kind", short="--kind")
+
+    class GroupConfig(CommandConfig):
+        group: Group = Group()
+
+    app = typer.Typer()
+    app.command()(make_callback(GroupConfig, lambda invocation: got.append(invocation.flags), ""))
+    for flag in ("--kind", "--group.kind"):
+        assert CliRunner().invoke(app, [flag, "a"]).exit_code == 0
+    assert got == [{"group.kind": "a"}] * 2
+    config = resolve_config(GroupConfig, None, got[0], [])
+    save_config(config, tmp_path / "c.yaml")
+    assert "group:\n  kind: a" in (tmp_path / "c.yaml").read_text()
+    assert resolve_config(GroupConfig, tmp_path / "c.yaml", {}, []) == config
+    with pytest.raises(UsageProblem, match=r"unknown option 'kind'; did you mean 'group\.kind'"):
+        resolve_config(GroupConfig, None, {}, ["kind=a"])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_two_options_share_a_flag(name: str) -> None:
+    model = config_class(importlib.import_module(f"simhand_cli.commands.{name}"), name)
+    callback = make_callback(model, lambda invocation: None, "")
+    declared = []
+    for parameter in inspect.signature(callback).parameters.values():
+        information = parameter.annotation.__metadata__[0]
+        declared += [word for flag in getattr(information, "param_decls", None) or () for word in flag.split("/")]
+    assert len(declared) == len(set(declared))
+
+
 def test_saved_config_loads_again(tmp_path: Path) -> None:
     config = resolve_config(ExampleConfig, None, {"topk": "4"}, ["inner.depth=2"])
     save_config(config, tmp_path / "config.yaml")

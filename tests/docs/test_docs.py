@@ -11,7 +11,7 @@ import pytest
 
 from simhand_cli import cli
 from simhand_cli.config.base import CommandConfig
-from simhand_cli.config.resolve import flat_fields, resolve_config
+from simhand_cli.config.resolve import flat_fields, is_section, resolve_config
 
 ROOT = Path(__file__).parents[2]
 COMMAND_PAGES = {name: ROOT / "docs" / "commands" / f"{name}.md" for name in cli.COMMANDS}
@@ -75,8 +75,23 @@ def _model(name: str) -> type[CommandConfig]:
 
 
 def _fields(name: str) -> dict[str, Any]:
-    """Flag -> default of every option of a command."""
-    return {"--" + dotted.replace("_", "-"): default for dotted, default in flat_fields(_model(name)).items()}
+    """Flag -> default of every option of a command, under both its spellings where it has two."""
+    defaults = flat_fields(_model(name))
+    both = {"--" + dotted.replace("_", "-"): default for dotted, default in defaults.items()}
+    return both | {flag: defaults[dotted] for flag, dotted in _second_spellings(name).items()}
+
+
+def _second_spellings(name: str) -> dict[str, str]:
+    """Words that stand for an option as its own name does, such as ``--weights`` -> ``loss.weights``."""
+
+    def visit(model: Any, prefix: str) -> Iterator[tuple[str, str]]:
+        for field_name, field in model.model_fields.items():
+            if is_section(field.annotation):
+                yield from visit(field.annotation, f"{prefix}{field_name}.")
+            elif isinstance(field.json_schema_extra, dict) and "short" in field.json_schema_extra:
+                yield str(field.json_schema_extra["short"]), prefix + field_name
+
+    return {flag: dotted for flag, dotted in visit(_model(name), "") if flag.startswith("--")}
 
 
 def _negated(name: str) -> Iterator[str]:
@@ -112,6 +127,13 @@ def test_a_commands_examples_are_on_its_page(name: str) -> None:
     module = importlib.import_module(f"simhand_cli.commands.{name}")
     missing = [example for example in module.EXAMPLES if example not in lines]
     assert not missing, f"docs/commands/{name}.md lacks examples of 'simhand {name} --help'"
+
+
+@every_command
+def test_both_spellings_of_an_option_are_on_the_page(name: str) -> None:
+    words = " ".join(_inline(_split(COMMAND_PAGES[name].read_text())[0])).split()
+    for flag, dotted in _second_spellings(name).items():
+        assert {flag, "--" + dotted.replace("_", "-")} <= set(words), f"docs/commands/{name}.md: {flag}, {dotted}"
 
 
 # -- command lines -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_workspace import TINY, make_workspace
+from tiny_workspace import TINY, add_tracks, make_workspace
 
 from simhand_cli.commands.pretrain import PretrainConfig, pretrain
 from simhand_cli.errors import InputProblem
@@ -91,14 +91,8 @@ def test_boxes_by_hand():
 def followed(tmp_path):
     """A workspace in whose videos one hand drifts; in the last video it jumps after every frame."""
     root = make_workspace(tmp_path / "ws")
-    workspace = Workspace(root)
-    for video in range(3):
-        with h5py.File(workspace.crops_shard(f"{video:016x}"), "a") as file:
-            file["timestamp_s"] = np.arange(10, dtype=np.float64)
-            file["handedness"] = np.ones(10, np.uint8)
-            step = 40 if video == 2 else 1
-            file["box_xyxy_px"] = boxes(*((step * i, 0) for i in range(10)))
-    return workspace
+    add_tracks(root)
+    return Workspace(root)
 
 
 def test_pairs_of_a_workspace(followed):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 
 from simhand_cli.mining.manifest import write_manifest
@@ -61,3 +62,13 @@ def make_workspace(root: Path, videos: int = 3, crops_per_video: int = 10, witho
     write_h5(root / "mining" / "pairs.h5", "simhand.pairs", 1, pairs, {"topk": 2})
     write_manifest(root / "mining", {}, crop_set_fingerprint(Workspace(root)), {}, {})
     return root
+
+
+def add_tracks(root: Path, videos: int = 3, crops_per_video: int = 10) -> None:
+    """Let one hand drift through every video of :func:`make_workspace`; in the last one it jumps after every frame."""
+    for video in range(videos):
+        with h5py.File(root / "crops" / f"{video:016x}.h5", "a") as file:
+            file["timestamp_s"] = np.arange(crops_per_video, dtype=np.float64)
+            file["handedness"] = np.ones(crops_per_video, np.uint8)
+            left = (40 if video == videos - 1 else 1) * np.arange(crops_per_video, dtype=np.float32)
+            file["box_xyxy_px"] = np.stack([left, 0 * left, left + 10, 0 * left + 10], axis=1)

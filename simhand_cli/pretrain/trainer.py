@@ -1,0 +1,267 @@
+"""The pre-training loop of one process: steps, what is said about them, checkpoints, orderly ends."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from simhand_cli.console import Console, Ticker
+from simhand_cli.models.encoder import Encoder
+from simhand_cli.pretrain.data import PairBatch, PairDataset, StepBatches, pair_batches
+from simhand_cli.pretrain.gather import reduce_over_ranks, world
+from simhand_cli.pretrain.grad_cache import backward_in_parts
+from simhand_cli.pretrain.model import ContrastiveModel, PairLoss
+from simhand_cli.pretrain.plan import Plan
+from simhand_cli.pretrain.pose_probe import PoseProbe
+from simhand_cli.training.average import MovingAverage
+from simhand_cli.training.metrics_log import MetricsLog
+from simhand_cli.training.optimisers import set_lr
+from simhand_cli.training.precision import Precision
+from simhand_cli.training.ranks import Ranks
+from simhand_cli.training.readback import Readback
+from simhand_cli.training.schedule import warmup_cosine
+from simhand_cli.training.snapshot import TrainingState
+from simhand_cli.training.stop import StopSignals, Verdict, refuse_non_finite
+from simhand_cli.training.trackers import open_trackers
+
+if TYPE_CHECKING:
+    from simhand_cli.commands.pretrain import PretrainConfig
+
+#: A slow run saves at least this often, whatever --checkpoint-every says.
+SAVE_EVERY_S = 600.0
+#: Beginning of the names of a probe's figures.
+PROBED = "probe_"
+#: Digits of a histogram's shares in the log.
+_SHARE_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class LaunchedStep:
+    """An optimiser step whose numbers may still be on their way from the device.
+
+    Attributes:
+        step: its number, from 1.
+        lr: its learning rate.
+        logged: whether its metrics are means over all ranks, to be logged.
+        numbers: ``stop``, ``save`` and ``bad``, agreed by all ranks, and the metrics.
+    """
+
+    step: int
+    lr: float
+    logged: bool
+    numbers: Readback
+
+    def outcome(self) -> tuple[Verdict, dict[str, Any]]:
+        """What all ranks do, and the metrics; waits for the step if need be.
+
+        Raises:
+            InputProblem: the loss or the gradient was not finite on some rank, so that no rank was updated.
+        """
+        values = self.numbers.read()
+        stop, save, bad = (values.pop(name) for name in ("stop", "save", "bad"))
+        loss, norm = values.pop("loss"), values.pop("grad_norm")
+        assert isinstance(loss, float)
+        assert isinstance(norm, float)
+        if bad:
+            raise refuse_non_finite(self.step, loss, norm)
+        shown = {k: [round(x, _SHARE_DIGITS) for x in v] if isinstance(v, list) else v for k, v in values.items()}
+        return Verdict(bool(stop), bool(save)), {"loss": loss, "grad_norm": norm, "lr": self.lr, **shown}
+
+
+@dataclass
+class Trainer:
+    """A run in progress on one process.
+
+    Attributes:
+        ranks: this process's place.
+        plan: the run's numbers.
+        path: the run's folder.
+        model: the weights, unwrapped.
+        wrapped: the model, in DistributedDataParallel where there are several ranks.
+        loss: from a batch to a loss.
+        optimiser: over the model's parameters.
+        state: what checkpoints hold.
+        precision: number format.
+        average: of the weights; None without --ema.
+        step: optimiser steps launched.
+    """
+
+    ranks: Ranks
+    plan: Plan
+    path: Path
+    model: ContrastiveModel
+    wrapped: nn.Module
+    loss: PairLoss
+    optimiser: Optimizer
+    state: TrainingState
+    precision: Precision
+    average: MovingAverage[ContrastiveModel] | None = None
+    step: int = 0
+
+    @property
+    def ahead(self) -> int:
+        """Steps that the host launches before it knows how the one before went.
+
+        One, where the optimiser itself skips the update on the device (torch's fused ones do); else none.
+        """
+        return 1 if getattr(self.optimiser, "_step_supports_amp_scaling", False) else 0
+
+    @property
+    def learned(self) -> Encoder:
+        """The encoder that would be written now: the average where there is one."""
+        return self.model.encoder if self.average is None else self.average.net.encoder
+
+    def run(
+        self, dataset: PairDataset, config: "PretrainConfig", console: Console, probe: PoseProbe | None = None
+    ) -> None:
+        """All remaining steps, with metrics, probes, checkpoints and orderly ends."""
+        plan, ranks = self.plan, self.ranks
+        steps = StepBatches(
+            plan.pairs, plan.batch_size, plan.total_steps, config.seed, ranks.rank, ranks.world_size, self.step
+        )
+        self.wrapped.train()
+        with ExitStack() as held:
+            signals = held.enter_context(StopSignals())
+            log = held.enter_context(self._open_log(config)) if ranks.is_main else None
+            ticker = held.enter_context(console.progress("pretrain", len(steps) * 2 * plan.batch_size, "views"))
+            report = _Report(plan, log, ticker)
+            if (
+                log is not None
+                and probe is not None
+                and plan.probes_after(self.step)
+                and not log.has(self.step, PROBED)
+            ):
+                self._probe(probe, log)  # the first one, or that of the step after which the run was stopped
+            launched: deque[LaunchedStep] = deque()
+            saved = time.monotonic()
+            for batch in pair_batches(dataset, steps, ranks, config.loader_workers(ranks)):
+                due = (self.step + 1) % config.checkpoint_every == 0 or self.step + 1 == plan.total_steps
+                late = ranks.is_main and time.monotonic() - saved > SAVE_EVERY_S
+                launched.append(self._learn(batch.to(ranks.device), config.grad_clip, signals, save=due or late))
+                probing = plan.probes_after(self.step)
+                verdict = report.settle(launched, keep=0 if due or probing else self.ahead)
+                if probing and not verdict.stop and log is not None and probe is not None:
+                    self._probe(probe, log)
+                    report.skip_time()
+                if verdict.save or verdict.stop:
+                    report.settle(launched)  # what is saved is known to be good
+                    if log is not None:
+                        log.sync()
+                    self.state.save(self.path, self.step, ranks, {"epoch": self.step / plan.steps_per_epoch})
+                    saved = time.monotonic()
+                if verdict.stop:
+                    raise KeyboardInterrupt(f"stopped after step {self.step}")
+
+    def _open_log(self, config: "PretrainConfig") -> MetricsLog:
+        trackers = open_trackers(config.log, self.path, self.step, config.model_dump(mode="json"))
+        return MetricsLog(self.path / "metrics.jsonl", self.step, trackers)
+
+    def _probe(self, probe: PoseProbe, log: MetricsLog) -> None:
+        """Measure the encoder and log it; on rank 0 alone, the others wait for its next step."""
+        values = probe.measure(self.learned, self.ranks.device)
+        log.write(self.step, {"epoch": self.step / self.plan.steps_per_epoch, **values})
+
+    def _learn(self, batch: PairBatch, grad_clip: float | None, signals: StopSignals, *, save: bool) -> LaunchedStep:
+        """Launch one optimiser step; nothing is updated if any rank's loss or gradient is not finite."""
+        plan = self.plan
+        lr = warmup_cosine(self.step, plan.total_steps, plan.warmup_steps, plan.peak_lr)
+        set_lr(self.optimiser, lr)
+        self.optimiser.zero_grad(set_to_none=True)
+        scaler = self.state.scaler
+        loss, metrics = backward_in_parts(self.loss, self.wrapped, batch, plan.part_pairs, scaler)
+        scaler.unscale_(self.optimiser)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), grad_clip or math.inf)
+        # With fp16 an overflowing gradient is the scaler's business: it skips the step and lowers the scale.
+        good = torch.isfinite(loss) & (torch.isfinite(norm) | scaler.is_enabled())
+        flags = torch.stack([norm.new_full((), float(flag)) for flag in (signals.requested, save)] + [(~good).to(norm)])
+        stop, save_all, bad = reduce_over_ranks(flags, dist.ReduceOp.MAX).unbind()
+        step = self.step + 1
+        logged = step % plan.log_every == 0 or step in (1, plan.total_steps)
+        values = {"loss": loss, "grad_norm": norm, **metrics}
+        if logged:
+            values = _means(values)
+        numbers = Readback({"stop": stop, "save": save_all, "bad": bad, **values})
+        launched = LaunchedStep(step, lr, logged, numbers)
+        if not self.ahead:
+            launched.outcome()  # raises before the update
+        with _unless(bad, self.optimiser if self.ahead and not scaler.is_enabled() else None):
+            scaler.step(self.optimiser)
+        scaler.update()
+        self.step = step
+        if self.average is not None:
+            self.average.update(self.model, step)
+        return launched
+
+
+class _Report:
+    """What is said of steps whose numbers have arrived: progress, and lines of metrics."""
+
+    def __init__(self, plan: Plan, log: MetricsLog | None, ticker: Ticker) -> None:
+        self._plan, self._log, self._ticker = plan, log, ticker
+        self._settled_at = time.monotonic()
+
+    def settle(self, launched: deque[LaunchedStep], keep: int = 0) -> Verdict:
+        """Tell of all but the newest ``keep`` steps.
+
+        Returns:
+            what the ranks are to do because of any of them.
+
+        Raises:
+            InputProblem: a loss or gradient was not finite.
+        """
+        settled = [launched.popleft() for _ in range(len(launched) - keep)]
+        if not settled:
+            return Verdict()
+        settled[-1].numbers.read()  # the last to arrive
+        # From one time to the next, so that waiting for the loader counts.
+        before, self._settled_at = self._settled_at, time.monotonic()
+        views_per_s = 2 * self._plan.batch_size * len(settled) / max(self._settled_at - before, 1e-9)
+        verdicts = []
+        for step in settled:
+            verdict, metrics = step.outcome()
+            verdicts.append(verdict)
+            self._tell(step, metrics, views_per_s)
+        return Verdict(stop=any(v.stop for v in verdicts), save=any(v.save for v in verdicts))
+
+    def skip_time(self) -> None:
+        """What was done since the last step does not count for the speed."""
+        self._settled_at = time.monotonic()
+
+    def _tell(self, step: LaunchedStep, metrics: dict[str, Any], views_per_s: float) -> None:
+        if step.logged and self._log is not None:
+            epoch = step.step / self._plan.steps_per_epoch
+            self._log.write(step.step, {"epoch": epoch, **metrics, "views_per_s": round(views_per_s, 2)})
+        self._ticker.advance(2 * self._plan.batch_size, f"loss {metrics['loss']:.3f}")
+
+
+def _means(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Means over all ranks of small tensors, by one exchange."""
+    sizes = [value.numel() for value in values.values()]
+    flat = torch.cat([value.detach().double().reshape(-1) for value in values.values()])
+    parts = torch.split(reduce_over_ranks(flat) / world()[1], sizes)
+    return {name: part.reshape(value.shape) for (name, value), part in zip(values.items(), parts, strict=True)}
+
+
+@contextmanager
+def _unless(bad: Tensor, optimiser: Optimizer | None) -> Iterator[None]:
+    """Within, the optimiser skips its update where ``bad`` is 1: the device decides, the host does not wait for it.
+
+    This is how torch's loss scaler tells its fused optimisers of infinite gradients (``found_inf``).
+    """
+    if optimiser is None:
+        yield
+        return
+    optimiser.found_inf = bad.float()  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del optimiser.found_inf  # type: ignore[attr-defined]

@@ -1,0 +1,43 @@
+"""How the adaptive weights of a batch are spread over [0, 1], in few numbers for the log of every step."""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from simhand_cli.pretrain.weights import BatchJoints, PairWeights
+
+#: Bins of equal width over [0, 1]; a weight of 1 is in the last one.
+BINS: Final = 10
+#: Local rows whose negatives are counted: with a batch of 256 pairs 32,640 weights, at a small part of the loss's cost.
+_ROWS: Final = 64
+
+
+def weight_shares(weights: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Share (BINS,) of the weights in each bin; they sum up to 1.
+
+    Args:
+        weights: of any shape, in [0, 1].
+        counted: of that shape, which of them; None for all, else at least one.
+    """
+    place = (weights * BINS).to(torch.int64).clamp(0, BINS - 1)
+    hits = place.reshape(-1, 1) == torch.arange(BINS, device=weights.device)
+    if counted is not None:
+        hits = hits & counted.reshape(-1, 1)
+    found = hits.sum(dim=0).double()
+    return found / found.sum()
+
+
+@torch.no_grad()
+def negative_weight_shares(joints: BatchJoints, weights: PairWeights) -> Tensor:
+    """:func:`weight_shares` of the negatives of this rank's first rows: all samples but the row's own and its positive.
+
+    Negatives that the loss leaves out as false ones are counted too. Every rank counts as many, so that the mean over
+    the ranks is the share among all that were counted.
+    """
+    samples = len(joints.everyone)
+    own = joints.rows[:_ROWS, None]
+    distance = joints.distances(0, len(own))
+    counted = torch.ones_like(distance, dtype=torch.bool)
+    counted.scatter_(1, own, False).scatter_(1, (own + samples // 2) % samples, False)
+    return weight_shares(weights.of_distance(distance), counted)

@@ -1,0 +1,37 @@
+"""torch.compile of a model, and whether this machine can."""
+
+import torch
+from torch import Tensor, nn
+
+from simhand_cli.errors import EnvironmentProblem
+
+#: Of torch's long messages, what fits into a line.
+_REASON_CHARACTERS = 160
+
+
+def check_compiler(device: str) -> None:
+    """Compile something small, so that a machine that cannot is found out before any work.
+
+    Raises:
+        EnvironmentProblem: torch.compile does not work here; with torch's reason.
+    """
+    try:
+        torch.compile(_trial)(torch.ones(16, device=device))
+    except Exception as error:  # whatever a compiler, its headers or its driver do wrong
+        reason = " ".join(str(error).partition("Set TORCH")[0].split())[:_REASON_CHARACTERS]  # less its advice
+        raise EnvironmentProblem(
+            f"--compile does not work on this machine ({reason}); it needs a C++ compiler (g++) and Python's headers, "
+            "on a GPU triton too; or leave --compile out"
+        ) from error
+
+
+def _trial(numbers: Tensor) -> Tensor:
+    return (2 * numbers + 1).sum()
+
+
+def compile_model(model: nn.Module) -> None:
+    """Have a model's forward and backward pass compiled when it is first called.
+
+    The module stays what it is: names of its weights, checkpoints and copies are those of one that is not compiled.
+    """
+    model.compile()

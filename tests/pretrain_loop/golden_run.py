@@ -1,0 +1,76 @@
+"""Short runs whose losses are kept in golden_losses.json: every method with every kind of weights, in float64.
+
+``tools/build_golden_losses.py`` writes the file, ``test_golden_losses.py`` compares with it.
+"""
+
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+from tiny_workspace import TINY, add_tracks, make_workspace
+from torch import Tensor
+from torch.nn import functional
+
+from simhand_cli.commands.pretrain import PretrainConfig
+from simhand_cli.pretrain import loop
+from simhand_cli.pretrain.methods import METHODS
+from simhand_cli.pretrain.model import ContrastiveModel, build_model
+from simhand_cli.training.metrics_log import read_metrics
+from simhand_cli.training.ranks import Ranks
+from simhand_cli.views import transform
+
+GOLDEN = Path(__file__).with_name("golden_losses.json")
+STEPS = 20
+_SIZES = {"batch_size": 4, "max_steps": STEPS, "epochs": STEPS, "precision": "fp64", "views": {"output_px": 16}}
+
+
+def runs() -> list[tuple[str, str]]:
+    """Every method with every kind of weights."""
+    return [(method, weights) for method in METHODS for weights in ("none", "linear", "nonlinear")]
+
+
+def make_golden_workspace(folder: Path) -> Path:
+    """Drawn hands of which most are found again a moment later, so that tempclr has pairs too."""
+    root = make_workspace(folder)
+    add_tracks(root)
+    return root
+
+
+def losses(workspace: Path, method: str, weights: str) -> list[float]:
+    """The losses of the first steps of a real run, which writes no report.
+
+    Pixels and first weights are not drawn as in a run: OpenCV and torch's normal numbers round differently on other
+    processors, and training magnifies the last bit. Here pixels are drawn in float64, with their colours as they are,
+    and the weights are numpy's.
+    """
+    given = {**TINY, **_SIZES, "method": method, "loss": {"weights": weights}}
+    config = PretrainConfig(workspace=workspace, name=f"{method}-{weights}", **given)
+    with (
+        mock.patch.object(loop, "build_model", _build_model),
+        mock.patch.object(transform, "warp", _warp),
+        mock.patch.object(transform, "jitter_colours", lambda images, *_: images),
+        mock.patch.object(loop, "finish_run", return_value={}),
+        mock.patch.object(loop, "picture_pairs", return_value=None),
+    ):
+        loop.train(Ranks(), loop.Job(config, quiet=True))
+    path = workspace / "runs" / f"pretrain-{config.name}" / "metrics.jsonl"
+    return [line["loss"] for line in read_metrics(path) if "loss" in line]
+
+
+def _build_model(encoder: str, seed: int) -> ContrastiveModel:
+    """A model whose matrices and kernels are uniform numbers of He's variance."""
+    model, rng = build_model(encoder, seed), np.random.default_rng(seed)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            limit = (6 / parameter[0].numel()) ** 0.5
+            parameter.data = torch.from_numpy(rng.uniform(-limit, limit, parameter.shape)).float()
+    return model
+
+
+def _warp(crops: Tensor, crop_from_view: Tensor, output_px: int) -> Tensor:
+    """Views (B, 3, output, output) in float64 by bilinear interpolation, black outside the crop."""
+    y, x = torch.meshgrid(*[torch.arange(output_px, dtype=torch.float64)] * 2, indexing="ij")
+    points = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ crop_from_view.transpose(1, 2)[:, None]
+    grid = (2 * points + 1) / crops.shape[-1] - 1
+    return functional.grid_sample(crops.double(), grid, padding_mode="zeros", align_corners=False)

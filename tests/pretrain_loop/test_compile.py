@@ -1,0 +1,111 @@
+"""--compile: the same names everywhere, runs that go on with and without it, and machines that cannot."""
+
+import copy
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_workspace import TINY, make_workspace
+
+from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+from simhand_cli.console import Console
+from simhand_cli.errors import EnvironmentProblem
+from simhand_cli.pretrain import loop
+from simhand_cli.training import compiler
+from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
+from simhand_cli.training.metrics_log import read_metrics
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled_before():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return make_workspace(tmp_path / "ws")
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """As compiled but for the machine code: torch traces the network and runs its graphs, which are collected here."""
+    graphs = []
+
+    def run_graph(graph, _inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(loop, "check_compiler", lambda device: None)
+    monkeypatch.setattr(loop, "compile_model", lambda model: model.compile(backend=run_graph))
+    return graphs
+
+
+def run(workspace, name, **given):
+    pretrain(PretrainConfig(workspace=workspace, **{**TINY, "name": name, **given}), Console(quiet=True))
+    run_dir = workspace / "runs" / f"pretrain-{name}"
+    losses = [line["loss"] for line in read_metrics(run_dir / "metrics.jsonl") if "loss" in line]
+    return load_checkpoint(latest_complete(run_dir))[0], load_file(run_dir / "backbone.safetensors"), losses
+
+
+def test_names_and_losses_are_those_of_a_run_that_is_not_compiled(workspace, traced):
+    given = {"precision": "fp64", "max_steps": 3, "ema": 0.9, "probe_every": 1}
+    plain = run(workspace, "plain", **given)
+    assert traced == []
+    compiled = run(workspace, "compiled", compile=True, **given)
+    assert traced
+    assert compiled[0].keys() == plain[0].keys()
+    assert compiled[1].keys() == plain[1].keys()
+    assert compiled[2] == pytest.approx(plain[2], rel=1e-9)
+
+
+def test_a_run_goes_on_with_it_and_without(workspace, traced, monkeypatch):
+    expected = run(workspace, "whole")
+    for name, first in (("on-off", True), ("off-on", False)):
+        with monkeypatch.context() as patched:
+            patched.setattr(loop.Trainer, "_learn", _stop_at_the_third(loop.Trainer._learn))
+            with pytest.raises(KeyboardInterrupt):
+                run(workspace, name, compile=first, checkpoint_every=1)
+        found = run(workspace, name, compile=not first, checkpoint_every=1)
+        assert found[0].keys() == expected[0].keys()
+        assert found[2] == pytest.approx(expected[2], rel=1e-4)
+
+
+def _stop_at_the_third(learn):
+    def stopping(self, *args, **kwargs):
+        if self.step == 2:
+            raise KeyboardInterrupt
+        return learn(self, *args, **kwargs)
+
+    return stopping
+
+
+def test_large_batches_in_parts(workspace, traced):
+    given = {"precision": "fp64", "max_steps": 2, "micro_batch": 4}
+    assert run(workspace, "a", compile=True, **given)[2] == pytest.approx(run(workspace, "b", **given)[2], rel=1e-9)
+
+
+def test_a_machine_without_a_compiler_says_so_in_one_line(workspace):
+    from torch._inductor import config, utils
+
+    said = r"^--compile does not work on this machine \(.*no-such-compiler.*\); it needs .*leave --compile out$"
+    missing = config.patch({"cpp.cxx": (None, "no-such-compiler")})
+    with missing, utils.fresh_cache(), pytest.raises(EnvironmentProblem, match=said) as problem:
+        run(workspace, "a", compile=True)
+    assert "\n" not in str(problem.value)
+    assert not (workspace / "runs" / "pretrain-a" / "checkpoints").exists()
+
+
+def test_the_real_compiler_gives_the_same_numbers_and_names():
+    compiler.check_compiler("cpu")
+    torch.manual_seed(0)
+    layers = (torch.nn.Linear(6, 5), torch.nn.BatchNorm1d(5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
+    plain, inputs = torch.nn.Sequential(*layers).double(), torch.randn(4, 6, dtype=torch.float64)
+    compiled = copy.deepcopy(plain)
+    compiler.compile_model(compiled)
+    for model in (plain, compiled):
+        model(inputs).square().sum().backward()
+    assert plain.state_dict().keys() == compiled.state_dict().keys()
+    for (name, mine), (_, other) in zip(plain.named_parameters(), compiled.named_parameters(), strict=True):
+        torch.testing.assert_close(other.grad, mine.grad, msg=lambda m, n=name: f"{n}: {m}")

@@ -1,0 +1,38 @@
+"""Loss curves of every method and kind of weights are those kept in golden_losses.json."""
+
+import json
+
+import golden_run
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tiny models gain nothing from threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    return golden_run.make_golden_workspace(tmp_path_factory.mktemp("golden") / "ws")
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return json.loads(golden_run.GOLDEN.read_text())["losses"]
+
+
+def test_the_file_holds_every_run_and_they_differ(golden):
+    assert list(golden) == [f"{method} {weights}" for method, weights in golden_run.runs()]
+    assert all(len(curve) == golden_run.STEPS for curve in golden.values())
+    # With the weights given, handclr and simhand are the same; all other curves are different ones.
+    assert len({tuple(curve) for curve in golden.values()}) == len(golden) - 3
+
+
+@pytest.mark.parametrize(("method", "weights"), golden_run.runs())
+def test_losses_are_the_kept_ones(workspace, golden, method, weights):
+    assert golden_run.losses(workspace, method, weights) == pytest.approx(golden[f"{method} {weights}"], rel=1e-9)

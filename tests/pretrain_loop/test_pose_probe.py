@@ -1,0 +1,184 @@
+"""The k-NN probe of a run: right figures, at the right steps, and nothing of the run changes."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+from tiny_workspace import TINY, make_workspace
+
+sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("labelled", "probes")]
+
+from small_people import write_people
+
+from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+from simhand_cli.commands.probe import ProbeConfig, probe
+from simhand_cli.console import Console
+from simhand_cli.errors import InputProblem
+from simhand_cli.finetune.sample_crop import image_from_crop
+from simhand_cli.hands.crop_geometry import warp_crop
+from simhand_cli.pretrain.crop_reader import CropReader
+from simhand_cli.pretrain.data import load_pair_table
+from simhand_cli.pretrain.plan import make_plan
+from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
+from simhand_cli.training.metrics_log import MetricsLog, read_metrics
+from simhand_cli.workspace.paths import Workspace
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tiny models gain nothing from threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return make_workspace(tmp_path / "ws")
+
+
+def run(workspace, name, console=None, **given):
+    config = PretrainConfig(workspace=workspace, **{**TINY, "name": name, **given})
+    return pretrain(config, console or Console(quiet=True))
+
+
+def run_dir(workspace, name):
+    return workspace / "runs" / f"pretrain-{name}"
+
+
+def logged(workspace, name):
+    """(Lines of steps, lines of probes), without the speed."""
+    lines = [
+        {k: v for k, v in line.items() if k != "views_per_s"}
+        for line in read_metrics(run_dir(workspace, name) / "metrics.jsonl")
+    ]
+    return [line for line in lines if "loss" in line], [line for line in lines if "loss" not in line]
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_run_is_the_same_with_and_without(workspace, ema):
+    run(workspace, "without", ema=ema)
+    run(workspace, "with", ema=ema, probe_every=1)
+    without, found = (load_checkpoint(latest_complete(run_dir(workspace, name)))[0] for name in ("without", "with"))
+    assert without.keys() == found.keys()
+    assert any(name.startswith("random.") for name in found)
+    assert all(torch.equal(without[name], found[name]) for name in found)
+    steps, probes = logged(workspace, "with")
+    assert (steps, []) == logged(workspace, "without")
+    assert [line["step"] for line in probes] == [0, 3, 6]
+    assert [line["epoch"] for line in probes] == [0.0, 1.0, 2.0]
+
+
+def figures_by_loops(workspace, weights):
+    """The probe's figures of a weight file, one crop at a time."""
+    model = timm.create_model("test_resnet", num_classes=0)
+    model.load_state_dict(load_file(weights))
+    model.eval()
+    table = load_pair_table(Workspace(workspace), "mined")
+    reader = CropReader(workspace / "crops", table.video_ids, table.crop_size_px)
+    features, poses, videos = [], [], []
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    for row in table.anchor:
+        joints = table.keypoints_px[row].astype(float)
+        stored = reader.read(table.video_index[[row]], table.crop_index[[row]])[0]
+        picture = (warp_crop(stored, image_from_crop(joints, 32), 32) / 255 - mean) / std
+        with torch.no_grad():
+            feature = model(torch.from_numpy(picture.transpose(2, 0, 1)[None]).float())[0].double().numpy()
+        features.append(feature / np.sqrt((feature**2).sum()))
+        centred = joints - joints.mean(axis=0)
+        poses.append(centred / np.sqrt((centred**2).sum() / 21))
+        videos.append(table.video_index[row])
+    near, chance, best = [], [], []
+    for i in range(len(poses)):
+        others = [k for k in range(len(poses)) if videos[k] != videos[i]]
+        apart = [np.mean([np.hypot(*(poses[i][j] - poses[k][j])) for j in range(21)]) for k in others]
+        near.append(apart[int(np.argmax([features[i] @ features[k] for k in others]))])
+        chance.append(np.mean(apart))
+        best.append(min(apart))
+    return [float(np.mean(values)) for values in (near, chance, best)]
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_figures_of_the_written_encoder_against_loops(workspace, ema):
+    summary = run(workspace, "a", probe_every=2, ema=ema, lr=0.01)
+    names = ("probe_distance", "probe_distance_chance", "probe_distance_best")
+    last = logged(workspace, "a")[1][-1]
+    expected = figures_by_loops(workspace, run_dir(workspace, "a") / "backbone.safetensors")
+    assert [last[name] for name in names] == pytest.approx(expected, rel=1e-9)
+    assert expected[2] < expected[0] != expected[1]
+    result = summary.data["result"]
+    assert [result[name] for name in ("probe_distance", "probe_distance_chance", "probe_distance_best")] == expected
+    assert summary.facts["nearest pose among crops"].endswith(
+        f"(chance {expected[1]:.3g}, best possible {expected[2]:.3g})"
+    )
+
+
+def test_stopped_and_resumed_probes_as_often(workspace, monkeypatch):
+    run(workspace, "whole", probe_every=1, workers=0)
+    write = MetricsLog.write
+
+    def write_then_stop(self, step, values):
+        write(self, step, values)
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(MetricsLog, "write", write_then_stop)
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 3"):
+        run(workspace, "cut", probe_every=1)
+    monkeypatch.undo()
+    assert [line["step"] for line in logged(workspace, "cut")[1]] == [0]  # who stops a run does not wait for a probe
+    run(workspace, "cut", probe_every=1)
+    assert logged(workspace, "cut") == logged(workspace, "whole")
+
+
+def test_labelled_hands_are_measured_as_by_simhand_probe(workspace, tmp_path):
+    people = write_people(tmp_path / "people", {"train": list("abcd"), "test": list("xy")})
+    run(workspace, "a", probe_data=people, max_steps=2, views={"output_px": 64})
+    assert [line["step"] for line in logged(workspace, "a")[1]] == [0, 2]  # named, so measured at both ends
+    last = logged(workspace, "a")[1][-1]
+    given = {"encoder": [str(run_dir(workspace, "a"))], "data": people, "input_px": 64, "bootstrap": 10, "plotted": 12}
+    limits = {"limit": 500, "gallery_limit": 1500, "untrained": False, "device": "cpu"}
+    metrics = probe(ProbeConfig(workspace=workspace, **given, **limits), Console(quiet=True)).data["metrics"]
+
+    def figure(records):
+        return next(r["value"] for r in records if (r["metric"], r["alignment"]) == ("retrieval_1", "root_bone_scale"))
+
+    assert last["probe_mm"] == pytest.approx(figure(metrics["encoders"][0]["figures"]), rel=1e-9)
+    assert last["probe_mm_best"] == pytest.approx(figure(metrics["references"]["oracle"]), rel=1e-9)
+    assert last["probe_mm_best"] < last["probe_mm"] < 3 * last["probe_mm_chance"]
+    assert "labelled hands" in (run_dir(workspace, "a") / "report.html").read_text()
+
+
+def test_a_set_that_cannot_be_probed_is_refused_before_training(workspace, tmp_path):
+    with pytest.raises(InputProblem, match="nowhere"):
+        run(workspace, "a", probe_data=tmp_path / "nowhere")
+    assert logged(workspace, "a") == ([], [])
+
+
+def test_crops_of_one_video_have_no_neighbours(tmp_path, capsys):
+    workspace = make_workspace(tmp_path / "one", videos=1, crops_per_video=20)
+    run(workspace, "a", Console(), method="peclr", probe_every=1, max_steps=1)
+    assert "no k-NN probe of the crops: they are of one video" in capsys.readouterr().err
+    assert logged(workspace, "a")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("pairs", "epochs", "probes"), [(2000, 100, 6), (100_000, 100, 101), (100, 100, 6), (500, 20, 0), (30_000, 10, 6)]
+)
+def test_probes_take_a_hundredth_of_the_time_by_default(pairs, epochs, probes):
+    plan = make_plan(PretrainConfig(epochs=epochs, batch_size=50), pairs, 1)
+    at = [step for step in range(plan.total_steps + 1) if plan.probes_after(step)]
+    assert len(at) == probes
+    pictures = min(2000, pairs)
+    assert len(at) * pictures / 3 <= 0.01 * 2 * pairs * epochs or probes == 101
+    assert not at or (at[0], at[-1]) == (0, plan.total_steps)
+    with_labels = make_plan(PretrainConfig(epochs=epochs, batch_size=50, probe_data=Path("x")), pairs, 1)
+    assert with_labels.probe_every >= max(plan.probe_every, 1)
+    assert make_plan(PretrainConfig(epochs=epochs, probe_every=0), pairs, 1).probe_every == 0
