@@ -1,6 +1,8 @@
 """Labelled synthetic sets: sharded HDF5 with pictures, masks and exact labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,14 +86,30 @@ def shard_jobs(folder: Path, plan: SetPlan) -> list[ShardJob]:
     jobs = []
     least, most = SHARD_SAMPLES
     samples = min(max(plan.sequences * plan.pictures_each // 128, least), most)
-    step = max(1, samples // plan.pictures_each)
     for split, (numbers, _) in plan.splits().items():
         people = plan.people_of(split)
-        for shard, start in enumerate(range(0, len(numbers), step)):
-            chosen = slice(start, min(start + step, len(numbers)))
+        starts = shard_starts(people, max(1, samples // plan.pictures_each))
+        for shard, (start, stop) in enumerate(pairwise([*starts, len(numbers)])):
             path = shard_path(folder, split, shard)
-            jobs.append(ShardJob(path, plan, tuple(numbers[chosen]), tuple(people[chosen])))
+            jobs.append(ShardJob(path, plan, tuple(numbers[start:stop]), tuple(people[start:stop])))
     return jobs
+
+
+def shard_starts(people: Sequence[int], size: int) -> list[int]:
+    """Where shards of about ``size`` sequences begin, given the person of every sequence.
+
+    A person is cut only where there is more of them than a shard holds: their skin is painted anew for every shard.
+    """
+    starts, first = [0], 0
+    for _, group in groupby(people):
+        length = len(list(group))
+        parts = max(1, round(length / size))
+        for part in range(parts):
+            begin, end = (first + k * length // parts for k in (part, part + 1))
+            if begin > starts[-1] and end - starts[-1] > 1.5 * size:
+                starts.append(begin)
+        first += length
+    return starts
 
 
 def is_done(job: ShardJob) -> bool:

@@ -1,12 +1,15 @@
 """The command: sets on disk, resuming, workers, bad input, and the reader."""
 
 import json
+import math
 import pickle
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simhand_cli.commands.synth import SynthConfig, synth
 from simhand_cli.console import format_duration
@@ -75,6 +78,17 @@ def test_the_reader_keeps_few_files_open(small_set: Path, monkeypatch: pytest.Mo
     for index in range(len(many)):
         np.testing.assert_array_equal(many[index].image_rgb, one[index].image_rgb)
     assert len(many._open) == 2
+
+
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12), size=st.integers(1, 20))
+def test_shards_cut_no_person_in_two_without_need(lengths: list[int], size: int) -> None:
+    people = [person for person, length in enumerate(lengths) for _ in range(length)]
+    starts = labelled_set.shard_starts(people, size)
+    ends = [*starts[1:], len(people)]
+    assert starts[0] == 0
+    assert all(0 < end - start <= math.ceil(1.5 * size) for start, end in zip(starts, ends, strict=True))
+    cut = {people[start] for start in starts[1:] if people[start] == people[start - 1]}
+    assert all(lengths[person] >= 1.5 * size for person in cut)
 
 
 def test_the_card_counts_what_is_there(small_set: Path) -> None:
