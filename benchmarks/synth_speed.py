@@ -1,9 +1,10 @@
 """How fast `simhand synth` makes labelled pictures, against a bare rasteriser, and how it scales with processes.
 
-Usage: python benchmarks/synth_speed.py [--scale 1.0] [--rounds 1]
+Usage: python benchmarks/synth_speed.py [--scale 1.0] [--rounds 3]
 
 The whole command is timed as a user runs it (start of Python, loading of the compiled renderer, people's skins, JPEG,
-masks, HDF5, card and contact sheet included) with one process and with as many as there are cores, in turn. The bare
+masks, HDF5, card and contact sheet included) with one process and with as many as there are cores, in turn. As many
+separate commands at once, each with its share of the pictures, show what the machine itself gives. The bare
 rasteriser draws one posed hand's triangles, unlit, again and again: a ceiling for any renderer of this mesh on a core.
 Writes benchmarks/results/synth_speed.json.
 """
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +27,8 @@ import numpy as np
 #: Name -> pictures of a run, side in pixels, further options.
 RUNS = {
     "128 px": (4096, 128, []),
-    "256 px": (4096, 256, []),
-    "256 px, a ring of 8 cameras": (2048, 256, ["--cameras", "8"]),
+    "256 px": (2048, 256, []),
+    "256 px, a ring of 8 cameras": (1024, 256, ["--cameras", "8"]),
 }
 
 
@@ -39,6 +41,15 @@ def timed_command(count: int, image_px: int, workers: int, options: list[str]) -
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         seconds = time.perf_counter() - start
     return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def side_by_side(count: int, image_px: int, commands: int, options: list[str]) -> float:
+    """Seconds until so many separate commands of one process each have made their shares of ``count`` pictures."""
+    start = time.perf_counter()
+    with ThreadPoolExecutor(commands) as pool:
+        for _ in range(commands):
+            pool.submit(timed_command, count // commands, image_px, 1, options)
+    return time.perf_counter() - start
 
 
 def bare_rasteriser(image_px: int, seconds: float = 3.0) -> float:
@@ -71,19 +82,20 @@ def main() -> None:
     """Time everything and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="make so much more or less")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     timed_command(16, 128, 1, [])  # compiles
     results = {}
     for name, (full, image_px, options) in RUNS.items():
         count = max(round(full * given.scale) // 128, 1) * 128
-        alone, all_cores, memory = [], [], 0.0
+        alone, all_cores, separate, memory = [], [], [], 0.0
         for _ in range(given.rounds):
             for workers, seconds in ((1, alone), (cores, all_cores)):
                 took, peak = timed_command(count, image_px, workers, options)
                 seconds.append(took)
                 memory = max(memory, peak)
+            separate.append(side_by_side(count, image_px, cores, options))
         one, many = (count / statistics.median(seconds) for seconds in (alone, all_cores))
         bare = bare_rasteriser(image_px)
         results[name] = {
@@ -91,12 +103,14 @@ def main() -> None:
             "pictures a second, one process": round(one, 1),
             f"pictures a second, {cores} processes": round(many, 1),
             "scaling, share of perfect": round(many / one / cores, 3),
+            "scaling of separate commands": round(count / statistics.median(separate) / one / cores, 3),
             "bare rasteriser, pictures a second on one core": round(bare, 1),
             "share of the bare rasteriser": round(one / bare, 3),
             "seconds for 10,000 pictures, all cores": round(10_000 / many, 1),
             "largest process so far, MB": round(memory),
             "seconds, one process": [round(s, 2) for s in alone],
             f"seconds, {cores} processes": [round(s, 2) for s in all_cores],
+            f"seconds, {cores} separate commands": [round(s, 2) for s in separate],
         }
         print(name, json.dumps(results[name], indent=1), flush=True)
     machine = {"cores": cores, "processor": _processor(), "python": sys.version.split()[0]}
