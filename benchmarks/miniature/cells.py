@@ -45,6 +45,7 @@ class Cell:
 SIMCLR = Pretraining("simclr", ("--method", "simclr"))
 PECLR = Pretraining("peclr", ("--method", "peclr"))
 PECLR_WEIGHTS = Pretraining("peclr-weights", ("--method", "peclr", "--loss.weights", "linear"))
+SIMCLR_WEIGHTS = Pretraining("simclr-weights", ("--method", "simclr", "--loss.weights", "linear"))
 TEMPCLR = Pretraining("tempclr", ("--method", "tempclr"))
 HANDCLR = Pretraining("handclr", ("--method", "handclr"))
 SIMHAND = Pretraining("simhand", ("--method", "simhand"))
@@ -76,6 +77,8 @@ def _one(table: Table, scale: Scale, seed: int) -> Iterator[Cell]:
             for row in (FROM_SCRATCH, "PeCLR", "SiMHand (+ weights)"):
                 pictures = round(fraction * scale.training_pictures)
                 yield Cell(table, row, f"{pictures} labels", seed, MAIN[row], fraction)
+    elif table == "weights":
+        yield from _weights(labels, seed)
     elif table == "topk":
         yield Cell(table, "SiMHand (+ weights)", "Top-1", seed, SIMHAND, labels)
         for rank in scale.ranks:
@@ -92,6 +95,13 @@ def _one(table: Table, scale: Scale, seed: int) -> Iterator[Cell]:
         yield Cell(table, FROM_SCRATCH, "and weak 2D labels", seed, None, labels, weak_2d=True)
     else:
         yield from _why(scale, seed)
+
+
+def _weights(labels: float, seed: int) -> Iterator[Cell]:
+    rows = {"SimCLR": (SIMCLR, SIMCLR_WEIGHTS), "PeCLR": (PECLR, PECLR_WEIGHTS), "SiMHand": (HANDCLR, SIMHAND)}
+    for row, (plain, weighted) in rows.items():
+        yield Cell("weights", row, "without weights", seed, plain, labels)
+        yield Cell("weights", row, "with weights", seed, weighted, labels)
 
 
 def _recipes(scale: Scale, seed: int) -> Iterator[Cell]:

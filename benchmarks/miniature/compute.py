@@ -52,7 +52,7 @@ class Computer:
             if self.known(cell) is not None:
                 return
             encoder, facts = self._encoder(cell)
-            tuned = simhand(*self._finetune_words(cell, encoder), log=self.places.log)
+            tuned = self._simhand(*self._finetune_words(cell, encoder))
             record: dict[str, Any] = {"name": cell.name, "pre-training": facts, "mpjpe_mm": {}, "auc_20_50": {}}
             for name, data in ((UNSEEN, self.places.labelled), (REAL, self.places.real)):
                 if data is not None:
@@ -69,7 +69,7 @@ class Computer:
             if how.videos is not None:
                 with self._turn("videos"):
                     prepare_part(self.scale, self.places, how.videos)
-            done = simhand(*self._pretrain_words(how, cell.seed), log=self.places.log)
+            done = self._simhand(*self._pretrain_words(how, cell.seed))
         folder = self.places.workspace(how.videos) / "runs" / f"pretrain-{_run(how, cell.seed)}"
         return folder, {**done["facts"], "seconds": done["seconds"]}
 
@@ -100,12 +100,14 @@ class Computer:
     def _evaluate(self, cell: Cell, name: str, data: Path) -> tuple[dict[str, float], float]:
         run = f"{cell.name}-{name.split()[0]}"
         workspace = self.places.workspace()
-        simhand(
+        self._simhand(
             "evaluate", "--model", f"finetune-{cell.name}", "--data", data, "--name", run, "--bootstrap", 100,
             "--device", "cuda" if self.scale.gpus else "cpu", "--samples-shown", 1, "--workspace", workspace,
-            log=self.places.log,
         )  # fmt: skip
         return figures_of(json.loads((workspace / "runs" / f"evaluate-{run}" / "metrics.json").read_text()))
+
+    def _simhand(self, *words: object) -> dict[str, Any]:
+        return simhand(*words, log=self.places.log, threads=self.scale.threads)
 
     def _result(self, cell: Cell) -> Path:
         return self.places.results / f"{cell.name}.json"

@@ -1,5 +1,6 @@
 """Data of the comparison: synthetic videos up to mined pairs, and the labelled set of other people."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,26 @@ class Places:
     def log(self) -> Path:
         """What the commands said."""
         return self.work / "commands.log"
+
+
+#: What may change from one start to the next: it changes no training that is there.
+_FREE = ("hours", "at_once", "threads", "workers", "sizes", "fractions")
+
+
+def refuse_other_settings(scale: Scale, places: Places) -> None:
+    """Results of one folder are of one scale's settings; the first start notes them.
+
+    Raises:
+        SystemExit: the folder's results were made with others, which are named.
+    """
+    note = places.work / "settings.json"
+    settings = json.loads(json.dumps(dataclasses.asdict(scale)))
+    wanted = {name: value for name, value in settings.items() if name not in _FREE}
+    known = json.loads(note.read_text()) if note.is_file() else wanted
+    changed = [f"{k}={known.get(k)}, now {v}" for k, v in wanted.items() if known.get(k) != v]
+    if changed:
+        raise SystemExit(f"--work {places.work} was made with {'; '.join(changed)}: name another folder")
+    write_json(note, wanted)
 
 
 def prepare(scale: Scale, places: Places) -> dict[str, Any]:

@@ -21,7 +21,7 @@ sys.path.append(str(_HERE.parent))  # machine.py and synth_transfer.py lie there
 from cells import Cell, cells_of  # noqa: E402
 from compute import Computer  # noqa: E402
 from machine import machine  # noqa: E402
-from prepare import Places, prepare  # noqa: E402
+from prepare import Places, prepare, refuse_other_settings  # noqa: E402
 from report import Report  # noqa: E402
 from scales import SCALES, TABLES, Scale, Table  # noqa: E402
 from simhand_command import CommandFailed  # noqa: E402
@@ -41,6 +41,7 @@ def main() -> int:
         print(f"no real labelled set at {given.real}: evaluated on synthetic people only", flush=True)
     places = Places(given.work.resolve(), real and real.resolve())
     end = time.monotonic() + 3600 * (given.hours or scale.hours)
+    refuse_other_settings(scale, places)
     data = prepare(scale, places)
     if given.prepare_only:
         return 0

@@ -18,12 +18,13 @@ class CommandFailed(Exception):
     """A command ended with an error; the text names it and its log."""
 
 
-def simhand(*words: object, log: Path) -> dict[str, Any]:
+def simhand(*words: object, log: Path, threads: int | None = None) -> dict[str, Any]:
     """Run one command.
 
     Args:
         *words: command and options.
         log: file that the command and its messages are appended to.
+        threads: of PyTorch; None for all cores.
 
     Returns:
         What ``--json`` prints, and ``seconds``, the wall time of the whole process.
@@ -33,13 +34,12 @@ def simhand(*words: object, log: Path) -> dict[str, Any]:
     """
     command = [sys.executable, "-m", "simhand_cli", *map(str, words), "--json"]
     log.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | _ENVIRONMENT | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
     start = time.monotonic()
     with log.open("a") as messages:
         messages.write(f"$ simhand {' '.join(command[3:])}\n")
         messages.flush()
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=messages, text=True, env=os.environ | _ENVIRONMENT, check=False
-        )
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=messages, text=True, env=environment, check=False)
     if done.returncode not in _FINE:
         raise CommandFailed(f"'simhand {' '.join(command[3:])}' ended with {done.returncode}; see {log}")
     document: dict[str, Any] = json.loads(done.stdout)

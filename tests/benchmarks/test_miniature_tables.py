@@ -1,5 +1,6 @@
 """The tables of the miniature comparison, from result files to text, against figures worked out by hand."""
 
+import dataclasses
 import importlib
 import json
 import math
@@ -107,3 +108,12 @@ def test_figures_are_read_by_their_alignment(load: Any) -> None:
     means, auc = compute.figures_of({"sets": [{"figures": figures}]})
     assert means == {"root": 1.0, "root_bone_scale": 2.0, "procrustes_scale": 4.0}
     assert auc == 0.4
+
+
+def test_a_folder_belongs_to_one_scale(load: Any, tmp_path: Path) -> None:
+    scales, prepare = load("scales"), load("prepare")
+    places = prepare.Places(tmp_path, None)
+    prepare.refuse_other_settings(scales.CPU, places)
+    prepare.refuse_other_settings(dataclasses.replace(scales.CPU, hours=9.0, at_once=7), places)
+    with pytest.raises(SystemExit, match="epochs=4, now 5: name another"):
+        prepare.refuse_other_settings(dataclasses.replace(scales.CPU, epochs=5), places)
