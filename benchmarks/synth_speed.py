@@ -12,7 +12,6 @@ Writes benchmarks/results/synth_speed.json.
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from machine import processor
 
 #: Name -> pictures of a run, side in pixels, further options.
 RUNS = {
@@ -71,13 +71,6 @@ def bare_rasteriser(image_px: int, seconds: float = 3.0) -> float:
     return (made - 4) / (time.perf_counter() - start)
 
 
-def _processor() -> str:
-    """The processor's name where the system tells it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def main() -> None:
     """Time everything and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -113,7 +106,7 @@ def main() -> None:
             f"seconds, {cores} separate commands": [round(s, 2) for s in separate],
         }
         print(name, json.dumps(results[name], indent=1), flush=True)
-    machine = {"cores": cores, "processor": _processor(), "python": sys.version.split()[0]}
+    machine = {"cores": cores, "processor": processor(), "python": sys.version.split()[0]}
     document = {"machine": machine, "rounds": given.rounds, "results": results}
     out = Path(__file__).parent / "results" / "synth_speed.json"
     out.write_text(json.dumps(document, indent=2) + "\n")

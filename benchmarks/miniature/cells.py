@@ -1,0 +1,136 @@
+"""Which trainings make up the tables, in the order in which they are computed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scales import TABLES, Scale, Table
+
+FROM_SCRATCH = "w/o pre-training"
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A way of pre-training: its name in files, and options of ``simhand pretrain`` beyond the scale's.
+
+    ``videos``: learn from the first so many only, for as many steps as from all.
+    """
+
+    name: str
+    options: tuple[object, ...]
+    videos: int | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a table: pre-train, fine-tune on a fraction of the labels, evaluate.
+
+    Two tables may hold the same training; it has the same :attr:`name` and is done once.
+    """
+
+    table: Table
+    row: str
+    column: str
+    seed: int
+    pretraining: Pretraining | None
+    fraction: float
+    weak_2d: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of its fine-tuning run, its evaluation and its result file."""
+        start = self.pretraining.name if self.pretraining else "none"
+        return f"{start}{'-weak2d' if self.weak_2d else ''}-labels{self.fraction:g}-seed{self.seed}"
+
+
+SIMCLR = Pretraining("simclr", ("--method", "simclr"))
+PECLR = Pretraining("peclr", ("--method", "peclr"))
+PECLR_WEIGHTS = Pretraining("peclr-weights", ("--method", "peclr", "--loss.weights", "linear"))
+SIMCLR_WEIGHTS = Pretraining("simclr-weights", ("--method", "simclr", "--loss.weights", "linear"))
+TEMPCLR = Pretraining("tempclr", ("--method", "tempclr"))
+HANDCLR = Pretraining("handclr", ("--method", "handclr"))
+SIMHAND = Pretraining("simhand", ("--method", "simhand"))
+
+#: SiMHand without weights is HandCLR: the same positives, the same T, the same loss.
+MAIN: dict[str, Pretraining | None] = {
+    FROM_SCRATCH: None,
+    "SimCLR": SIMCLR,
+    "PeCLR": PECLR,
+    "PeCLR + weights": PECLR_WEIGHTS,
+    "TempCLR": TEMPCLR,
+    "HandCLR = SiMHand - weights": HANDCLR,
+    "SiMHand (+ weights)": SIMHAND,
+}
+
+
+def cells_of(scale: Scale, tables: tuple[Table, ...], seeds: int) -> list[Cell]:
+    """All cells: table by table, and within a table seed by seed, so that what is finished first can be compared."""
+    return [cell for table in TABLES if table in tables for seed in range(seeds) for cell in _one(table, scale, seed)]
+
+
+def _one(table: Table, scale: Scale, seed: int) -> Iterator[Cell]:
+    labels = scale.label_fraction
+    if table == "main":
+        for row, how in MAIN.items():
+            yield Cell(table, row, "MPJPE", seed, how, labels)
+    elif table == "fractions":
+        for fraction in sorted({*scale.fractions, labels}):
+            for row in (FROM_SCRATCH, "PeCLR", "SiMHand (+ weights)"):
+                pictures = round(fraction * scale.training_pictures)
+                yield Cell(table, row, f"{pictures} labels", seed, MAIN[row], fraction)
+    elif table == "weights":
+        yield from _weights(labels, seed)
+    elif table == "topk":
+        yield Cell(table, "SiMHand (+ weights)", "Top-1", seed, SIMHAND, labels)
+        for rank in scale.ranks:
+            how = Pretraining(f"simhand-top{rank}", (*SIMHAND.options, "--positive-rank", rank))
+            yield Cell(table, "SiMHand (+ weights)", f"Top-{rank}", seed, how, labels)
+    elif table == "recipes":
+        yield from _recipes(scale, seed)
+    elif table == "sizes":
+        for videos in (*scale.sizes, None):
+            for row in ("SimCLR", "PeCLR", "SiMHand (+ weights)"):
+                yield Cell(table, row, f"{videos or scale.videos} videos", seed, _part(MAIN[row], videos), labels)
+    elif table == "weak":
+        yield Cell(table, FROM_SCRATCH, "3D labels only", seed, None, labels)
+        yield Cell(table, FROM_SCRATCH, "and weak 2D labels", seed, None, labels, weak_2d=True)
+    else:
+        yield from _why(scale, seed)
+
+
+def _weights(labels: float, seed: int) -> Iterator[Cell]:
+    rows = {"SimCLR": (SIMCLR, SIMCLR_WEIGHTS), "PeCLR": (PECLR, PECLR_WEIGHTS), "SiMHand": (HANDCLR, SIMHAND)}
+    for row, (plain, weighted) in rows.items():
+        yield Cell("weights", row, "without weights", seed, plain, labels)
+        yield Cell("weights", row, "with weights", seed, weighted, labels)
+
+
+def _recipes(scale: Scale, seed: int) -> Iterator[Cell]:
+    for row, how in (("PeCLR", PECLR), ("HandCLR = SiMHand - weights", HANDCLR), ("SiMHand (+ weights)", SIMHAND)):
+        yield Cell("recipes", row, "simhand (default)", seed, how, scale.label_fraction)
+        for recipe in ("paper", "official"):
+            other = Pretraining(f"{how.name}-{recipe}", (*how.options, "--loss.recipe", recipe))
+            yield Cell("recipes", row, recipe, seed, other, scale.label_fraction)
+
+
+def _part(how: Pretraining | None, videos: int | None) -> Pretraining:
+    assert how is not None
+    return how if videos is None else Pretraining(f"{how.name}-{videos}videos", how.options, videos)
+
+
+def _why(scale: Scale, seed: int) -> Iterator[Cell]:
+    """What could decide between mined positives and PeCLR's: the pairs, the strength of T, the batch."""
+    changes: dict[str, tuple[object, ...]] = {
+        "as in the main table": (),
+        "T: no rotation": ("--set", "views.rotation_deg=[0,0]"),
+        "T: weak colours": ("--set", "views.hue=[0.9,1]", "--set", "views.saturation=[0.7,1]"),
+        "T: strong": ("--views.grey-probability", 0.3, "--views.blur-probability", 0.3),
+        "batch / 4": ("--batch-size", scale.batch // 4),
+        "batch x 2": ("--batch-size", scale.batch * 2),
+    }  # fmt: skip
+    for column, options in changes.items():
+        for row, how in (("PeCLR", PECLR), ("HandCLR = SiMHand - weights", HANDCLR)):
+            slug = "".join(c if c.isalnum() else "-" for c in column.lower())
+            changed = Pretraining(f"{how.name}-{slug}", (*how.options, *options)) if options else how
+            yield Cell("why", row, column, seed, changed, scale.label_fraction)
+    drawn = Pretraining("handclr-drawn10", (*HANDCLR.options, "--positives", 10))
+    yield Cell("why", "HandCLR = SiMHand - weights", "positive drawn of Top-10", seed, drawn, scale.label_fraction)

@@ -1,0 +1,134 @@
+"""One cell of the tables: pre-train, fine-tune, evaluate, each by its command, and the figures kept."""
+
+import json
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cells import Cell, Pretraining
+from prepare import Places, prepare_part
+from scales import Scale
+from simhand_command import simhand
+
+from simhand_cli.workspace.atomic import write_json
+
+#: Names of the test sets in tables.
+UNSEEN, REAL = "unseen synthetic people", "real hands"
+#: The figures that are kept, by their names in ``metrics.json``.
+ALIGNMENTS = ("root", "root_bone_scale", "procrustes_scale")
+_AUC = "auc_20_50mm"
+#: Upright hands in little pictures: milder changes than the defaults, the same for every method.
+_FINETUNE = (
+    "--lr", 1e-3, "--val-fraction", 0, "--loss.location", 10, "--augment.rotation-deg", 30, "--augment.scale", 0.1,
+    "--augment.shift", 0.05, "--augment.colour", 0.5, "--augment.blur-px", 0.5,
+)  # fmt: skip
+
+
+@dataclass
+class Computer:
+    """Computes cells, several at once if asked to; what exists is not computed again."""
+
+    scale: Scale
+    places: Places
+    _turns: dict[str, threading.Lock] = field(default_factory=dict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def known(self, cell: Cell) -> dict[str, Any] | None:
+        """The figures of a finished cell, else None."""
+        path = self._result(cell)
+        if not path.is_file():
+            return None
+        record: dict[str, Any] = json.loads(path.read_text())
+        return record if REAL in record["mpjpe_mm"] or self.places.real is None else None
+
+    def compute(self, cell: Cell) -> None:
+        """Train and evaluate what is not there yet, and write the result file.
+
+        Raises:
+            CommandFailed: a command ended with an error.
+        """
+        with self._turn(cell.name):
+            if self.known(cell) is not None:
+                return
+            encoder, facts = self._encoder(cell)
+            tuned = self._simhand(*self._finetune_words(cell, encoder))
+            record: dict[str, Any] = {"name": cell.name, "pre-training": facts, "mpjpe_mm": {}, "auc_20_50": {}}
+            for name, data in ((UNSEEN, self.places.labelled), (REAL, self.places.real)):
+                if data is not None:
+                    figures = self._evaluate(cell, name, data)
+                    record["mpjpe_mm"][name], record["auc_20_50"][name] = figures
+            record["fine-tuning seconds"] = tuned["seconds"]
+            write_json(self._result(cell), record)
+
+    def _encoder(self, cell: Cell) -> tuple[Path | None, dict[str, Any]]:
+        how = cell.pretraining
+        if how is None:
+            return None, {}
+        with self._turn(f"{how.name} {cell.seed}"):
+            if how.videos is not None:
+                with self._turn("videos"):
+                    prepare_part(self.scale, self.places, how.videos)
+            done = self._simhand(*self._pretrain_words(how, cell.seed))
+        folder = self.places.workspace(how.videos) / "runs" / f"pretrain-{_run(how, cell.seed)}"
+        return folder, {**done["facts"], "seconds": done["seconds"]}
+
+    def _pretrain_words(self, how: Pretraining, seed: int) -> tuple[object, ...]:
+        scale = self.scale
+        repeats = scale.videos // how.videos if how.videos else 1
+        return (
+            "pretrain", "--encoder", scale.encoder, "--views.output-px", scale.view_px, "--batch-size", scale.batch,
+            "--epochs", scale.epochs * repeats, *how.options, "--seed", seed, "--name", _run(how, seed),
+            "--precision", scale.precision, "--gpus", scale.gpus, "--workers", scale.workers,
+            "--workspace", self.places.workspace(how.videos),
+        )  # fmt: skip
+
+    def _finetune_words(self, cell: Cell, encoder: Path | None) -> tuple[object, ...]:
+        scale = self.scale
+        pictures = cell.fraction * scale.training_pictures
+        start: tuple[object, ...] = ("--encoder", encoder or "none")
+        epochs = max(1, round(scale.finetune_steps * scale.finetune_batch / pictures))
+        return (
+            "finetune", *start, *(("--backbone", scale.encoder) if encoder is None else ()), "--name", cell.name,
+            "--data", self.places.labelled, "--label-fraction", cell.fraction, "--epochs", epochs,
+            "--batch-size", min(scale.finetune_batch, round(pictures)), "--width", scale.width,
+            "--input-px", scale.view_px, *_FINETUNE, *(("--weak-2d",) if cell.weak_2d else ()), "--seed", cell.seed,
+            "--precision", scale.precision, "--gpus", scale.gpus, "--workers", scale.workers,
+            "--workspace", self.places.workspace(),
+        )  # fmt: skip
+
+    def _evaluate(self, cell: Cell, name: str, data: Path) -> tuple[dict[str, float], float]:
+        run = f"{cell.name}-{name.split()[0]}"
+        workspace = self.places.workspace()
+        self._simhand(
+            "evaluate", "--model", f"finetune-{cell.name}", "--data", data, "--name", run, "--bootstrap", 100,
+            "--device", "cuda" if self.scale.gpus else "cpu", "--samples-shown", 1, "--workspace", workspace,
+        )  # fmt: skip
+        return figures_of(json.loads((workspace / "runs" / f"evaluate-{run}" / "metrics.json").read_text()))
+
+    def _simhand(self, *words: object) -> dict[str, Any]:
+        return simhand(*words, log=self.places.log, threads=self.scale.threads)
+
+    def _result(self, cell: Cell) -> Path:
+        return self.places.results / f"{cell.name}.json"
+
+    def _turn(self, name: str) -> threading.Lock:
+        """Whoever needs the same run waits here until it is finished."""
+        with self._guard:
+            return self._turns.setdefault(name, threading.Lock())
+
+
+def _run(how: Pretraining, seed: int) -> str:
+    return f"{how.name}-seed{seed}"
+
+
+def figures_of(metrics: dict[str, Any]) -> tuple[dict[str, float], float]:
+    """MPJPE in mm of every kept alignment, and the AUC from 20 to 50 mm after root + bone scale, of the one set."""
+    (one,) = metrics["sets"]
+    found = {figure["alignment"]: figure["value"] for figure in one["figures"] if figure["metric"] == "mpjpe"}
+    (auc,) = (
+        figure["value"]
+        for figure in one["figures"]
+        if figure["metric"] == "pck_auc" and figure.get("alignment") == "root_bone_scale" and figure["name"] == _AUC
+    )
+    return {name: round(found[name], 3) for name in ALIGNMENTS}, round(auc, 4)
