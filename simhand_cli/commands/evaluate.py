@@ -78,11 +78,10 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
 
     console = console or Console(quiet=True)
     job = prepare(config)
-    ranked = check_leaderboard(job.sets, job.paths, config.limit) if config.leaderboard else []
+    ranked = check_leaderboard(job.sets, job.paths, config.limit, job.model_file) if config.leaderboard else []
     other = find_evaluation(config.against, Workspace(config.workspace), job.folder) if config.against else None
     if config.dry_run:
         return _dry_summary(job)
-    refuse_dropped(job.dropped, config.strict)
     refuse_dropped(job.dropped, config.strict)
     summary = _summary(job, run_evaluation(job, console))
     if ranked:

@@ -61,6 +61,7 @@ class LeaderboardFile:
         no_hand: entries of zeros where no picture has a labelled hand, which the scorer ignores.
         note: what else is to be known, or nothing.
         unit: what the entries are.
+        blank: what those without a hand are.
     """
 
     path: Path
@@ -72,13 +73,14 @@ class LeaderboardFile:
     no_hand: int
     note: str = ""
     unit: str = "images"
+    blank: str = "without a hand"
 
     def text(self) -> str:
         """The counts in words."""
         parts = [f"{self.images:,} {self.unit}", f"{self.predicted:,} predicted"]
         parts += [f"{self.unplaced:,} not placed (wrist at the origin)"] if self.unplaced else []
         parts += [f"{self.missing:,} without a prediction (zeros)"] if self.missing else []
-        parts += [f"{self.no_hand:,} without a hand (ignored by the scorer)"] if self.no_hand else []
+        parts += [f"{self.no_hand:,} {self.blank} (ignored by the scorer)"] if self.no_hand else []
         return ", ".join(parts) + (f"; {self.note}" if self.note else "")
 
     def record(self) -> dict[str, Any]:
@@ -86,23 +88,32 @@ class LeaderboardFile:
         return {**vars(self), "path": str(self.path)}
 
 
-def check_leaderboard(sets: Sequence[LabelledSet], paths: Sequence[Path], limit: int | None) -> list[RankedSet]:
+def check_leaderboard(
+    sets: Sequence[LabelledSet], paths: Sequence[Path], limit: int | None, model_file: Path | None = None
+) -> list[RankedSet]:
     """Refuse, before anything is predicted, what cannot become whole files.
 
     Args:
         sets: opened sets.
         paths: of the sets, for messages.
         limit: of the samples, as asked for.
+        model_file: the fine-tuned model, None for a baseline.
 
     Returns:
         the same sets.
 
     Raises:
-        UsageProblem: a limit, a set without such a file, or two sets whose files would have the same name.
+        UsageProblem: a limit, a model of 2D joints alone, a set without such a file, or two sets whose files would have
+            the same name.
         InputProblem: a copy of DexYCB that cannot have the published image ids.
     """
     if limit is not None:
         raise UsageProblem("--leaderboard needs a prediction of every image: leave --limit out")
+    if model_file is not None and not _in_millimetres(model_file):
+        raise UsageProblem(
+            f"--leaderboard: {model_file} was trained on 2D labels only and has no joints in millimetres: leave "
+            "--leaderboard out or give another --model"
+        )
     ranked: list[RankedSet] = []
     for labelled, path in zip(sets, paths, strict=True):
         no_scorer = labelled.name == "interhand" or (labelled.name, labelled.split) == ("freihand", "train")
@@ -123,6 +134,13 @@ def check_leaderboard(sets: Sequence[LabelledSet], paths: Sequence[Path], limit:
     return ranked
 
 
+def _in_millimetres(model_file: Path) -> bool:
+    from simhand_cli.finetune.model_file import load_model
+
+    _, facts = load_model(model_file)
+    return facts.bone_length_mm is not None
+
+
 def write_leaderboard(folder: Path, sets: Sequence[RankedSet]) -> list[LeaderboardFile]:
     """Write the files of a finished evaluation, each atomically, into its folder.
 
@@ -131,7 +149,7 @@ def write_leaderboard(folder: Path, sets: Sequence[RankedSet]) -> list[Leaderboa
         sets: its sets, checked by :func:`check_leaderboard`.
 
     Raises:
-        InputProblem: the predictions are missing or of an early version.
+        InputProblem: the predictions are missing or of an early version, or one of them has no joints in millimetres.
     """
     with workspace_lock(folder, "evaluate"):
         stored = read_predictions(folder / "predictions.h5")
@@ -147,6 +165,12 @@ def _file_name(labelled: RankedSet) -> str:
 def _write_one(path: Path, labelled: RankedSet, stored: StoredPredictions) -> LeaderboardFile:
     rows = np.flatnonzero(np.array(stored.set_names) == f"{labelled.name}/{labelled.split}")
     rows = rows[stored.found[rows]]
+    bad = rows[~np.isfinite(stored.relative_mm[rows]).all(axis=(1, 2))]
+    if len(bad):
+        raise InputProblem(
+            f"--leaderboard: {path.name} is not written: {len(bad):,} predictions are not finite numbers in mm, first: "
+            f"{stored.keys[bad[0]]}"
+        )
     if isinstance(labelled, TwoHandSet):
         return _write_frames(path, labelled, stored, rows)
     return _write_images(path, labelled, stored, rows)
@@ -159,9 +183,7 @@ def _write_frames(
     views = labelled.views(stored.index[rows])
     hands = fuse_views(views, stored.relative_mm[rows], stored.camera_mm[rows], len(frames))
     write_world_coord(path, frames, hands)
-    every = labelled.views(np.arange(len(labelled)))
-    shown = np.zeros(hands.views.shape, bool)
-    shown[every.frame, every.side] = True
+    shown = labelled.shown()  # also by pictures that were left out on opening: a scorer counts these hands
     predicted, placed = hands.views > 0, hands.placed > 0
     notes = [f"a mean of {len(rows) / predicted.sum():.1f} cameras a hand"] if len(rows) else []
     out = sum(dropped.count for dropped in labelled.problems())
@@ -176,6 +198,7 @@ def _write_frames(
         no_hand=int((~shown).sum()),
         note="; ".join(notes),
         unit=f"hands of {len(frames):,} frames",
+        blank="with no box in any picture",
     )
 
 

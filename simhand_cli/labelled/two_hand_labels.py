@@ -153,6 +153,8 @@ class TwoHandLabels:
             *left_out(where, "picture is missing", names(picture, kept & asked & ~there)),
         ]
         kept &= asked & there
+        shown, known = np.zeros((len(frames), len(SIDES)), bool), scene[:, 0] >= 0
+        shown[scene[known, 0], hand[known, 1]] = True
         valid = np.frombuffer(b"".join(self._valid), np.bool_).reshape(-1, TWO_HANDS // 2)
         file_name, size_px = np.array(self._file_name, np.bytes_), np.frombuffer(self._size_px, np.int32).reshape(-1, 2)
         apart = (np.ascontiguousarray(column) for column in columns.T)
@@ -163,6 +165,7 @@ class TwoHandLabels:
             frame_recording=np.array(recording, np.int32),
             camera_from_world=self.pose.stacked(),
             intrinsics=self.lens.stacked(),
+            shown=shown,
         )
         return TwoHandSet(name, split, images, hands, scenes, unusable + others)
 

@@ -38,6 +38,7 @@ class Scenes:
         frame_recording: (F,) int32 positions of these in the ``texts`` of :class:`Hands`.
         camera_from_world: (E, 3, 4) float64, R and t in mm.
         intrinsics: (C, 3, 3) float64.
+        shown: (F, 2) bool, right and left hands that some listed picture shows, left out on opening or not.
     """
 
     world_mm: NDArray[np.float32]
@@ -45,6 +46,7 @@ class Scenes:
     frame_recording: NDArray[np.int32]
     camera_from_world: NDArray[np.float64]
     intrinsics: NDArray[np.float64]
+    shown: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,10 @@ class TwoHandSet:
         scenes = self._scenes
         places = zip(scenes.frame_recording.tolist(), scenes.frame_name.tolist(), strict=True)
         return [(self._hands.texts[recording], name.decode()) for recording, name in places]
+
+    def shown(self) -> NDArray[np.bool_]:
+        """(F, 2) which hands, right and left, of :meth:`frames` some listed picture shows, left out on opening or not."""
+        return self._scenes.shown
 
     def views(self, samples: NDArray[np.int64]) -> Views:
         """Frame, side and camera of some samples (n,)."""

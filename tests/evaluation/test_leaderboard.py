@@ -168,3 +168,42 @@ def test_assemblyhands_metric_is_ours_for_one_side_and_pools_sides_apart():
     assert ours(np.arange(12)) != pytest.approx(both, abs=1e-3)
     one_side = [("right", *rest) for _, *rest in hands]
     assert ours(np.arange(12)) == pytest.approx(score_assemblyhands(one_side), abs=1e-9)
+
+
+def test_a_model_without_millimetres_is_refused_before_it_predicts(freihand, tmp_path):
+    from simhand_cli.commands.evaluate import EvaluateConfig, evaluate
+    from simhand_cli.finetune.model_file import ModelFacts, save_model
+    from simhand_cli.models.detnet import DetNet
+    from simhand_cli.models.encoder import build_encoder
+
+    for length in (None, 90.0):
+        facts = ModelFacts(encoder="test_resnet", width=8, input_px=64, root_joint=0, bone_length_mm=length)
+        save_model(tmp_path / f"{length}.safetensors", DetNet(build_encoder("test_resnet"), 8, 64), facts)
+
+    def call(model):
+        config = EvaluateConfig(
+            workspace=tmp_path / "ws", data=[freihand], model=str(tmp_path / model), leaderboard=True, device="cpu",
+            bootstrap=10, samples_shown=1,
+        )  # fmt: skip
+        return evaluate(config)
+
+    with pytest.raises(UsageProblem, match="trained on 2D labels only and has no joints in millimetres") as raised:
+        call("None.safetensors")
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "ws").exists()
+    assert call("90.0.safetensors").outputs["pred.json"].is_file()
+
+
+def test_no_file_is_written_with_what_is_no_number(freihand, dexycb, tmp_path, measure):
+    class Half(KnownErrors):
+        """The second hand of a batch has joints in the picture and none in 3D."""
+
+        def predict(self, crops_rgb):
+            poses = super().predict(crops_rgb)
+            poses.relative_mm[1:2, 8] = np.nan
+            return poses
+
+    for folder, split, file in ((freihand, "test", "pred.json"), (dexycb[0], "val", "dexycb-s0-val.txt")):
+        with pytest.raises(InputProblem, match=rf"{file} is not written: \d predictions are not finite numbers in mm"):
+            measure(folder, split, Half(open_labelled(folder, split)), name=split)
+        assert not list((tmp_path / "ws").rglob(file))

@@ -87,7 +87,7 @@ def test_true_predictions_are_the_published_labels(tmp_path, measure):
             np.testing.assert_allclose(rows, expected, atol=1e-3)
     assert score(summary, tmp_path, relative=False) < 1e-3
     assert summary.facts[f"{FILE} for assemblyhands/val"] == (
-        "8 hands of 4 frames, 4 predicted, 4 without a hand (ignored by the scorer); a mean of 1.5 cameras a hand"
+        "8 hands of 4 frames, 4 predicted, 4 with no box in any picture (ignored by the scorer); a mean of 1.5 cameras a hand"
     )
 
 
@@ -131,6 +131,22 @@ def test_pictures_that_are_missing_are_counted(tmp_path, measure):
     assert summary.facts[f"{FILE} for assemblyhands/val"] == (
         "4 hands of 2 frames, 4 predicted; a mean of 1.5 cameras a hand; 2 hands of pictures were left out on opening"
     )
+
+
+def test_hands_of_left_out_pictures_are_missing_not_blank(tmp_path, measure):
+    """The scorer counts a hand that some picture has a box of, whether we could read that picture or not."""
+    both_right = {(8, 0): BOTH, (8, 1): {"right": [1] * 21}, (1030, 0): BOTH, (1030, 1): BOTH}
+    write_mini(tmp_path, "val", frames=(8, 77, 1030), sees=lambda frame, c: both_right.get((frame, c), {}))
+    for picture in (tmp_path / "images").rglob("001030.jpg"):
+        picture.unlink()
+    summary, figures = measure(tmp_path, "val", KnownErrors(open_labelled(tmp_path, "val"), noise_mm=0.0))
+    assert summary.facts[f"{FILE} for assemblyhands/val"] == (
+        "6 hands of 3 frames, 2 predicted, 2 without a prediction (zeros), "
+        "2 with no box in any picture (ignored by the scorer); a mean of 1.5 cameras a hand; "
+        "4 hands of pictures were left out on opening"
+    )
+    assert figures["root", "mpjpe"] < 1e-3
+    assert score(summary, tmp_path) > 10
 
 
 def test_interhand_has_no_such_file(tmp_path):
