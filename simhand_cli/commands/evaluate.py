@@ -104,21 +104,22 @@ def _add_leaderboard(job: "EvaluationRun", ranked: "Sequence[RankedSet]", summar
 
 def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> None:
     """Add the paired differences to the other evaluation."""
-    from simhand_cli.evaluation.compare_report import add_comparison, other_name
-    from simhand_cli.evaluation.records import ROW_TITLES
+    from simhand_cli.evaluation.compare_report import ONLY_2D, add_comparison, alignment_words, other_name
 
     found, path, record = add_comparison(job, other)
     name = other_name(job.folder, other)
     for compared in found.sets:
         prefix = f"{compared.label} " if len(found.sets) > 1 else ""
+        if not compared.in_3d:
+            summary.facts[f"{prefix}compared in 2D"] = ONLY_2D
         for one in compared.differences:
-            low, high = one.interval
+            title, unit, factor = alignment_words(one.alignment)
+            mean, (low, high) = factor * one.mean, (factor * end for end in one.interval)
             if one.mean != one.mean:  # one of the two has no figure of this alignment
                 continue
             interval = f"{low:+.2f} to {high:+.2f}" if low == low else "no interval"
-            summary.facts[f"{prefix}this - {name}, {ROW_TITLES[one.alignment]}, mm"] = (
-                f"{one.mean:+.2f} ({interval}), better on {one.better:.0%} of {one.samples} samples"
-            )
+            row = f"{prefix}this - {name}, {title}" + (f", {unit}" if compared.in_3d else "")
+            summary.facts[row] = f"{mean:+.2f} ({interval}), better on {one.better:.0%} of {one.samples} samples"
     if found.left_out:
         summary.facts["not compared (no hand that both found)"] = ", ".join(found.left_out)
     summary.outputs["comparison"] = path

@@ -1,7 +1,8 @@
 """Two evaluations of the same samples, sample by sample: is one model really better than the other?
 
 A paired difference is far surer than two intervals side by side, because hard samples are hard for both models. Sets
-are compared one by one, as they are measured one by one: no figure pools them.
+are compared one by one, as they are measured one by one: no figure pools them. Where labels or one of the models are 2D
+only, the errors of 2D joints are compared, and nothing else.
 """
 
 from dataclasses import dataclass
@@ -23,21 +24,23 @@ from simhand_cli.evaluation.metrics import (
     pck_curve,
     sample_means,
 )
-from simhand_cli.evaluation.predictions import StoredPredictions, grouped_by, read_predictions
-from simhand_cli.evaluation.score import CURVE_MM, Scale
+from simhand_cli.evaluation.predictions import StoredPredictions, any_in_3d, grouped_by, read_predictions
+from simhand_cli.evaluation.score import CURVE_MM, Measure2D, Scale, box_extent
 
 #: Truth of the same sample may differ by rounding only.
 _SAME_TRUTH_MM: Final = 0.01
-#: Under which samples are ranked by how much they gain or lose.
-RANKED_BY: Final[AlignmentName] = "root_bone_scale"
+_SAME_TRUTH_PX: Final = 0.01
+#: The alignments that say most, in 3D and in 2D: what counts in use, and the pose alone.
+SHOWN_3D: Final[tuple[AlignmentName, ...]] = ("root", "root_bone_scale", "procrustes_scale")
+SHOWN_2D: Final[tuple[Measure2D, ...]] = ("2d_px", "2d_box")
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How much larger the first evaluation's errors are than the second's, mm, under one alignment.
+    """How much larger the first evaluation's errors are than the second's, under one alignment.
 
     Attributes:
-        alignment: of the errors.
+        alignment: of the errors, in mm; or how those of 2D joints were measured.
         samples: number of samples that have an error in both; fewer than compared where a hand has no place before the
             camera (absolute) or the truth lacks what the alignment needs.
         means: MPJPE of the first and of the second, over the joints of samples that both have.
@@ -47,10 +50,10 @@ class PairedDifference:
         per_joint: (21,) mean over samples of first minus second; NaN where a joint has none.
         per_sample: (S, 2) mean error of each sample in the first and in the second; NaN where not scored.
         curves: PCK at :data:`CURVE_MM` of the first and of the second, over all samples that both evaluated; a hand
-            that was not found is a miss.
+            that was not found is a miss. Empty in 2D.
     """
 
-    alignment: AlignmentName
+    alignment: AlignmentName | Measure2D
     samples: int
     means: tuple[float, float]
     mean: float
@@ -71,7 +74,8 @@ class Comparison:
         rows: (S, 2) rows of the samples that both evaluated and found, in the first and in the second file.
         keys: their S names.
         how: what the bootstrap drew.
-        differences: one an alignment.
+        in_3d: labels and both models have joints in 3D.
+        differences: one an alignment; without 3D one for each of :data:`SHOWN_2D`.
     """
 
     label: str
@@ -79,6 +83,7 @@ class Comparison:
     rows: NDArray[np.int64]
     keys: list[str]
     how: Resampling
+    in_3d: bool
     differences: list[PairedDifference]
 
     @property
@@ -86,16 +91,26 @@ class Comparison:
         """Number of samples compared."""
         return len(self.rows)
 
-    def of(self, alignment: AlignmentName) -> PairedDifference:
+    @property
+    def shown(self) -> tuple[AlignmentName | Measure2D, ...]:
+        """The alignments that say most."""
+        return SHOWN_3D if self.in_3d else SHOWN_2D
+
+    @property
+    def ranked_by(self) -> AlignmentName | Measure2D:
+        """Under which samples are ranked by how much they gain or lose: without the hand's size."""
+        return self.shown[1]
+
+    def of(self, alignment: AlignmentName | Measure2D) -> PairedDifference:
         """The difference under one alignment."""
         return next(one for one in self.differences if one.alignment == alignment)
 
     def extremes(self, each: int) -> tuple[list[int], list[int]]:
         """Positions in ``rows`` of at most ``each`` samples on which the first is most and least ahead.
 
-        Samples are ranked by their mean error under :data:`RANKED_BY`; none is in the list of gains that loses.
+        Samples are ranked by their mean error under :attr:`ranked_by`; none is in the list of gains that loses.
         """
-        per_sample = self.of(RANKED_BY).per_sample
+        per_sample = self.of(self.ranked_by).per_sample
         gap = per_sample[:, 0] - per_sample[:, 1]
         known = np.flatnonzero(np.isfinite(gap))
         ranked = known[np.argsort(gap[known], kind="stable")]
@@ -144,8 +159,8 @@ def compare(first: Path, second: Path, scale: Scale, repeats: int, seed: int, ov
         rows = np.array(pairs, np.int64).reshape(-1, 2)
         if not (a.found[rows[:, 0]] & b.found[rows[:, 1]]).any():
             continue
-        if (apart := _truth_apart_mm(a, b, rows)) > _SAME_TRUTH_MM:
-            raise InputProblem(f"--against {second.parent}: its labels of {label} are others (by up to {apart:.3g} mm)")
+        if apart := _truth_apart(a, b, rows):
+            raise InputProblem(f"--against {second.parent}: its labels of {label} are others (by up to {apart})")
         sets.append(_compare_set(label, (a, b), rows, scale, (repeats, seed, over)))
     if not sets:
         raise InputProblem(f"--against {second.parent}: it has no sample in common with {first.parent}")
@@ -161,10 +176,18 @@ def _partner(label: str, digest: str, other: StoredPredictions) -> str:
     return next((name for name, theirs in other.labels_sha256.items() if theirs == digest), label)
 
 
-def _truth_apart_mm(a: StoredPredictions, b: StoredPredictions, rows: NDArray[np.int64]) -> float:
+def _truth_apart(a: StoredPredictions, b: StoredPredictions, rows: NDArray[np.int64]) -> str:
+    """How far the labels of the same samples lie apart, in words; nothing where it is rounding."""
     one, two = rows.T
-    both = a.valid_mm[one] & b.valid_mm[two]
-    return float(np.abs(np.where(both[..., None], a.truth_mm[one] - b.truth_mm[two], 0.0)).max())
+    gaps = (
+        (a.truth_mm[one] - b.truth_mm[two], a.valid_mm[one] & b.valid_mm[two], _SAME_TRUTH_MM, "mm"),
+        (a.truth_px[one] - b.truth_px[two], a.valid[one] & b.valid[two], _SAME_TRUTH_PX, "px"),
+    )
+    for gap, both, rounding, unit in gaps:
+        apart = float(np.abs(np.where(both[..., None] & np.isfinite(gap), gap, 0.0)).max())
+        if apart > rounding:
+            return f"{apart:.3g} {unit}"
+    return ""
 
 
 def _compare_set(
@@ -183,11 +206,16 @@ def _compare_set(
     groups = grouped_by(over, a)
     how = resampling([groups[row] for row in rows[:, 0]], over, repeats, seed)
     truth, valid = a.truth_mm[one], a.valid_mm[one] & b.valid_mm[two]
+    answers = all(any_in_3d(run.found[own], run.relative_mm[own]) for run, own in zip(runs, shared.T, strict=True))
+    in_3d = answers and bool(valid.any())
     differences = []
-    for name in ALIGNMENT_NAMES:
+    for name in ALIGNMENT_NAMES if in_3d else ():
         errors = [_errors(name, run, shared[:, k], truth, valid, scale) for k, run in enumerate(runs)]
         differences.append(_difference(name, errors, found, how))
-    return Comparison(label, len(shared), rows, [a.keys[row] for row in rows[:, 0]], how, differences)
+    for measure in () if in_3d else SHOWN_2D:
+        errors = _errors_2d(measure, runs, shared)
+        differences.append(_difference(measure, errors, found, how))
+    return Comparison(label, len(shared), rows, [a.keys[row] for row in rows[:, 0]], how, in_3d, differences)
 
 
 def _errors(
@@ -200,7 +228,22 @@ def _errors(
     return joint_errors(aligned.joints_mm, truth), valid & aligned.scored[:, None]
 
 
-def _difference(name: AlignmentName, runs: list[tuple[Floats, Mask]], found: Mask, how: Resampling) -> PairedDifference:
+def _errors_2d(
+    measure: Measure2D, runs: tuple[StoredPredictions, StoredPredictions], shared: NDArray[np.int64]
+) -> list[tuple[Floats, Mask]]:
+    """(S, 21) errors of the 2D joints of both runs, in px or in extents of the true hand, and which of them count."""
+    (a, b), (one, two) = runs, shared.T
+    truth_px, valid = a.truth_px[one], a.valid[one] & b.valid[two]
+    unit_px = box_extent(truth_px, a.valid[one])[:, None] if measure == "2d_box" else 1.0
+    found_px = (
+        np.where(run.found[rows, None, None], run.joints_px[rows], np.nan) for run, rows in ((a, one), (b, two))
+    )
+    return [(joint_errors(joints_px, truth_px) / unit_px, valid) for joints_px in found_px]
+
+
+def _difference(
+    name: AlignmentName | Measure2D, runs: list[tuple[Floats, Mask]], found: Mask, how: Resampling
+) -> PairedDifference:
     (first, counts), (second, _) = runs  # what counts depends on the truth alone
     gap = (first - second)[found]
     use = counts[found] & np.isfinite(gap)
@@ -208,6 +251,10 @@ def _difference(name: AlignmentName, runs: list[tuple[Floats, Mask]], found: Mas
     per_sample = np.stack([sample_means(errors[found], use) for errors in (first, second)], axis=1)
     ahead = per_sample[use.any(axis=1)]
     (interval,) = intervals_95([(gap, use)], how)
+
+    def curve(errors: Floats) -> Floats:
+        return pck_curve(errors, counts, CURVE_MM)
+
     return PairedDifference(
         alignment=name,
         samples=len(ahead),
@@ -217,5 +264,5 @@ def _difference(name: AlignmentName, runs: list[tuple[Floats, Mask]], found: Mas
         better=float((ahead[:, 0] < ahead[:, 1]).mean()) if len(ahead) else float("nan"),
         per_joint=per_joint,
         per_sample=per_sample,
-        curves=(pck_curve(first, counts, CURVE_MM), pck_curve(second, counts, CURVE_MM)),
+        curves=(np.empty(0), np.empty(0)) if name in SHOWN_2D else (curve(first), curve(second)),
     )

@@ -4,18 +4,17 @@ import hashlib
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.evaluation.alignment import AlignmentName
-from simhand_cli.evaluation.compare import RANKED_BY, Compared, Comparison, PairedDifference, compare
+from simhand_cli.evaluation.compare import Compared, Comparison, PairedDifference, compare
 from simhand_cli.evaluation.comparison_record import comparison_record, evaluated_model
 from simhand_cli.evaluation.gallery import TILE_PX, hand_tiles
 from simhand_cli.evaluation.predictions import StoredPredictions, read_predictions
-from simhand_cli.evaluation.records import ROW_TITLES
+from simhand_cli.evaluation.records import ROW_TITLES, ROWS_2D
 from simhand_cli.evaluation.run import EvaluationRun
 from simhand_cli.evaluation.score import CURVE_MM, Scale
 from simhand_cli.hands.skeleton import JOINT_NAMES
@@ -26,12 +25,13 @@ from simhand_cli.report.sheet import Tile, contact_sheet
 from simhand_cli.workspace.atomic import write_json
 from simhand_cli.workspace.lock import workspace_lock
 
-#: The alignments that say most: what counts in use, and the pose alone.
-_SHOWN: Final[tuple[AlignmentName, ...]] = ("root", "root_bone_scale", "procrustes_scale")
 #: Samples listed, and pictured, of each kind.
 _LISTED: Final = 8
 _PICTURED: Final = 3
 _HEADER: Final = ("alignment", "this, mm", "other, mm", "difference, mm", "95 % interval", "better on, %", "samples")
+_HEADER_2D: Final = ("2D error", "this", "other", "difference", "95 % interval", "better on, %", "samples")
+#: What stands on the screen and in the report where no joints are compared in 3D.
+ONLY_2D: Final = "labels or predictions are 2D only"
 
 
 def add_comparison(job: EvaluationRun, other: Path) -> tuple[Compared, Path, dict[str, Any]]:
@@ -115,31 +115,42 @@ def _add_set(page: Page, found: Comparison, name: str, sheet: NDArray[np.uint8] 
     )
     drawn = f"{found.how.repeats} draws of {found.how.groups} {found.how.unit}s, seed {found.how.seed}"
     rows = [_table_row(one) for one in found.differences]
-    page.table(_HEADER, rows, caption=f"MPJPE of both over the same samples, and their difference. Intervals: {drawn}.")
+    what = "MPJPE of both" if found.in_3d else f"Mean 2D error of both ({ONLY_2D})"
+    header = _HEADER if found.in_3d else _HEADER_2D
+    page.table(header, rows, caption=f"{what} over the same samples, and their difference. Intervals: {drawn}.")
     if found.how.caution:
         page.text(f"Mind the {found.how.caution}.")
-    for alignment in ("root", "procrustes_scale"):
-        _add_curves(page, found, alignment, name)
-    header = ["difference of the mean error, mm", *(ROW_TITLES[alignment] for alignment in _SHOWN)]
+    if found.in_3d:
+        for alignment in ("root", "procrustes_scale"):
+            _add_curves(page, found, alignment, name)
+    of_what = "difference of the mean error, mm" if found.in_3d else "difference of the mean 2D error"
+    columns = [(found.of(alignment).per_joint, alignment_words(alignment)) for alignment in found.shown]
     joints = [
-        [joint.replace("_", " "), *(_rounded(found.of(alignment).per_joint[j]) for alignment in _SHOWN)]
+        [joint.replace("_", " "), *(_rounded(factor * values[j]) for values, (_, _, factor) in columns)]
         for j, joint in enumerate(JOINT_NAMES)
     ]
-    page.table(header, joints, caption="By joint; negative: this evaluation is better.")
+    header_joints = [of_what, *(title for _, (title, _, _) in columns)]
+    page.table(header_joints, joints, caption="By joint; negative: this evaluation is better.")
     _add_extremes(page, found, sheet)
 
 
+def alignment_words(alignment: str) -> tuple[str, str, float]:
+    """How a row is called, its unit, and what its values are multiplied by for that unit."""
+    return ROWS_2D[alignment] if alignment in ROWS_2D else (ROW_TITLES[alignment], "mm", 1.0)
+
+
 def _table_row(one: PairedDifference) -> list[Cell]:
-    low, high = one.interval
+    title, _, factor = alignment_words(one.alignment)
+    low, high = (factor * end for end in one.interval)
     lacking = "no interval" if np.isfinite(one.mean) else None
     interval = f"{low:+.2f} to {high:+.2f}" if np.isfinite(low) else lacking
-    difference = f"{one.mean:+.2f}" if np.isfinite(one.mean) else None
+    difference = f"{factor * one.mean:+.2f}" if np.isfinite(one.mean) else None
     better = f"{100 * one.better:.0f} %" if np.isfinite(one.better) else None
-    means = [_rounded(value) for value in one.means]
-    return [ROW_TITLES[one.alignment], *means, difference, interval, better, one.samples]
+    means = [_rounded(factor * value) for value in one.means]
+    return [title, *means, difference, interval, better, one.samples]
 
 
-def _add_curves(page: Page, found: Comparison, alignment: AlignmentName, name: str) -> None:
+def _add_curves(page: Page, found: Comparison, alignment: Literal["root", "procrustes_scale"], name: str) -> None:
     curves = found.of(alignment).curves
     series = {
         label: (CURVE_MM.tolist(), (100 * curve).tolist())
@@ -154,7 +165,8 @@ def _add_curves(page: Page, found: Comparison, alignment: AlignmentName, name: s
 
 
 def _add_extremes(page: Page, found: Comparison, sheet: NDArray[np.uint8] | None) -> None:
-    per_sample = found.of(RANKED_BY).per_sample
+    title, unit, factor = alignment_words(found.ranked_by)
+    per_sample = factor * found.of(found.ranked_by).per_sample
     rows: list[list[Cell]] = []
     for what, positions in zip(("gains", "loses"), found.extremes(_LISTED), strict=True):
         for k in positions:
@@ -162,8 +174,9 @@ def _add_extremes(page: Page, found: Comparison, sheet: NDArray[np.uint8] | None
             rows.append([what, found.keys[k], _rounded(this), _rounded(other), _rounded(this - other)])
     if not rows:
         return
-    caption = f"Samples on which this evaluation gains and loses most: mean joint error, {ROW_TITLES[RANKED_BY]}."
-    page.table(("", "sample", "this, mm", "other, mm", "difference, mm"), rows, caption=caption)
+    caption = f"Samples on which this evaluation gains and loses most: mean joint error, {title}."
+    header = ("", "sample", f"this, {unit}", f"other, {unit}", f"difference, {unit}")
+    page.table(header, rows, caption=caption)
     if sheet is not None:
         page.picture(sheet, caption="The first of them: truth, this evaluation, the other.")
 
@@ -173,14 +186,15 @@ def _sheet(
 ) -> NDArray[np.uint8] | None:
     """Pictures of the samples with the largest gains and losses, as far as they can be read."""
     rows, labels = [], []
+    _, unit, factor = alignment_words(found.ranked_by)
     for what, positions in zip(("gains", "loses"), found.extremes(_PICTURED), strict=True):
         tiles: list[Tile] = []
         for k in positions:
             row, other_row = found.rows[k]
             sample = _sample(labelled, int(this.index[row]), this.sample_ids[row])
             if sample is not None:
-                errors = found.of(RANKED_BY).per_sample[k]
-                captions = (f"this: {errors[0]:.1f} mm", f"other: {errors[1]:.1f} mm")
+                errors = factor * found.of(found.ranked_by).per_sample[k]
+                captions = (f"this: {errors[0]:.1f} {unit}", f"other: {errors[1]:.1f} {unit}")
                 shown = zip((this.joints_px[row], other.joints_px[other_row]), captions, strict=True)
                 tiles += hand_tiles(sample, sample.sample_id, list(shown))
         if tiles:
@@ -204,5 +218,5 @@ def _sample(labelled: LabelledSet | None, index: int, sample_id: str) -> HandSam
 
 
 def _rounded(value: float) -> float | None:
-    """To a hundredth of a millimetre."""
+    """To a hundredth of a millimetre, pixel or per cent."""
     return round(float(value), 2) if np.isfinite(value) else None

@@ -7,7 +7,7 @@ from typing import Any, Final
 from simhand_cli.errors import InputProblem
 from simhand_cli.evaluation.compare import Compared, Comparison, PairedDifference
 from simhand_cli.evaluation.records import finite_or_none
-from simhand_cli.evaluation.score import Scale, conditions_3d
+from simhand_cli.evaluation.score import Scale, conditions_2d, conditions_3d
 from simhand_cli.hands.skeleton import JOINT_NAMES
 from simhand_cli.workspace.atomic import sha256_file
 
@@ -61,20 +61,25 @@ def _set_record(one: Comparison, scale: Scale) -> dict[str, Any]:
         "label": one.label,
         "samples_both_evaluated": one.evaluated,
         "samples_both_found": one.samples,
+        "in_3d": one.in_3d,
         "figures": [_figure(difference, one, scale) for difference in one.differences],
     }
 
 
 def _figure(one: PairedDifference, of: Comparison, scale: Scale) -> dict[str, Any]:
     low, high = one.interval
+    if one.alignment == "2d_px" or one.alignment == "2d_box":
+        mean, conditions = "mean_joint_error", conditions_2d(one.alignment)
+    else:
+        mean, conditions = "mpjpe", conditions_3d(one.alignment, scale)
     return {
-        "metric": "mpjpe_difference",
+        "metric": f"{mean}_difference",
         "value": finite_or_none(one.mean),
-        **conditions_3d(one.alignment, scale),
+        **conditions,
         "averaging": _MEANING,
         "samples_measured": one.samples,
         "interval": {"low": finite_or_none(low), "high": finite_or_none(high), **of.how.describe()},
         "share_of_samples_better": finite_or_none(one.better),
-        "mpjpe": {"this": finite_or_none(one.means[0]), "other": finite_or_none(one.means[1])},
+        mean: {"this": finite_or_none(one.means[0]), "other": finite_or_none(one.means[1])},
         "per_joint": {n: finite_or_none(v) for n, v in zip(JOINT_NAMES, one.per_joint, strict=True)},
     }

@@ -74,7 +74,7 @@ class SetPredictions:
     @property
     def answers_in_3d(self) -> bool:
         """False of a model of 2D joints alone: hands were found, and not one of them has joints in 3D."""
-        return not self.found.any() or bool(np.isfinite(self.relative_mm[self.found]).all(axis=(1, 2)).any())
+        return any_in_3d(self.found, self.relative_mm)
 
 
 def set_labels(sets: Sequence[LabelledSet], paths: Sequence[Path]) -> list[str]:
@@ -93,6 +93,11 @@ def set_labels(sets: Sequence[LabelledSet], paths: Sequence[Path]) -> list[str]:
         for kind, path in zip(kinds, paths, strict=True)
     ]
     return [name if named.count(name) == 1 else f"{name} #{named[:k].count(name) + 1}" for k, name in enumerate(named)]
+
+
+def any_in_3d(found: NDArray[np.bool_], relative_mm: NDArray[np.float64]) -> bool:
+    """Whether any hand (N,) that was found has all its joints (N, 21, 3); nothing is said where none was found."""
+    return not found.any() or bool(np.isfinite(relative_mm[found]).all(axis=(1, 2)).any())
 
 
 def _known_in_3d(valid: NDArray[np.bool_], truth_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -159,6 +164,7 @@ class StoredPredictions:
         sequences: N recordings.
         index: (N,) position in the set.
         truth_mm: (N, 21, 3) camera frame; NaN where only the 2D joint is known.
+        truth_px: (N, 21, 2) in the image.
         valid: (N, 21) joints with a label, in 2D at least.
         relative_mm: (N, 21, 3) predicted, relative to the predicted root; NaN where none was found.
         camera_mm: (N, 21, 3) the same in the camera frame; NaN where not determined.
@@ -174,6 +180,7 @@ class StoredPredictions:
     sequences: list[str]
     index: NDArray[np.int64]
     truth_mm: NDArray[np.float64]
+    truth_px: NDArray[np.float64]
     valid: NDArray[np.bool_]
     relative_mm: NDArray[np.float64]
     camera_mm: NDArray[np.float64]
@@ -218,6 +225,7 @@ def read_predictions(path: Path) -> StoredPredictions:
             sequences=texts("sequences"),
             index=file["index"][:],
             truth_mm=file["truth_mm"][:].astype(np.float64),
+            truth_px=file["truth_px"][:].astype(np.float64),
             valid=file["joint_valid"][:].astype(bool),
             relative_mm=file["relative_mm"][:].astype(np.float64),
             camera_mm=file["camera_mm"][:].astype(np.float64),

@@ -21,6 +21,11 @@ ROW_TITLES: Final = {
     "procrustes": "Procrustes",
     "procrustes_scale": "Procrustes + scale",
 }
+#: Measure of 2D joints -> how tables call it, its short unit, and what its values are multiplied by for that.
+ROWS_2D: Final[dict[str, tuple[str, str, float]]] = {
+    "2d_px": ("px of the picture", "px", 1.0),
+    "2d_box": ("% of the hand's extent", "%", 100.0),
+}
 _HEADER_2D: Final = ("2D error", "mean", "95 % interval", "median", "AUC 0-30 px, 0-20 %")
 _HEADER: Final = ("alignment", "MPJPE mm", "95 % interval", "median mm", "AUC 20-50 mm", "AUC 0-50 mm")
 
@@ -105,9 +110,9 @@ def set_table(score: SetScore) -> tuple[list[str], list[list[str | float | None]
 def table_2d(score: SetScore) -> tuple[list[str], list[list[str | float | None]]]:
     """Header and rows of the 2D figures, one a unit; figures that could not be taken are None."""
     rows: list[list[str | float | None]] = []
-    for title, one in (("px of the picture", score.pixels), ("% of the hand's extent", score.box)):
+    for one in (score.pixels, score.box):
         if one is not None:
-            factor = 100.0 if one.alignment == "2d_box" else 1.0
+            title, _, factor = ROWS_2D[one.alignment]
             (area,) = one.areas.values()
             values = (one.mean, *one.intervals["mpjpe"], one.median)
             mean, low, high, median = (finite_or_none(factor * value) for value in values)

@@ -1,7 +1,7 @@
 """All figures of one evaluated set, each carrying the unit, root, alignment and thresholds it was taken with."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,12 @@ from simhand_cli.hands.skeleton import FINGERS, JOINT_NAMES, MIDDLE_MCP, WRIST
 
 #: Abscissa of the stored and plotted PCK curves, mm.
 CURVE_MM = np.linspace(0.0, 50.0, 51)
+#: How 2D errors are measured.
+Measure2D = Literal["2d_px", "2d_box"]
+_UNITS_2D: Final[dict[Measure2D, str]] = {
+    "2d_px": "px of the labelled image",
+    "2d_box": "parts of the larger extent of the true 2D joints",
+}
 
 
 @dataclass(frozen=True)
@@ -125,10 +131,9 @@ def score_set(predictions: SetPredictions, scale: Scale, how: Resampling) -> Set
     """
     by_alignment = {name: _score_3d(name, predictions, scale, how) for name in ALIGNMENT_NAMES}
     errors_px = joint_errors(predictions.joints_px, predictions.truth_px)
-    extent = _box_extent(predictions.truth_px, predictions.valid)
-    pixels = _score_2d("2d_px", "px of the labelled image", errors_px, predictions.valid, AUC_0_30_PX, how)
-    unit = "parts of the larger extent of the true 2D joints"
-    box = _score_2d("2d_box", unit, errors_px / extent[:, None], predictions.valid, AUC_0_20_BOX, how)
+    extent = box_extent(predictions.truth_px, predictions.valid)
+    pixels = _score_2d("2d_px", errors_px, predictions.valid, AUC_0_30_PX, how)
+    box = _score_2d("2d_box", errors_px / extent[:, None], predictions.valid, AUC_0_20_BOX, how)
     p = predictions
     return SetScore(p.set_name, p.split, p.label, len(p), int(p.found.sum()), by_alignment, pixels, box)
 
@@ -160,10 +165,13 @@ def conditions_3d(name: AlignmentName, scale: Scale) -> dict[str, Any]:
     return conditions
 
 
-def _score_2d(
-    name: str, unit: str, errors: Floats, valid: Mask, thresholds: Thresholds, how: Resampling
-) -> AlignedScore:
-    return _figures(name, {"unit": unit, "alignment": "none (2D)"}, errors, valid, (thresholds,), how)
+def conditions_2d(name: Measure2D) -> dict[str, Any]:
+    """What stands beside every figure of 2D joints."""
+    return {"unit": _UNITS_2D[name], "alignment": "none (2D)"}
+
+
+def _score_2d(name: Measure2D, errors: Floats, valid: Mask, thresholds: Thresholds, how: Resampling) -> AlignedScore:
+    return _figures(name, conditions_2d(name), errors, valid, (thresholds,), how)
 
 
 def _figures(
@@ -196,7 +204,7 @@ def _figures(
     )
 
 
-def _box_extent(points_px: NDArray[np.float64], valid: Mask) -> Floats:
+def box_extent(points_px: NDArray[np.float64], valid: Mask) -> Floats:
     """(N,) larger side of the box around the valid 2D joints, px; NaN without any."""
     shown = np.where(valid[..., None], points_px, np.nan)
     known = valid.any(axis=1)

@@ -177,7 +177,7 @@ class TwoHandSet:
         return [(self._hands.texts[recording], name.decode()) for recording, name in places]
 
     def shown(self) -> NDArray[np.bool_]:
-        """(F, 2) which hands, right and left, of :meth:`frames` some listed picture shows, left out on opening or not."""
+        """(F, 2) which right and left hands of :meth:`frames` some listed picture shows, left out on opening or not."""
         return self._scenes.shown
 
     def views(self, samples: NDArray[np.int64]) -> Views:

@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from known_errors import KnownErrors
+from mini_freihand import write_mini_freihand
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.evaluation.alignment import ALIGNMENT_MEANING
@@ -20,13 +24,17 @@ from simhand_cli.evaluation.predictions import (
     read_predictions,
     set_labels,
 )
+from simhand_cli.evaluation.predictors import CropPoses
 from simhand_cli.evaluation.score import Scale
+from simhand_cli.labelled.open import open_labelled
 from simhand_cli.workspace.shards import write_h5
 
 RNG = np.random.default_rng(2)
 TRUTH = RNG.normal(0, 40, (30, 21, 3)) + np.array([0, 0, 500])
 VALID = RNG.random((30, 21)) > 0.1
 VALID[:, [0, 9]] = True
+TRUTH_PX = TRUTH[..., :2] + 300.0
+NOWHERE = np.full((30, 21, 3), np.nan)
 
 
 def write(
@@ -58,6 +66,7 @@ def write(
             "sequences": np.array([f"q{k // 2}" for k in rows], dtype=object),
             "index": rows.astype(np.int64),
             "truth_mm": truth[rows],
+            "truth_px": TRUTH_PX[rows],
             "joint_valid": VALID[rows].astype(np.uint8),
             "relative_mm": relative.astype(np.float32),
             "camera_mm": (TRUTH + error)[rows].astype(np.float32),
@@ -286,3 +295,84 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         of_one_set(one, moved, 50)
     with pytest.raises(InputProblem, match="is missing"):
         of_one_set(one, tmp_path / "nowhere" / "predictions.h5", 50)
+
+
+def flat_run(folder: Path, noise: float, **columns: np.ndarray) -> tuple[Path, np.ndarray]:
+    """An evaluation whose 2D joints are the truth plus noise; its file and the joints."""
+    px = (TRUTH_PX + np.random.default_rng(int(noise)).normal(0, noise, TRUTH_PX.shape)).astype(np.float32)
+    return write(folder, noise, joints_px=px, **columns), px.astype(float)
+
+
+@pytest.mark.parametrize("what", ["labels", "both models", "this model", "other model"])
+def test_what_is_2d_only_is_compared_in_2d(tmp_path: Path, what: str) -> None:
+    """Errors in px and in extents of the hand, one number at a time."""
+    none = {"relative_mm": NOWHERE, "camera_mm": NOWHERE}
+    labels = {"truth_mm": NOWHERE} if what == "labels" else {}
+    first, a = flat_run(tmp_path / "one", 3.0, **labels, **(none if what in ("both models", "this model") else {}))
+    other, b = flat_run(tmp_path / "two", 8.0, **labels, **(none if what in ("both models", "other model") else {}))
+    found = compare(first, other, Scale(), 50, 0, "sequence")
+    (one,) = found.sets
+    assert [difference.alignment for difference in one.differences] == ["2d_px", "2d_box"]
+    samples = [k for k in range(30) if k % 7 != 3]
+    errors = {run: [[np.hypot(*(px[k, j] - TRUTH_PX[k, j])) for j in range(21)] for k in range(30)]
+              for run, px in (("a", a), ("b", b))}  # fmt: skip
+    extent = [np.ptp(TRUTH_PX[k][VALID[k]], axis=0).max() for k in range(30)]
+    for name, unit in (("2d_px", [1.0] * 30), ("2d_box", extent)):
+        by_joint = [
+            np.mean([(errors["a"][k][j] - errors["b"][k][j]) / unit[k] for k in samples if VALID[k, j]])
+            for j in range(21)
+        ]
+        difference = one.of(name)
+        np.testing.assert_allclose(difference.per_joint, by_joint)
+        assert difference.mean == pytest.approx(np.mean(by_joint))
+        assert difference.interval[0] < difference.mean < difference.interval[1] < 0
+        assert difference.samples == len(samples)
+    record = comparison_record(found, Scale(), first.parent, other.parent)
+    px, box = json.loads(json.dumps(record, allow_nan=False))["sets"][0]["figures"]
+    assert (px["unit"], px["metric"]) == ("px of the labelled image", "mean_joint_error_difference")
+    assert px["value"] == pytest.approx(px["mean_joint_error"]["this"] - px["mean_joint_error"]["other"])
+    assert box["value"] == pytest.approx(np.mean(one.of("2d_box").per_joint))
+    page = comparison_section(found, "two").section("k")
+    assert "labels or predictions are 2D only" in page
+    assert f"{one.of('2d_px').mean:+.2f}" in page
+    assert f"{100 * one.of('2d_box').mean:+.2f}" in page
+    assert "mm" not in page
+    assert "PCK" not in page
+
+
+def test_changed_labels_are_noticed_in_2d(tmp_path: Path) -> None:
+    moved = TRUTH_PX.copy()
+    moved[:, 4, 0] += 3.0
+    one, _ = flat_run(tmp_path / "one", 3.0, truth_mm=NOWHERE)
+    other, _ = flat_run(tmp_path / "two", 4.0, truth_mm=NOWHERE, truth_px=moved)
+    with pytest.raises(InputProblem, match=r"labels of s/test are others \(by up to 3 px\)"):
+        of_one_set(one, other, 20)
+
+
+def test_the_summary_says_that_only_2d_was_compared(tmp_path: Path, measure: Callable[..., Any]) -> None:
+    write_mini_freihand(tmp_path / "set", hands=2, test_hands=5)
+
+    class Flat(KnownErrors):
+        """Knows no joints in 3D."""
+
+        def predict(self, crops_rgb: np.ndarray) -> CropPoses:
+            poses = super().predict(crops_rgb)
+            poses.relative_mm[:] = np.nan
+            return poses
+
+    labelled = open_labelled(tmp_path / "set", "test")
+    solid = {"leaderboard": False, "name": "solid"}
+    measure(tmp_path / "set", "test", KnownErrors(labelled), **solid)
+    summary, _ = measure(
+        tmp_path / "set", "test", Flat(labelled, noise_mm=20.0), leaderboard=False, name="flat", against="solid"
+    )
+    facts = {name: text for name, text in summary.facts.items() if "compared" in name or "this -" in name}
+    assert list(facts) == [
+        "compared in 2D", "this - solid, px of the picture", "this - solid, % of the hand's extent",
+    ]  # fmt: skip
+    assert facts["compared in 2D"] == "labels or predictions are 2D only"
+    assert facts["this - solid, px of the picture"].startswith("+")
+    assert facts["this - solid, px of the picture"].endswith("of 5 samples")
+    assert all(figure["value"] > 0 for figure in summary.data["against"]["sets"][0]["figures"])
+    section = summary.outputs["report.html"].read_text().split("Compared with solid")[1]
+    assert "PCK of both" not in section

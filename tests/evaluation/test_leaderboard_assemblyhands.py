@@ -87,7 +87,8 @@ def test_true_predictions_are_the_published_labels(tmp_path, measure):
             np.testing.assert_allclose(rows, expected, atol=1e-3)
     assert score(summary, tmp_path, relative=False) < 1e-3
     assert summary.facts[f"{FILE} for assemblyhands/val"] == (
-        "8 hands of 4 frames, 4 predicted, 4 with no box in any picture (ignored by the scorer); a mean of 1.5 cameras a hand"
+        "8 hands of 4 frames, 4 predicted, 4 with no box in any picture (ignored by the scorer); "
+        "a mean of 1.5 cameras a hand"
     )
 
 
