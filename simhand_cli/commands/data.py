@@ -22,6 +22,10 @@ EXAMPLES: tuple[str, ...] = (
 )
 #: Pictures decoded without --all-images, and the seed of their choice.
 _DECODED, _SEED = 200, 0
+#: The split that a command reads without --split.
+_READ_UNASKED = {"finetune": "train", "evaluate": "test"}
+#: Said of a set of 2D labels.
+_NOT_IN_2D = "side and joint order not checked: 2D only"
 #: Pictures decoded at a time with --all-images.
 _READERS = 4
 
@@ -65,7 +69,6 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
     from simhand_cli.labelled.open import open_labelled, recognise
     from simhand_cli.labelled.sample import LabelledSet2D
     from simhand_cli.labelled.splits import open_splits
-    from simhand_cli.workspace.next_step import finetune_call
 
     console = console or Console(quiet=True)
     sheet_path = _sheet_path(config)
@@ -80,7 +83,7 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
         for split, one in chosen or open_splits(config.path):
             if isinstance(one, InputProblem):
                 summary.dropped.append(Dropped(f"split {split!r}", 1, _here(one)))
-                verdicts.append(f"'simhand {_command(split)}' refuses its split {split!r}")
+                verdicts += [f"'simhand {call}' refuses its split {split!r}" for call in _readers(split)]
                 continue
             splits.append(split)
             only_2d = isinstance(one, LabelledSet2D)
@@ -103,19 +106,42 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
         _save_below_each_other(sheet_path, sheets)
     summary.problems = sum(found.count for found in summary.dropped)
     found = "; ".join(dict.fromkeys(verdicts))
-    evaluate = f"simhand evaluate --data {config.path}"
-    if splits and "test" not in splits:
-        evaluate += f" --split {splits[-1]}"
-    call = finetune_call(config.workspace, config.path) if "train" in splits else evaluate
-    if only_2d and "train" in splits:
-        call = f"its labels are 2D only: simhand finetune --data A_SET_WITH_3D_LABELS --data {config.path}"
+    call = _next_call(config, splits, only_2d)
     summary.hint = f"look at the sheet; {found or call}" if summary.problems else call
+    if only_2d:
+        summary.hint += f" ({_NOT_IN_2D})"
     return summary
 
 
-def _command(split: str) -> str:
-    """What reads this split."""
-    return "finetune" if split == "train" else "evaluate"
+def _role(split: str) -> str:
+    """The last part of a split's name, which says what it is for: train of s1-train."""
+    return split.rpartition("-")[2]
+
+
+def _readers(split: str) -> list[str]:
+    """The commands that read a split: training's, measuring's, or for another split than train and test either."""
+    commands = {"train": ["finetune"], "test": ["evaluate"]}.get(_role(split), ["finetune", "evaluate"])
+    return [name + _flag(name, split) for name in commands]
+
+
+def _flag(command: str, split: str) -> str:
+    return "" if split == _READ_UNASKED[command] else f" --split {split}"
+
+
+def _next_call(config: DataConfig, splits: list[str], only_2d: bool) -> str:
+    """What to do with a set in which nothing is wrong: train; measure where there is only a test split; or either."""
+    from simhand_cli.workspace.next_step import finetune_call
+
+    found = {_role(split): split for split in reversed(splits)}
+    split = found.get("train") or found.get("test") or splits[-1]
+    finetune = finetune_call(config.workspace, config.path) + _flag("finetune", split)
+    if only_2d:
+        beside = f"simhand finetune --data A_SET_WITH_3D_LABELS --data {config.path}{_flag('finetune', split)}"
+        finetune = f"its labels are 2D only: {beside}"
+    evaluate = f"simhand evaluate --data {config.path}{_flag('evaluate', split)}"
+    if "train" in found:
+        return finetune
+    return evaluate if "test" in found else f"{evaluate}; or {finetune}"
 
 
 def _here(problem: InputProblem) -> str:
@@ -172,7 +198,7 @@ def _check(
     summary.dropped += [*missing, *(_found(labelled, fault, len(chosen)) for fault in faults)]
     if missing or faults:
         left_out = sum(entry.count for entry in missing)
-        verdicts.append(verdict(_command(labelled.split), len(labelled), left_out, faults))
+        verdicts += [verdict(call, len(labelled), left_out, faults) for call in _readers(labelled.split)]
     summary.data[labelled.split] = {
         "figures": figures,
         "pictures_decoded": len(chosen),

@@ -70,6 +70,7 @@ class CocoWholeBody:
             )
         where = f"hands in pictures of {self._images}"
         self._left_out = [
+            *(entry for why, names in lists.refused.items() for entry in left_out(f"hands of {file}", why, names)),
             *left_out(f"hands of {file}", "its picture is not listed", unlisted),
             *left_out(where, "picture is missing", [name.decode() for name in missing]),
         ]
@@ -134,7 +135,7 @@ class CocoWholeBody:
         )
 
     def left_out(self) -> list[LeftOut]:
-        """Hands left out because their picture is not there."""
+        """Hands left out because their picture is not there, their label is damaged or says nothing."""
         return self._left_out
 
     def problems(self) -> list[Dropped]:
@@ -149,12 +150,14 @@ class _Lists:
         names: the pictures' file names.
         size_px: width and height of each, 0 where they are not stated.
         numbers: of every hand its 63 keypoint values and 4 of the box.
+        refused: why hands that are called valid are left out -> their names.
     """
 
     def __init__(self) -> None:
         self.names: list[bytes] = []
         self.size_px = array("i")
         self.numbers = array("f")
+        self.refused: dict[str, list[str]] = {}
         self._picture_id = array("q")
         self._hand = array("q")
 
@@ -174,9 +177,10 @@ class _Lists:
             if not entry[f"{word}hand_valid"]:
                 continue
             kpts = _row(entry, f"{word}hand_kpts", _KPTS)
-            if not (kpts[2::3] > 0).any():
-                continue
             box = _row(entry, f"{word}hand_box", _BOX)
+            if why := _refusal(kpts, box):
+                self.refused.setdefault(why, []).append(f"annotation {int(entry['id'])},{word}")
+                continue
             self._hand.extend((int(entry["image_id"]), side, int(entry["id"])))
             self.numbers.frombytes(np.append(kpts, box).tobytes())
 
@@ -197,6 +201,16 @@ class _Lists:
         """(P,) which of the pictures lie in the folder."""
         there = file_names(folder)
         return np.array([name in there for name in self.names], bool)
+
+
+def _refusal(kpts: NDArray[np.float32], box: NDArray[np.float32]) -> str:
+    """Why a hand that is called valid is no sample; nothing where it is one."""
+    seen = kpts[2::3]
+    if not np.isfinite(seen).all():
+        return "damaged: a joint's visibility is not a finite number"
+    if not np.isfinite(box).all():
+        return "damaged: the box is not four finite numbers"
+    return "" if (seen > 0).any() else "called valid, but no joint is labelled"
 
 
 def _row(entry: dict[str, Any], name: str, length: int) -> NDArray[np.float32]:

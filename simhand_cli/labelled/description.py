@@ -57,7 +57,7 @@ def _in_pixels(joints_px: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict
     """What 2D joints (N, 21, 2) tell of the hands, and what they do not."""
     known = valid & np.isfinite(joints_px).all(axis=2)
     shown = np.where(known[..., None], joints_px, np.nan)[known.any(axis=1)]
-    not_known = dict.fromkeys((*_IN_3D, _CHECKS_IN_3D), "not applicable: 2D only")
+    not_known = {**dict.fromkeys(_IN_3D, "not applicable: 2D only"), _CHECKS_IN_3D: "not checked: 2D only"}
     return {"larger side of the joints' box (px)": _quartiles(extents_px(shown)), **not_known}
 
 

@@ -14,12 +14,12 @@ def verdict(command: str, samples: int, missing: int, faults: Sequence[Fault]) -
     Agrees with :func:`~simhand_cli.labelled.checks.check_labels`, and counts pictures that cannot be decoded too.
 
     Args:
-        command: ``finetune``, or ``evaluate``, which keeps hands outside their pictures.
+        command: ``finetune``, or ``evaluate``, which keeps hands outside their pictures; with its flags.
         samples: of the split.
         missing: left out on opening it already.
         faults: of labels and pictures.
     """
-    kept = ("picture-size", OUTSIDE) if command == "evaluate" else ("picture-size",)
+    kept = ("picture-size", OUTSIDE) if command.split()[0] == "evaluate" else ("picture-size",)
     out = np.zeros(samples, bool)
     for fault in faults:
         if fault.kind not in kept:

@@ -100,7 +100,9 @@ def test_every_finding_is_counted_with_its_first_example(own: Path) -> None:
     ]
     assert summary.problems == 5
     assert summary.hint == (
-        "look at the sheet; 'simhand finetune' leaves out 4 of 20 samples; 'simhand evaluate' leaves out 1 of 6 samples"
+        "look at the sheet; 'simhand finetune' leaves out 4 of 20 samples; "
+        "'simhand finetune --split val' leaves out 1 of 6 samples; "
+        "'simhand evaluate --split val' leaves out 1 of 6 samples"
     )
     record = {fault["kind"]: fault for fault in summary.data["train"]["faults"]}
     assert {kind: fault["samples"] for kind, fault in record.items()} == {"picture": [7], "span": [1], "side": [4, 5]}

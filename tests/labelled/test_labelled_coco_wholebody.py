@@ -145,6 +145,44 @@ def test_damage_is_named_in_one_line(tmp_path: Path, change: Callable[[Document]
     assert "\n" not in str(raised.value)
 
 
+def test_valid_hands_without_a_usable_label_are_left_out_by_name(tmp_path: Path) -> None:
+    """None labelled, a visibility of NaN, a box of NaN: three hands, each for its own reason."""
+    write_mini(tmp_path, "train")
+
+    def change(document: Document) -> None:
+        people = document["annotations"]
+        people[2]["lefthand_kpts"] = [0.0] * 63
+        people[3]["lefthand_kpts"][5] = float("nan")
+        people[4]["righthand_box"][2] = float("nan")
+
+    spoil(tmp_path, "train", change)
+    train = CocoWholeBody(tmp_path, "train")
+    assert len(train) == 18 - 3
+    assert {(entry.why, *entry.names) for entry in train.left_out()} == {
+        ("called valid, but no joint is labelled", "annotation 902,left"),
+        ("damaged: a joint's visibility is not a finite number", "annotation 903,left"),
+        ("damaged: the box is not four finite numbers", "annotation 904,right"),
+    }
+    summary = data(DataConfig(action="check", path=tmp_path, workspace=tmp_path / "ws", samples_shown=0))
+    assert summary.problems == 3
+    assert not summary.data["train"]["faults"]
+    assert "'simhand finetune' leaves out 3 of 18 samples" in summary.hint
+
+
+def test_a_split_other_than_train_and_test_is_for_either_command(tmp_path: Path) -> None:
+    write_mini(tmp_path, "val")
+    call = DataConfig(action="check", path=tmp_path, workspace=tmp_path / "ws", samples_shown=0)
+    assert data(call).hint == (
+        f"simhand evaluate --data {tmp_path} --split val; or its labels are 2D only: simhand finetune "
+        f"--data A_SET_WITH_3D_LABELS --data {tmp_path} --split val (side and joint order not checked: 2D only)"
+    )
+    spoil(tmp_path, "val", outside)
+    assert data(call).hint == (
+        "look at the sheet; 'simhand finetune --split val' leaves out 1 of 18 samples; "
+        "'simhand evaluate --split val' leaves out 0 of 18 samples (side and joint order not checked: 2D only)"
+    )
+
+
 def kpts(document: Document, person: int, hand: str = "lefthand") -> np.ndarray:
     return np.array(document["annotations"][person][f"{hand}_kpts"]).reshape(21, 3)
 
@@ -237,7 +275,9 @@ def test_data_check_says_what_does_not_apply(tmp_path: Path) -> None:
     sides = [max(np.nanmax(hand[:, axis]) - np.nanmin(hand[:, axis]) for axis in (0, 1)) for hand in px]
     assert facts["train: larger side of the joints' box (px)"].startswith(f"{np.median(sides):.4g} ")
     flat = {name.removeprefix("train: ") for name, value in facts.items() if value == "not applicable: 2D only"}
-    assert flat >= {"hand span (mm)", "distance of the wrist (mm)", "checks of unit, joint order, side, depth and K"}
+    assert flat >= {"hand span (mm)", "distance of the wrist (mm)"}
+    assert facts["train: checks of unit, joint order, side, depth and K"] == "not checked: 2D only"
+    assert summary.hint.endswith("(side and joint order not checked: 2D only)")
     assert [(found.count, found.why[:26]) for found in summary.dropped] == [
         (3, "picture is missing"), (3, "picture missing or damaged"),
     ]  # fmt: skip
