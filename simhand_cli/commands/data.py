@@ -25,7 +25,7 @@ _DECODED, _SEED = 200, 0
 #: The split that a command reads without --split.
 _READ_UNASKED = {"finetune": "train", "evaluate": "test"}
 #: Said of a set of 2D labels.
-_NOT_IN_2D = "side and joint order not checked: 2D only"
+_NOT_IN_2D = "side not checked, joint order roughly at most: 2D only"
 #: Pictures decoded at a time with --all-images.
 _READERS = 4
 

@@ -1,6 +1,6 @@
 """Find labels that cannot be right in a set of 2D joints alone.
 
-Unit, joint order, side, depth and projection need 3D and are not judged.
+Unit, side, depth and projection need 3D and are not judged; the joint order is, roughly.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 from simhand_cli.labelled.details import LabelDetails
 from simhand_cli.labelled.distinct import distinct_rows
 from simhand_cli.labelled.fault import MIN_VALID_JOINTS, Fault, nearly_all, rows_where
+from simhand_cli.labelled.joint_order import fitting_order, order_fault
 from simhand_cli.labelled.projection import MOST, outside_faults, share_inside
 
 #: Labelled joints within so many pixels show no hand, and make no crop.
 _MIN_EXTENT_PX: Final = 2.0
+#: Fewer hands say nothing of the joints' order. Measured on 16 sets of 223 to 6,000 synthetic hands and one of 408 real
+#: ones in the right order, seen from all sides or from one, fists, open, or with noise: the mismatch of every other order
+#: is 0.24 or more (0.2 is asked for), that of the right one 0.10-0.15 where hands are seen from all sides. Seen from one
+#: side alone, it may be above 0.2 itself, and a wrong order goes unnoticed.
+MIN_HANDS_FOR_ORDER: Final = 50
 #: What it comes from where 2D joints fall outside the picture, and what is wrong where nearly all do.
 _OUT: Final = (
     "pictures resized or cropped without their joints, or a hand out of view",
@@ -56,6 +62,7 @@ def faults_2d(
     )
     faults = [Fault(kind, rows_where(bad), *told) for kind, bad, told in found if bad.any()]
     sound = complete & ~small
+    faults += _order_faults(shown, valid, sound)
     faults += outside_faults(details.samples, share_inside(joints_px, valid, size_px), size_px, sound, _OUT)
     if details.box_xyxy_px is not None:
         faults += _box_faults(joints_px, valid, details.box_xyxy_px, sound)
@@ -65,6 +72,20 @@ def faults_2d(
 def extents_px(joints_px: NDArray[np.float64]) -> NDArray[np.float64]:
     """Larger sides (N,) of the boxes around joints (N, 21, 2), NaN where unlabelled, but not all of a hand."""
     return np.asarray((np.nanmax(joints_px, axis=1) - np.nanmin(joints_px, axis=1)).max(axis=1))
+
+
+def _order_faults(shown: NDArray[np.float64], valid: NDArray[np.bool_], sound: NDArray[np.bool_]) -> list[Fault]:
+    """Joints of the whole set in another known order, told by the medians of lengths in hands brought to one size.
+
+    Foreshortening evens out over many views. Lengths that fit no order prove nothing in 2D, and are let pass.
+    """
+    rows = rows_where(sound)
+    if len(rows) < MIN_HANDS_FOR_ORDER:
+        return []
+    centred = shown[rows] - np.nanmean(shown[rows], axis=1, keepdims=True)
+    spread = np.sqrt(np.nanmean((centred**2).sum(axis=2), axis=1))
+    order = fitting_order(centred / spread[:, None, None], valid[rows])
+    return [order_fault(rows, order)] if order else []
 
 
 def _box_faults(

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from simhand_cli.hands.skeleton import FINGERS, MIDDLE_MCP, WRIST
 from simhand_cli.labelled.checks import hand_spans_mm
-from simhand_cli.labelled.checks_2d import extents_px
+from simhand_cli.labelled.checks_2d import MIN_HANDS_FOR_ORDER, extents_px
 from simhand_cli.labelled.details import LabelDetails
+from simhand_cli.labelled.fault import MIN_VALID_JOINTS
 from simhand_cli.labelled.joint_order import bone_lengths_mm
 from simhand_cli.labelled.pictures import Pictures
 from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, LabelledSet, LabelledSet2D
@@ -24,7 +25,7 @@ _IN_3D: Final = (
     "bones, wrist outwards (mm)",
     "distance of the wrist (mm)",
 )
-_CHECKS_IN_3D: Final = "checks of unit, joint order, side, depth and K"
+_CHECKS_IN_3D: Final = "checks of unit, side, depth and K"
 
 
 def describe(labelled: LabelledSet, details: LabelDetails, pictures: Pictures) -> dict[str, int | str]:
@@ -58,7 +59,13 @@ def _in_pixels(joints_px: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict
     known = valid & np.isfinite(joints_px).all(axis=2)
     shown = np.where(known[..., None], joints_px, np.nan)[known.any(axis=1)]
     not_known = {**dict.fromkeys(_IN_3D, "not applicable: 2D only"), _CHECKS_IN_3D: "not checked: 2D only"}
-    return {"larger side of the joints' box (px)": _quartiles(extents_px(shown)), **not_known}
+    many = int((known.sum(axis=1) >= MIN_VALID_JOINTS).sum()) >= MIN_HANDS_FOR_ORDER
+    order = "by 2D lengths alone" if many else f"not checked: 2D only, fewer than {MIN_HANDS_FOR_ORDER} hands"
+    return {
+        "larger side of the joints' box (px)": _quartiles(extents_px(shown)),
+        **not_known,
+        "check of joint order": order,
+    }
 
 
 def _in_millimetres(joints_mm: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict[str, str]:

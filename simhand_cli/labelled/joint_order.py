@@ -120,7 +120,7 @@ def fitting_order(joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_
     """Whether a set's joints stand in another order than simhand's, judged by the medians of their lengths.
 
     Args:
-        joints_mm: (N, 21, 3) finite where valid; any unit.
+        joints_mm: (N, 21, 3) finite where valid; any unit. Or (N, 21, 2), hands of one size, seen from many sides.
         joint_valid: (N, 21).
 
     Returns:
@@ -146,6 +146,14 @@ def _set_mismatch(lengths: NDArray[np.float64]) -> float:
     return float(mismatch(np.array(medians)))
 
 
+def order_fault(rows: NDArray[np.int64], order: str) -> Fault:
+    """The whole set's joints stand in another order; ``order`` as of :func:`fitting_order`."""
+    taken = f"take them as joints[:, {reordering(KNOWN_ORDERS[order]).tolist()}]" if order else ""
+    looks = f"the joints look like {order}" if order else "the bones are no hand's in any order simhand knows"
+    why = f"{looks}, not like wrist, then thumb to little, each from palm to tip"
+    return Fault("joint-order", rows, why, taken, f"{why}{'; ' + taken if taken else ''}")
+
+
 def order_faults(
     joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_], tested: NDArray[np.bool_]
 ) -> list[Fault]:
@@ -162,10 +170,7 @@ def order_faults(
     joints_mm, joint_valid = joints_mm[tested], joint_valid[tested]
     order = fitting_order(joints_mm, joint_valid)
     if order is not None:
-        taken = f"take them as joints[:, {reordering(KNOWN_ORDERS[order]).tolist()}]" if order else ""
-        looks = f"the joints look like {order}" if order else "the bones are no hand's in any order simhand knows"
-        why = f"{looks}, not like wrist, then thumb to little, each from palm to tip"
-        return [Fault("joint-order", rows, why, taken, f"{why}{'; ' + taken if taken else ''}")]
+        return [order_fault(rows, order)]
     lengths = lengths_mm(joints_mm, joint_valid)
     low, high = BONE_RANGE_MM
     bones = lengths[:, : len(BONES)]

@@ -9,14 +9,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from memory_set import K, posed_hands
 from mini_coco_wholebody import NAMES, annotation_file, write_mini
 
 from simhand_cli.commands.data import DataConfig, data
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.checks import check_labels
+from simhand_cli.labelled.checks_2d import faults_2d
 from simhand_cli.labelled.coco_wholebody import CocoWholeBody
-from simhand_cli.labelled.details import label_details
+from simhand_cli.labelled.details import LabelDetails, label_details
 from simhand_cli.labelled.digest import labels_sha256
+from simhand_cli.labelled.joint_order import KNOWN_ORDERS
 from simhand_cli.labelled.open import open_labelled, recognise
 from simhand_cli.labelled.sample import LabelledSet2D, NoSuchSplit, require_3d
 
@@ -28,6 +31,8 @@ EXAMPLE = [
     286.7, 185.3, 1, 282.8, 187.4, 1, 284.8, 191.6, 1, 288.4, 194.5, 1,
 ]  # fmt: skip
 EXAMPLE_BOX = [280.43, 173.12, 27.860000000000014, 24.849999999999994]
+
+NOT_IN_2D = "(side not checked, joint order roughly at most: 2D only)"
 
 Document = dict[str, Any]
 
@@ -174,12 +179,12 @@ def test_a_split_other_than_train_and_test_is_for_either_command(tmp_path: Path)
     call = DataConfig(action="check", path=tmp_path, workspace=tmp_path / "ws", samples_shown=0)
     assert data(call).hint == (
         f"simhand evaluate --data {tmp_path} --split val; or its labels are 2D only: simhand finetune "
-        f"--data A_SET_WITH_3D_LABELS --data {tmp_path} --split val (side and joint order not checked: 2D only)"
+        f"--data A_SET_WITH_3D_LABELS --data {tmp_path} --split val {NOT_IN_2D}"
     )
     spoil(tmp_path, "val", outside)
     assert data(call).hint == (
         "look at the sheet; 'simhand finetune --split val' leaves out 1 of 18 samples; "
-        "'simhand evaluate --split val' leaves out 0 of 18 samples (side and joint order not checked: 2D only)"
+        f"'simhand evaluate --split val' leaves out 0 of 18 samples {NOT_IN_2D}"
     )
 
 
@@ -276,8 +281,9 @@ def test_data_check_says_what_does_not_apply(tmp_path: Path) -> None:
     assert facts["train: larger side of the joints' box (px)"].startswith(f"{np.median(sides):.4g} ")
     flat = {name.removeprefix("train: ") for name, value in facts.items() if value == "not applicable: 2D only"}
     assert flat >= {"hand span (mm)", "distance of the wrist (mm)"}
-    assert facts["train: checks of unit, joint order, side, depth and K"] == "not checked: 2D only"
-    assert summary.hint.endswith("(side and joint order not checked: 2D only)")
+    assert facts["train: checks of unit, side, depth and K"] == "not checked: 2D only"
+    assert facts["train: check of joint order"] == "not checked: 2D only, fewer than 50 hands"
+    assert summary.hint.endswith(NOT_IN_2D)
     assert [(found.count, found.why[:26]) for found in summary.dropped] == [
         (3, "picture is missing"), (3, "picture missing or damaged"),
     ]  # fmt: skip
@@ -301,6 +307,54 @@ def test_pictures_of_unstated_size_are_not_taken_for_each_other(tmp_path: Path) 
     summary = data(DataConfig(action="check", path=tmp_path, samples_shown=0, workspace=tmp_path / "ws"))
     assert summary.problems == 0
     assert "407x300" in summary.facts["train: picture sizes (px)"]
+
+
+def order_found(joints_px: np.ndarray, valid: np.ndarray) -> list[str]:
+    """What is said of the order of joints in 2D."""
+    count = len(joints_px)
+    details = LabelDetails(
+        samples=np.arange(count), right=np.ones(count, bool), intrinsics=np.full((count, 3, 3), np.nan),
+        cameras=["unknown"] * count,
+    )  # fmt: skip
+    names = [str(k) for k in range(count)]
+    faults = faults_2d(joints_px, valid, names, details, np.zeros((count, 2), np.int64))
+    return [fault.refusal for fault in faults if fault.kind == "joint-order"]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_wrong_joint_order_is_named_from_2d_lengths(seed: int) -> None:
+    joints, _ = posed_hands(300, seed)
+    projected = joints @ K.T
+    px = projected[..., :2] / projected[..., 2:] * np.random.default_rng(seed).uniform(0.3, 3, (300, 1, 1))
+    valid = np.random.default_rng(seed).random((300, 21)) > 0.1
+    assert order_found(px, valid) == []
+    for name, order in KNOWN_ORDERS.items():
+        stored = list(order)
+        (told,) = order_found(px[:, stored], valid[:, stored])
+        assert told.startswith(f"the joints look like {name}, not like wrist")
+        taken = json.loads(told.partition("joints[:, ")[2].removesuffix("]"))
+        np.testing.assert_array_equal(px[:, stored][:, taken], px)
+        assert order_found(px[:49, stored], valid[:49, stored]) == [], "too few hands"
+
+
+def test_a_right_joint_order_is_not_refused_for_its_views() -> None:
+    """Fingers along the line of sight, palms seen flat or edge on, fists: no other order is named; nor for noise."""
+    joints, _ = posed_hands(1500, 9)
+    projected = joints @ K.T
+    px = projected[..., :2] / projected[..., 2:]
+    middle, thumb_side = joints[:, 9] - joints[:, 0], joints[:, 5] - joints[:, 17]
+    along = np.abs(middle[:, 2]) / np.linalg.norm(middle, axis=1)
+    normal = np.cross(middle, thumb_side)
+    facing = normal[:, 2] / np.linalg.norm(normal, axis=1)
+    curl = np.linalg.norm(joints[:, [8, 12, 16, 20]] - joints[:, :1], axis=2).mean(axis=1)
+    chosen = (along > 0.8, along < 0.2, np.abs(facing) > 0.85, np.abs(facing) < 0.2, facing > 0.6, facing < -0.6,
+              curl < np.quantile(curl, 0.1), curl > np.quantile(curl, 0.9))  # fmt: skip
+    for rows in chosen:
+        assert rows.sum() >= 50
+        assert order_found(px[rows], np.ones((rows.sum(), 21), bool)) == []
+    noise = np.random.default_rng(0).normal(0, 60, px.shape)
+    for spoilt in (px + noise / 6, noise):
+        assert order_found(spoilt, np.ones(px.shape[:2], bool)) == []
 
 
 def test_what_needs_3d_refuses_it_in_one_line(tmp_path: Path) -> None:
