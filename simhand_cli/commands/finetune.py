@@ -81,11 +81,6 @@ class FinetuneConfig(TrainingConfig):
     workers: int | None = option(None, "Loader processes per GPU (default: by the machine)", ge=0)
     checkpoint_every_s: float = option(60.0, "Seconds between checkpoints, taken at the ends of epochs", ge=0)
 
-    def identity(self) -> dict[str, Any]:
-        """The root joint stands in it by number, as in the runs of earlier versions, which can then be gone on with."""
-        plain = super().identity()
-        return {**plain, "targets": {**plain["targets"], "root_joint": self.targets.root_index}}
-
     @classmethod
     def not_identity(cls) -> frozenset[str]:
         """Where the encoder lies is replaced by what it holds; the rest is how to run."""
@@ -234,8 +229,9 @@ def _summary(data: "TrainingData", source: "EncoderSource", path: Path, result: 
         "validation": "; ".join(data.validation),
         "best epoch": f"{result['best_epoch']} of {result['epochs']}",
     }
-    if result["val_px"] is not None:
-        summary.facts["validation error of 2D joints, px of the crop"] = round(result["val_px"], 2)
+    # Results of earlier versions have no val_px.
+    if (px := result.get("val_px")) is not None:
+        summary.facts["validation error of 2D joints, px of the crop"] = round(px, 2)
     if result["val_root_bone_mpjpe_mm"] is not None:
         summary.facts["validation MPJPE, wrist + bone length aligned, mm"] = round(result["val_root_bone_mpjpe_mm"], 2)
     summary.outputs = {"model": path / "model.safetensors", "report": path / "report.html"}
