@@ -131,7 +131,7 @@ def _finetune(config: FinetuneConfig, console: Console, world: "World", board: "
         fraction_rule=config.fraction_rule,
         mix=config.mix,
         seed=config.seed,
-        only_2d=config.loss.location == 0 and config.loss.delta == 0,
+        loss=config.loss,
     )
     if config.weak_2d:
         data = data.with_weak(WeakCrops(workspace), config.weak_share)
