@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _BLOCKS = 20
 #: Random stream of the choice of people, apart from that of the fraction.
 _VALIDATION_STREAM = 11
+_LOSS = LossOptions()
 _NEEDS_3D = (
     "a 3D model needs others, too: give another --data with 3D labels, or --loss.location 0 --loss.delta 0 for a model "
     "of 2D joints alone"
@@ -119,7 +120,7 @@ def choose_samples(
     seed: int,
     fraction_rule: FractionRule = "random-frame",
     mix: Mix = "by-size",
-    loss: LossOptions = LossOptions(),
+    loss: LossOptions = _LOSS,
 ) -> TrainingData:
     """Open the sets, drop unusable labels, set people aside for validation, take the fraction.
 

@@ -324,8 +324,8 @@ class Finetuner:
         if not broken:
             raise InputProblem("the model's predictions on validation samples are not finite; try --precision fp32")
         raise InputProblem(
-            f"none of the validation samples that decide which epoch is best can be read, e.g. {broken[0]}; mend them, or "
-            "use --val-fraction 0"
+            f"none of the validation samples that decide which epoch is best can be read, e.g. {broken[0]}; mend "
+            "them, or use --val-fraction 0"
         )
 
     def _deciding(self, errors: ValidationErrors) -> float:
