@@ -157,7 +157,7 @@ def _finetune(config: FinetuneConfig, console: Console, world: "World", board: "
     result = launch(train, job, world, name=path.name, board=board, console=console)
     if result.pop("skipped", False):
         console.say(f"{path} is finished already; --redo does it over, --name starts another")
-    return _summary(data, source, path, result)
+    return _summary(data, paths, source, path, result)
 
 
 def _workers(asked: int | None, world: "World") -> int:
@@ -219,7 +219,9 @@ def _dry_run(
     return summary
 
 
-def _summary(data: "TrainingData", source: "EncoderSource", path: Path, result: dict[str, Any]) -> Summary:
+def _summary(
+    data: "TrainingData", paths: list[Path], source: "EncoderSource", path: Path, result: dict[str, Any]
+) -> Summary:
     broken = [Dropped(message, 1, "cannot be read") for message in result["broken"]]
     summary = Summary("finetune", dropped=[*data.dropped, *broken])
     summary.problems = sum(dropped.count for dropped in summary.dropped)
@@ -236,5 +238,21 @@ def _summary(data: "TrainingData", source: "EncoderSource", path: Path, result: 
         summary.facts["validation MPJPE, wrist + bone length aligned, mm"] = round(result["val_root_bone_mpjpe_mm"], 2)
     summary.outputs = {"model": path / "model.safetensors", "report": path / "report.html"}
     summary.data = dict(result)
-    summary.hint = "simhand evaluate measures it on test people; simhand demo shows it on a video"
+    summary.hint = _next_step(data, paths)
     return summary
+
+
+def _next_step(data: "TrainingData", paths: list[Path]) -> str:
+    """How this model is measured on labels it has not seen, and shown where it has hands in 3D."""
+    from simhand_cli.labelled.splits import held_out_split, matching_test_split
+
+    demo = "" if data.bone_length_mm is None else "; simhand demo shows it on a video"
+    trained = [one.split for one in data.sets[: len(paths)]]
+    held_out = [held_out_split(one.name, one.split) for one in data.sets[: len(paths)]]
+    unseen = [(path, h) for path, h, t in zip(paths, held_out, trained, strict=True) if h != t]
+    if not unseen:
+        return f"simhand evaluate --data ANOTHER_SET measures it on people it has not seen{demo}"
+    if any(h == matching_test_split(t) != t for h, t in zip(held_out, trained, strict=True)):
+        return f"simhand evaluate measures it on test people{demo}"
+    path, split = unseen[0]
+    return f"simhand evaluate --data {path} --split {split} measures it{demo}"

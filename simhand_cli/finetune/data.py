@@ -95,12 +95,17 @@ class TrainingData:
             digests=[*self.digests, crops.digest],
         )
 
+    def _used(self, s: int) -> NDArray[np.int64]:
+        """Samples of a set that are trained or validated on."""
+        return np.concatenate([rows[rows[:, 0] == s, 1] for rows in (self.train, self.val)])
+
     def record(self) -> dict[str, Any]:
-        """The choice as plain values: per set, the sample numbers trained and validated on."""
+        """The choice as plain values: per set, the people and sample numbers trained and validated on."""
         return {
             "sets": [
                 {
                     "name": labelled.name,
+                    "subjects": sorted(set(np.asarray(labelled.subjects)[self._used(s)].tolist())),
                     "labels_sha256": self.digests[s],
                     "validation": self.validation[s],
                     "train": self.train[self.train[:, 0] == s, 1].tolist(),

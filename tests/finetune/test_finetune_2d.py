@@ -1,5 +1,6 @@
 """Sets of 2D labels in training and evaluation: beside 3D sets, refused alone, and for a model of 2D joints alone."""
 
+import html
 import json
 import math
 import shutil
@@ -155,6 +156,34 @@ def test_a_model_of_2d_joints_alone_has_no_figures_in_3d(sets, alone):
             assert figure["value"] is None
         if figure["unit"].startswith("px") and figure["metric"] == "mean_joint_error":
             assert figure["value"] > 0
+
+
+def test_what_has_no_test_split_is_left_out_and_its_command_is_told(sets, beside):
+    workspace, trained = beside
+    assert trained.hint == "simhand evaluate measures it on test people; simhand demo shows it on a video"
+    options = {"workspace": workspace, "bootstrap": 20, "device": "cpu"}
+    summary = evaluate(EvaluateConfig(**options), QUIET)
+    assert [one["label"] for one in summary.data["metrics"]["sets"]] == ["freihand/test"]
+    left_out = summary.facts["not measured"]
+    assert left_out.endswith(f"(simhand evaluate --data {sets[1]} --split val)")
+    assert left_out in html.unescape(summary.outputs["report.html"].read_text())
+    assert left_out in evaluate(EvaluateConfig(**options, dry_run=True), QUIET).facts["not measured"]
+    summary = evaluate(EvaluateConfig(**options, split="val", name="val"), QUIET)
+    assert [one["label"] for one in summary.data["metrics"]["sets"]] == ["coco_wholebody/val"]
+    assert summary.facts["not measured"].endswith(f"(simhand evaluate --data {sets[0]} --split test)")
+    with pytest.raises(InputProblem, match="use --split val"):
+        evaluate(EvaluateConfig(**options, data=[sets[1]]), QUIET)
+
+
+def test_the_next_step_of_a_model_of_2d_joints_can_be_taken(sets, alone):
+    workspace, trained = alone
+    command = f"simhand evaluate --data {sets[1]} --split val"
+    assert trained.hint == f"{command} measures it"
+    with pytest.raises(InputProblem) as raised:
+        evaluate(EvaluateConfig(workspace=workspace), QUIET)
+    assert str(raised.value).endswith(f"use --split val ({command})")
+    told = EvaluateConfig(workspace=workspace, data=[sets[1]], split="val", dry_run=True)
+    assert evaluate(told, QUIET).facts["samples of coco_wholebody/val"] == 18
 
 
 @pytest.mark.parametrize("loss", [{"location": 0}, {"location": 0, "delta": 0}])
