@@ -49,7 +49,7 @@ def open_test_sets(config: "EvaluateConfig", model_file: Path | None, workspace:
     opened = OpenedSets()
     for path in config.data or run_paths or [newest_own_set(workspace)]:
         layout = recognise(path)
-        split = config.split or default_split(trained, layout)
+        split = config.split or default_split(trained, layout, path)
         try:
             labelled = open_labelled(path, split)
         except NoSuchSplit as problem:

@@ -30,11 +30,11 @@ class TrainingSet:
     labels_sha256: str = ""
     subjects: frozenset[str] = frozenset()
 
-    def is_same_set(self, labelled: LabelledSet, path: Path) -> bool:
-        """Whether both are of one set, whatever the split."""
+    def is_same_set(self, name: str, path: Path) -> bool:
+        """Whether a set of this name, lying there, is the same one, whatever the split."""
         if self.name in _OF_MANY_SETS and (self.path is None or self.path.resolve() != path.resolve()):
             return False
-        return self.name == labelled.name
+        return self.name == name
 
 
 def training_sets(model_file: Path) -> list[TrainingSet]:
@@ -61,22 +61,22 @@ def training_paths(model_file: Path) -> list[Path]:
     return [Path(one) for one in named]
 
 
-def default_split(trained: list[TrainingSet], layout: str) -> str:
+def default_split(trained: list[TrainingSet], name: str, path: Path) -> str:
     """The split to test on where none is named: ``test``, of the training split's setup."""
-    return next((matching_test_split(one.split) for one in trained if one.name == layout), "test")
+    return next((matching_test_split(one.split) for one in trained if one.is_same_set(name, path)), "test")
 
 
 def trained_on(trained: list[TrainingSet], labelled: LabelledSet, path: Path, labels_sha256: str) -> bool:
     """Whether these labels are ones that the model was trained on."""
     return any(
-        one.labels_sha256 == labels_sha256 or (one.is_same_set(labelled, path) and one.split == labelled.split)
+        one.labels_sha256 == labels_sha256 or (one.is_same_set(labelled.name, path) and one.split == labelled.split)
         for one in trained
     )
 
 
 def known_people(trained: list[TrainingSet], labelled: LabelledSet, path: Path) -> list[str]:
     """The people of a set that the model knows from its training."""
-    known = [one.subjects for one in trained if one.is_same_set(labelled, path)]
+    known = [one.subjects for one in trained if one.is_same_set(labelled.name, path)]
     return sorted(set(labelled.subjects).intersection(frozenset[str]().union(*known)))
 
 

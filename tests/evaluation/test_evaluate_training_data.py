@@ -116,3 +116,18 @@ def test_people_trained_on_are_recorded(dexycb, tmp_path):
 )  # fmt: skip
 def test_what_is_held_out(layout, trained, held_out):
     assert held_out_split(layout, trained) == held_out
+
+
+def test_another_set_of_ones_own_does_not_follow_the_setup(tmp_path):
+    """Layouts of many sets: the same name and split are not the same labels, nor their people the same."""
+    from oracle import MemorySet
+
+    from simhand_cli.evaluation.training_sets import TrainingSet, default_split, known_people, trained_on
+
+    labelled = MemorySet(4)
+    trained = [TrainingSet("jsonl", "studio-train", tmp_path / "a", "digest", frozenset(labelled.subjects))]
+    assert [default_split(trained, "jsonl", tmp_path / name) for name in "ab"] == ["studio-test", "test"]
+    labelled.name, labelled.split = "jsonl", "studio-train"
+    assert [trained_on(trained, labelled, tmp_path / name, "other") for name in "ab"] == [True, False]
+    assert trained_on(trained, labelled, tmp_path / "b", "digest")
+    assert [bool(known_people(trained, labelled, tmp_path / name)) for name in "ab"] == [True, False]
