@@ -22,7 +22,7 @@ from simhand_cli.models.encoder import build_encoder
 @pytest.fixture(scope="module")
 def freihand(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets") / "FreiHAND_pub_v2"
-    write_mini_freihand(folder, hands=2, test_hands=6)
+    write_mini_freihand(folder, hands=1, test_hands=2)
     return folder
 
 
@@ -39,7 +39,7 @@ def dexycb(tmp_path_factory):
 
 
 def finetuned(workspace, data, split):
-    options = {"encoder": "none", "backbone": "resnet10t", "width": 16, "input_px": 64, "epochs": 1, "batch_size": 4}
+    options = {"encoder": "none", "backbone": "test_resnet", "width": 16, "input_px": 64, "epochs": 1, "batch_size": 4}
     options |= {"precision": "fp32", "gpus": 0, "workers": 0, "val_fraction": 0}
     return finetune(FinetuneConfig(workspace=workspace, data=[data], split=split, **options))
 
@@ -88,8 +88,8 @@ def test_the_split_follows_the_setup_and_known_people_are_told(dexycb, tmp_path)
     run = tmp_path / "runs" / "finetune-tiny"
     run.mkdir(parents=True)
     torch.manual_seed(0)
-    facts = ModelFacts("resnet10t", 16, 64, 0, 95.0, training={"sets": ["dexycb/s1-train"]})
-    save_model(run / "model.safetensors", DetNet(build_encoder("resnet10t"), 16, 64), facts)
+    facts = ModelFacts("test_resnet", 16, 64, 0, 95.0, training={"sets": ["dexycb/s1-train"]})
+    save_model(run / "model.safetensors", DetNet(build_encoder("test_resnet"), 16, 64), facts)
     record = {"name": "dexycb", "labels_sha256": "0", "subjects": [SUBJECTS[0]]}
     (run / "samples.json").write_text(json.dumps({"sets": [record]}))
     assert {*open_labelled(dexycb, "s1-train").subjects} == {SUBJECTS[0]}
