@@ -28,7 +28,7 @@ class EvaluateConfig(CommandConfig):
     """Options of ``simhand evaluate``."""
 
     data: list[Path] = option([], "Labelled set to test on, repeatable; none: those of the fine-tuning run")
-    split: str = option("test", "Split of the set")
+    split: str = option("", "Split of the sets; none: test, of DexYCB that of the setup trained on (s1-test)")
     model: str = option(
         "",
         "Name or folder of a 'simhand finetune' run, a model file, mediapipe, mean-pose, mean-shape; none: newest run",
@@ -129,6 +129,7 @@ def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> None:
 def _dry_summary(job: "EvaluationRun") -> Summary:
     summary = Summary("evaluate", dropped=job.dropped, problems=sum(dropped.count for dropped in job.dropped))
     summary.facts = {"model": job.model_title, "folder": str(job.folder), "state": job.state()}
+    summary.facts |= job.notes
     for label, indices in zip(job.labels, job.indices, strict=True):
         summary.facts[f"samples of {label}"] = len(indices)
     return summary
@@ -136,7 +137,7 @@ def _dry_summary(job: "EvaluationRun") -> Summary:
 
 def _summary(job: "EvaluationRun", result: dict[str, Any]) -> Summary:
     summary = Summary("evaluate")
-    summary.facts = {"model": job.model_title, **result["facts"]}
+    summary.facts = {"model": job.model_title, **job.notes, **result["facts"]}
     summary.dropped = job.dropped
     summary.problems = sum(dropped.count for dropped in job.dropped)
     summary.outputs = {name: job.folder / name for name in result["files"]}

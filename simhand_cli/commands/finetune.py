@@ -81,11 +81,6 @@ class FinetuneConfig(TrainingConfig):
     workers: int | None = option(None, "Loader processes per GPU (default: by the machine)", ge=0)
     checkpoint_every_s: float = option(60.0, "Seconds between checkpoints, taken at the ends of epochs", ge=0)
 
-    def identity(self) -> dict[str, Any]:
-        """The root joint stands in it by number, as in the runs of earlier versions, which can then be gone on with."""
-        plain = super().identity()
-        return {**plain, "targets": {**plain["targets"], "root_joint": self.targets.root_index}}
-
     @classmethod
     def not_identity(cls) -> frozenset[str]:
         """Where the encoder lies is replaced by what it holds; the rest is how to run."""
@@ -136,7 +131,7 @@ def _finetune(config: FinetuneConfig, console: Console, world: "World", board: "
         fraction_rule=config.fraction_rule,
         mix=config.mix,
         seed=config.seed,
-        only_2d=config.loss.location == 0 and config.loss.delta == 0,
+        loss=config.loss,
     )
     if config.weak_2d:
         data = data.with_weak(WeakCrops(workspace), config.weak_share)
@@ -162,7 +157,7 @@ def _finetune(config: FinetuneConfig, console: Console, world: "World", board: "
     result = launch(train, job, world, name=path.name, board=board, console=console)
     if result.pop("skipped", False):
         console.say(f"{path} is finished already; --redo does it over, --name starts another")
-    return _summary(data, source, path, result)
+    return _summary(data, paths, source, path, result)
 
 
 def _workers(asked: int | None, world: "World") -> int:
@@ -224,7 +219,9 @@ def _dry_run(
     return summary
 
 
-def _summary(data: "TrainingData", source: "EncoderSource", path: Path, result: dict[str, Any]) -> Summary:
+def _summary(
+    data: "TrainingData", paths: list[Path], source: "EncoderSource", path: Path, result: dict[str, Any]
+) -> Summary:
     broken = [Dropped(message, 1, "cannot be read") for message in result["broken"]]
     summary = Summary("finetune", dropped=[*data.dropped, *broken])
     summary.problems = sum(dropped.count for dropped in summary.dropped)
@@ -234,11 +231,28 @@ def _summary(data: "TrainingData", source: "EncoderSource", path: Path, result: 
         "validation": "; ".join(data.validation),
         "best epoch": f"{result['best_epoch']} of {result['epochs']}",
     }
-    if result["val_px"] is not None:
-        summary.facts["validation error of 2D joints, px of the crop"] = round(result["val_px"], 2)
+    # Results of earlier versions have no val_px.
+    if (px := result.get("val_px")) is not None:
+        summary.facts["validation error of 2D joints, px of the crop"] = round(px, 2)
     if result["val_root_bone_mpjpe_mm"] is not None:
         summary.facts["validation MPJPE, wrist + bone length aligned, mm"] = round(result["val_root_bone_mpjpe_mm"], 2)
     summary.outputs = {"model": path / "model.safetensors", "report": path / "report.html"}
     summary.data = dict(result)
-    summary.hint = "simhand evaluate measures it on test people; simhand demo shows it on a video"
+    summary.hint = _next_step(data, paths)
     return summary
+
+
+def _next_step(data: "TrainingData", paths: list[Path]) -> str:
+    """How this model is measured on labels it has not seen, and shown where it has hands in 3D."""
+    from simhand_cli.labelled.splits import held_out_split, matching_test_split
+
+    demo = "" if data.bone_length_mm is None else "; simhand demo shows it on a video"
+    trained = [one.split for one in data.sets[: len(paths)]]
+    held_out = [held_out_split(one.name, one.split) for one in data.sets[: len(paths)]]
+    unseen = [(path, h) for path, h, t in zip(paths, held_out, trained, strict=True) if h != t]
+    if not unseen:
+        return f"simhand evaluate --data ANOTHER_SET measures it on people it has not seen{demo}"
+    if any(h == matching_test_split(t) != t for h, t in zip(held_out, trained, strict=True)):
+        return f"simhand evaluate measures it on test people{demo}"
+    path, split = unseen[0]
+    return f"simhand evaluate --data {path} --split {split} measures it{demo}"

@@ -61,7 +61,7 @@ class FinetunedPoser:
 
         self._predictor: HandPredictor = load_predictor(file, device)
         if self._predictor.facts.bone_length_mm is None:
-            raise InputProblem(f"--model {file} was trained on 2D labels only and has no hand in 3D to show")
+            raise InputProblem(f"--model {file} is a model of 2D joints alone and has no hand in 3D to show")
         self.input_px: int = self._predictor.input_px
         self.crop_scale: float = EVAL_CROP_SCALE
 

@@ -83,7 +83,7 @@ class FinetunedPose:
         self.facts: dict[str, Any] = {
             "kind": "fine-tuned",
             "path": str(path),
-            "metric_scale": _TRAINED_SCALE if bone_length_mm is not None else "none: trained on 2D labels only",
+            "metric_scale": _TRAINED_SCALE if bone_length_mm is not None else "none: a model of 2D joints alone",
             "bone_length_mm": bone_length_mm,
         }
 

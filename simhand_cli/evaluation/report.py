@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ def build_report(
     scores: Sequence[SetScore],
     resamplings: Sequence[Resampling],
     pictures: Sequence[SetPictures],
+    notes: Mapping[str, str] = MappingProxyType({}),
 ) -> Page:
     """Compose the page.
 
@@ -53,9 +55,12 @@ def build_report(
         scores: one a set.
         resamplings: what each set's bootstrap drew.
         pictures: of each set.
+        notes: on the choice of sets, by title.
     """
     page = Page("Evaluation", f"Model: {model.get('path', model['kind'])} ({model['kind']})")
     page.facts({key.replace("_", " "): value for key, value in model.items() if key not in ("path", "sha256")})
+    for title, text in notes.items():
+        page.text(f"{title}: {text}.")
     for score, how, shown in zip(scores, resamplings, pictures, strict=True):
         _add_set(page, score, how, shown)
     page.slot()

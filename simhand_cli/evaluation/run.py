@@ -21,12 +21,12 @@ from simhand_cli.evaluation.predictors import FinetunedPose, MediaPipePose, Pose
 from simhand_cli.evaluation.records import METRICS_SCHEMA, METRICS_VERSION, screen_table, set_record
 from simhand_cli.evaluation.report import SetPictures, build_report
 from simhand_cli.evaluation.score import Scale, SetScore, score_set
+from simhand_cli.evaluation.test_sets import open_test_sets, training_warnings
 from simhand_cli.evaluation.training_hands import TrainingHands, find_training_hands
 from simhand_cli.hands.skeleton import JOINT_NAMES
 from simhand_cli.labelled.checks import check_labels
 from simhand_cli.labelled.digest import labels_sha256
-from simhand_cli.labelled.open import open_labelled
-from simhand_cli.labelled.own_set import newest_own_set, refuse_repeated
+from simhand_cli.labelled.own_set import refuse_repeated
 from simhand_cli.labelled.sample import LabelledSet
 from simhand_cli.report.sheet import save_image
 from simhand_cli.summary import Dropped
@@ -59,6 +59,8 @@ class EvaluationRun:
         identity: all that determines the result.
         dropped: what was left out because of its labels; more may be added while running.
         training: the hands whose mean is the answer, for the baselines that have one.
+        left_out: why sets of the training run are not measured.
+        warnings: what makes the figures too good: labels or people of the training.
     """
 
     config: "EvaluateConfig"
@@ -71,6 +73,14 @@ class EvaluationRun:
     identity: dict[str, Any]
     dropped: list[Dropped] = field(default_factory=list)
     training: TrainingHands | None = None
+    left_out: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What the summary says of the choice of sets."""
+        told = {"WARNING": self.warnings, "not measured": self.left_out}
+        return {title: "; ".join(lines) for title, lines in told.items() if lines}
 
     @property
     def model_title(self) -> str:
@@ -86,27 +96,31 @@ def prepare(config: "EvaluateConfig") -> EvaluationRun:
     """Find the model and open the sets; nothing is written.
 
     Raises:
-        InputProblem: no model or data, or a set that cannot be opened.
+        InputProblem: no model or data, a set that cannot be opened, or the model was trained on these labels and no
+            split is named.
         UsageProblem: a set is given twice, or there is more than one for a mean.
     """
     workspace = Workspace(config.workspace)
     model_file = find_model(config.model, workspace)
     refuse_repeated(config.data)
-    paths = config.data or _default_sets(model_file, workspace)
+    opened = open_test_sets(config, model_file, workspace)
+    paths, sets = opened.paths, opened.sets
     if config.model in MEANS and len(paths) != 1:
         raise UsageProblem(
             f"--model {config.model} takes the mean of one set's training split: give exactly one --data"
         )
-    sets = [open_labelled(path, config.split) for path in paths]
     training = find_training_hands(paths[0]) if config.model in MEANS else None
     required = (JOINT_NAMES.index(config.root_joint), *Scale().bone)
     checks = [check_labels(one, path, required, keep_out_of_view=True) for one, path in zip(sets, paths, strict=True)]
     indices = [choose_samples(np.flatnonzero(c.usable), config.limit, config.seed) for c in checks]
     name = config.name or _default_name(config, model_file)
+    digests = [labels_sha256(one) for one in sets]
+    warnings = training_warnings(opened, digests, model_file, split_named=bool(config.split))
     identity = {
         **config.identity(),
         "model_sha256": sha256_file(model_file) if model_file else config.model,
-        "labels_sha256": [labels_sha256(one) for one in sets],
+        "split": ", ".join(dict.fromkeys(one.split for one in sets)),
+        "labels_sha256": digests,
     }
     if training:
         identity["training_labels_sha256"] = labels_sha256(training.labelled)
@@ -115,7 +129,9 @@ def prepare(config: "EvaluateConfig") -> EvaluationRun:
     dropped = [entry for one, check in zip(sets, checks, strict=True) for entry in (*one.problems(), *check.dropped)]
     dropped += training.dropped if training else []
     folder, labels = workspace.run_dir("evaluate", name), set_labels(sets, paths)
-    return EvaluationRun(config, model_file, paths, sets, labels, indices, folder, identity, dropped, training)
+    return EvaluationRun(
+        config, model_file, paths, sets, labels, indices, folder, identity, dropped, training, opened.left_out, warnings
+    )
 
 
 def find_model(model: str, workspace: Workspace) -> Path | None:
@@ -196,7 +212,7 @@ def _evaluate(job: EvaluationRun, console: Console) -> dict[str, Any]:
         predictor.close()
     kept = [(s, r.predictions) for s, r in zip(job.sets, runs, strict=True) if r.predictions is not None]
     if not kept:
-        raise InputProblem(f"no sample of {job.sets[0].name}/{job.config.split} could be used")
+        raise InputProblem(f"no sample of {job.sets[0].name}/{job.sets[0].split} could be used")
     scale = Scale(root=JOINT_NAMES.index(job.config.root_joint), reflections=job.config.reflections)
     resamplings = [_resampling(job.config, predictions) for _, predictions in kept]
     scores = [score_set(p, scale, how) for (_, p), how in zip(kept, resamplings, strict=True)]
@@ -222,7 +238,8 @@ def _write(
 ) -> None:
     model = {**model_facts, "sha256": job.identity["model_sha256"]}
     records = [set_record(score, how) for score, how in zip(scores, resamplings, strict=True)]
-    document = {"schema": METRICS_SCHEMA, "schema_version": METRICS_VERSION, "model": model, "sets": records}
+    versions = {"schema": METRICS_SCHEMA, "schema_version": METRICS_VERSION}
+    document = {**versions, "model": model, "warnings": job.warnings, "sets": records}
     write_json(job.folder / "metrics.json", document)
     write_predictions(job.folder / "predictions.h5", [predictions for _, predictions in kept])
     pictures = []
@@ -231,7 +248,7 @@ def _write(
         sheet = gallery_sheet(labelled, predictions, chosen)
         pictures.append(SetPictures(sheet, gallery_3d(predictions, chosen, scale)))
     save_image(job.folder / "sheet.png", _stack([p.sheet for p in pictures]))
-    build_report(model, scores, resamplings, pictures).write(job.folder / "report.html")
+    build_report(model, scores, resamplings, pictures, job.notes).write(job.folder / "report.html")
 
 
 def _make_predictor(job: EvaluationRun) -> PosePredictor:
@@ -269,18 +286,6 @@ def _dropped(label: str, run: SetRun) -> list[Dropped]:
     if run.too_few_joints:
         dropped.append(Dropped(what, run.too_few_joints, "fewer than 3 labelled joints"))
     return dropped
-
-
-def _default_sets(model_file: Path | None, workspace: Workspace) -> list[Path]:
-    """The sets a fine-tuning run was trained on, from its saved config, else the workspace's synthetic set."""
-    import yaml
-
-    saved = model_file.parent / "config.yaml" if model_file else None
-    if saved is not None and saved.is_file():
-        named = (yaml.safe_load(saved.read_text()) or {}).get("data") or []
-        if named:
-            return [Path(one) for one in named]
-    return [newest_own_set(workspace)]
 
 
 def _default_name(config: "EvaluateConfig", model_file: Path | None) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.finetune.fraction import take_fraction
-from simhand_cli.finetune.options import FractionRule, Mix
+from simhand_cli.finetune.options import FractionRule, LossOptions, Mix
 from simhand_cli.hands.skeleton import MIDDLE_MCP, WRIST
 from simhand_cli.labelled.checks import check_labels
 from simhand_cli.labelled.digest import labels_sha256
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _BLOCKS = 20
 #: Random stream of the choice of people, apart from that of the fraction.
 _VALIDATION_STREAM = 11
+_LOSS = LossOptions()
 _NEEDS_3D = (
     "a 3D model needs others, too: give another --data with 3D labels, or --loss.location 0 --loss.delta 0 for a model "
     "of 2D joints alone"
@@ -43,8 +44,8 @@ class TrainingData:
         labelled: how many of ``train`` are of labelled sets; the crops of --weak-2d come after them.
         val: (M, 2) int64.
         validation: one line per set: what the validation samples are.
-        bone_length_mm: mean length of the bone wrist - middle knuckle over ``train``; None where all labels are in
-            2D.
+        bone_length_mm: mean length of the bone wrist - middle knuckle over ``train``; None of a model of 2D joints
+            alone.
         dropped: samples left out, and why.
         digests: what the labels of each set were, for telling whether data has changed.
     """
@@ -72,8 +73,10 @@ class TrainingData:
 
     @property
     def judged_in_3d(self) -> bool:
-        """Whether the 3D error decides which epoch is best: some validation samples have 3D labels."""
-        return any(not isinstance(self.sets[s], LabelledSet2D) for s in np.unique(self.val[:, 0]).tolist())
+        """Whether the 3D error decides which epoch is best: the model and some validation samples have joints in 3D."""
+        return self.bone_length_mm is not None and any(
+            not isinstance(self.sets[s], LabelledSet2D) for s in np.unique(self.val[:, 0]).tolist()
+        )
 
     @property
     def choice_sha256(self) -> str:
@@ -92,12 +95,17 @@ class TrainingData:
             digests=[*self.digests, crops.digest],
         )
 
+    def _used(self, s: int) -> NDArray[np.int64]:
+        """Samples of a set that are trained or validated on."""
+        return np.concatenate([rows[rows[:, 0] == s, 1] for rows in (self.train, self.val)])
+
     def record(self) -> dict[str, Any]:
-        """The choice as plain values: per set, the sample numbers trained and validated on."""
+        """The choice as plain values: per set, the people and sample numbers trained and validated on."""
         return {
             "sets": [
                 {
                     "name": labelled.name,
+                    "subjects": sorted(set(np.asarray(labelled.subjects)[self._used(s)].tolist())),
                     "labels_sha256": self.digests[s],
                     "validation": self.validation[s],
                     "train": self.train[self.train[:, 0] == s, 1].tolist(),
@@ -117,7 +125,7 @@ def choose_samples(
     seed: int,
     fraction_rule: FractionRule = "random-frame",
     mix: Mix = "by-size",
-    only_2d: bool = False,
+    loss: LossOptions = _LOSS,
 ) -> TrainingData:
     """Open the sets, drop unusable labels, set people aside for validation, take the fraction.
 
@@ -129,13 +137,13 @@ def choose_samples(
         seed: of both choices.
         fraction_rule: which part, see :func:`~simhand_cli.finetune.fraction.take_fraction`.
         mix: an epoch has every sample once, or the same number of samples of every set.
-        only_2d: labels may all be 2D only, since nothing is learnt in 3D.
+        loss: what is learnt; labels may all be 2D only where that is nothing in 3D.
 
     Raises:
         InputProblem: an unusable set, nothing left to train on, or nothing with 3D labels.
     """
     sets = [open_labelled(path, split) for path in paths]
-    if not only_2d and all(isinstance(labelled, LabelledSet2D) for labelled in sets):
+    if (loss.location or loss.delta) and all(isinstance(labelled, LabelledSet2D) for labelled in sets):
         require_3d(sets[0], paths[0], _NEEDS_3D)
     train, val, validation, dropped, digests, lengths = [], [], [], [], [], []
     for s, (path, labelled) in enumerate(zip(paths, sets, strict=True)):
@@ -157,9 +165,9 @@ def choose_samples(
     if len(rows) == 0:
         raise InputProblem("no sample is left to train on; use a smaller --val-fraction or more --label-fraction")
     measured = np.concatenate([np.empty(0), *lengths])
-    if not only_2d and not len(measured):
+    if not loss.only_2d and not len(measured):
         raise InputProblem("no sample with 3D labels is left to train on; use a smaller --val-fraction")
-    bone_length_mm = float(measured.mean()) if len(measured) else None
+    bone_length_mm = None if loss.only_2d else float(measured.mean())
     sizes = [len(one) for one in train]
     quotas = sizes if mix == "by-size" else [round(len(rows) / len(sizes)) if size else 0 for size in sizes]
     return TrainingData(

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -99,6 +99,8 @@ def train(ranks: Ranks, job: FinetuneJob) -> dict[str, Any]:
         trainer = Finetuner(ranks, job, run)
         trainer.run(Console(quiet=job.quiet or not ranks.is_main))
         broken = trainer.all_broken()
+        if trainer.best_epoch == 0:
+            raise InputProblem(f"{run.path}: no epoch of it could be measured; --redo does it over")
         result: dict[str, Any] = {}
         if ranks.is_main:
             facts = trainer.facts()
@@ -288,6 +290,8 @@ class Finetuner:
         epoch = self.steps_done // self._sampler.steps_per_epoch
         errors = self._validate()
         deciding = math.inf if errors is None else self._deciding(errors)
+        if errors is not None and not math.isfinite(deciding):
+            self._refuse_unmeasured(errors)
         if errors is None or deciding < self.best_error:
             self.best.load_state_dict(self._judged.state_dict())
             self.best_epoch = epoch
@@ -312,6 +316,17 @@ class Finetuner:
         if Verdict(save=overdue or self._finished()).agreed(self._ranks).save:
             self._save(log)
         return errors
+
+    def _refuse_unmeasured(self, errors: ValidationErrors) -> NoReturn:
+        """End the run: without a figure no epoch can be the best."""
+        everyone = self.all_broken()  # asked of all ranks, whatever this one has
+        broken = errors.broken or everyone
+        if not broken:
+            raise InputProblem("the model's predictions on validation samples are not finite; try --precision fp32")
+        raise InputProblem(
+            f"none of the validation samples that decide which epoch is best can be read, e.g. {broken[0]}; mend "
+            "them, or use --val-fraction 0"
+        )
 
     def _deciding(self, errors: ValidationErrors) -> float:
         """The error that decides which epoch is kept."""

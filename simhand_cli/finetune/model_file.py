@@ -24,8 +24,8 @@ class ModelFacts:
         width: channels of DetNet's own layers.
         input_px: side of the crop.
         root_joint: joint that the location maps are relative to.
-        bone_length_mm: mean length of the bone wrist - middle knuckle in the training labels; None where these
-            were 2D only, so that the model knows 2D joints alone.
+        bone_length_mm: mean length of the bone wrist - middle knuckle in the training labels; None of a model of 2D
+            joints alone.
         readout: how joints are read from the maps.
         training: how the model came about, for reports.
     """

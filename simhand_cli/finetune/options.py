@@ -58,3 +58,8 @@ class LossOptions(Section):
     form: LossForm = option(
         "mean", "3D map losses: mean length of the error, or the released code's, which depends on the batch size"
     )
+
+    @property
+    def only_2d(self) -> bool:
+        """The model is one of 2D joints alone: joints in 3D are read from the location maps, which are not trained."""
+        return self.location == 0

@@ -66,13 +66,15 @@ def write_report(run_path: Path, config: "FinetuneConfig", data: TrainingData, s
 
 
 def _judged(training: dict[str, Any], data: TrainingData) -> dict[str, float | None]:
-    """The kept epoch's error, and the length that turns the model's unit into mm where it has learnt one."""
-    if data.bone_length_mm is None:
-        return {"its validation error in 2D, px of the crop": training["val_px"]}
-    return {
-        "its validation MPJPE, wrist and bone length aligned, mm": training["val_root_bone_mpjpe_mm"],
-        "mean bone wrist - middle knuckle, mm": data.bone_length_mm,
-    }
+    """The error that chose the kept epoch, and the length that turns the model's unit into mm where it has one."""
+    shown: dict[str, float | None] = {}
+    if data.judged_in_3d:
+        shown["its validation MPJPE, wrist and bone length aligned, mm"] = training["val_root_bone_mpjpe_mm"]
+    elif len(data.val):
+        shown["its validation error in 2D, px of the crop"] = training["val_px"]
+    if data.bone_length_mm is not None:
+        shown["mean bone wrist - middle knuckle, mm"] = data.bone_length_mm
+    return shown
 
 
 def _curves(page: Page, run_path: Path, in_3d: bool) -> None:

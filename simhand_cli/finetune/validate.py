@@ -19,12 +19,12 @@ from simhand_cli.training.ranks import Ranks
 class ValidationErrors:
     """Mean errors over the validation samples of all ranks; means over joints of per-joint means.
 
-    Those in 3D are NaN where all of these samples have 2D labels only.
+    Those in 3D are NaN where all of these samples have 2D labels only, and of a model of 2D joints alone.
 
     Attributes:
         root_bone_mm: MPJPE, wrist and wrist - middle knuckle length aligned with the truth; what decides.
         root_mm: MPJPE, wrist aligned, size from the mean training bone length.
-        px: 2D error in pixels of the crop; what decides where all labels are 2D only.
+        px: 2D error in pixels of the crop; what decides where those in 3D are NaN.
         samples: how many samples were measured.
         broken: messages of samples that could not be read (this rank's).
         by_set_mm: ``root_bone_mm`` of each set with validation samples, by its number.

@@ -10,6 +10,19 @@ from simhand_cli.labelled.open import open_labelled, recognise
 from simhand_cli.labelled.sample import LabelledSet, NoSuchSplit
 
 _USUAL: Final = ("train", "val", "test")
+#: Sets whose test labels are not public: their validation split is what one measures on.
+_TEST_NOT_PUBLIC: Final = ("assemblyhands", "coco_wholebody")
+
+
+def matching_test_split(split: str) -> str:
+    """The test split of a split's setup: ``s1-test`` for ``s1-train``, else ``test``."""
+    setup, _, half = split.rpartition("-")
+    return f"{setup}-test" if setup and half in ("train", "val") else "test"
+
+
+def held_out_split(layout: str, split: str) -> str:
+    """The split to measure on after training on ``split``: as far as the layout says, its labels are public."""
+    return "val" if layout in _TEST_NOT_PUBLIC else matching_test_split(split)
 
 
 def open_splits(path: Path) -> Iterator[tuple[str, LabelledSet | InputProblem]]:

@@ -1,8 +1,10 @@
 """Sets of 2D labels in training and evaluation: beside 3D sets, refused alone, and for a model of 2D joints alone."""
 
+import html
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +16,13 @@ from simhand_cli.commands.finetune import FinetuneConfig, finetune
 from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem
 from simhand_cli.finetune.data import choose_samples
+from simhand_cli.finetune.options import LossOptions
 from simhand_cli.finetune.predictor import load_predictor
 from simhand_cli.training.metrics_log import read_metrics
 
 QUIET = Console(quiet=True)
 ALONE = {"loss": {"location": 0, "delta": 0}}
+NOTHING_3D = LossOptions(location=0, delta=0)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +119,7 @@ def test_a_model_of_2d_joints_alone_keeps_the_epoch_with_the_smallest_2d_error(a
 
     from simhand_cli.demo.models import FinetunedPoser
 
-    with pytest.raises(InputProblem, match="trained on 2D labels only and has no hand in 3D to show"):
+    with pytest.raises(InputProblem, match="is a model of 2D joints alone and has no hand in 3D to show"):
         FinetunedPoser(run / "model.safetensors", "cpu")
 
 
@@ -154,6 +158,71 @@ def test_a_model_of_2d_joints_alone_has_no_figures_in_3d(sets, alone):
             assert figure["value"] > 0
 
 
+def test_what_has_no_test_split_is_left_out_and_its_command_is_told(sets, beside):
+    workspace, trained = beside
+    assert trained.hint == "simhand evaluate measures it on test people; simhand demo shows it on a video"
+    options = {"workspace": workspace, "bootstrap": 20, "device": "cpu"}
+    summary = evaluate(EvaluateConfig(**options), QUIET)
+    assert [one["label"] for one in summary.data["metrics"]["sets"]] == ["freihand/test"]
+    left_out = summary.facts["not measured"]
+    assert left_out.endswith(f"(simhand evaluate --data {sets[1]} --split val)")
+    assert left_out in html.unescape(summary.outputs["report.html"].read_text())
+    assert left_out in evaluate(EvaluateConfig(**options, dry_run=True), QUIET).facts["not measured"]
+    summary = evaluate(EvaluateConfig(**options, split="val", name="val"), QUIET)
+    assert [one["label"] for one in summary.data["metrics"]["sets"]] == ["coco_wholebody/val"]
+    assert summary.facts["not measured"].endswith(f"(simhand evaluate --data {sets[0]} --split test)")
+    with pytest.raises(InputProblem, match="use --split val"):
+        evaluate(EvaluateConfig(**options, data=[sets[1]]), QUIET)
+
+
+def test_the_next_step_of_a_model_of_2d_joints_can_be_taken(sets, alone):
+    workspace, trained = alone
+    command = f"simhand evaluate --data {sets[1]} --split val"
+    assert trained.hint == f"{command} measures it"
+    with pytest.raises(InputProblem) as raised:
+        evaluate(EvaluateConfig(workspace=workspace), QUIET)
+    assert str(raised.value).endswith(f"use --split val ({command})")
+    told = EvaluateConfig(workspace=workspace, data=[sets[1]], split="val", dry_run=True)
+    assert evaluate(told, QUIET).facts["samples of coco_wholebody/val"] == 18
+
+
+@pytest.mark.parametrize("loss", [{"location": 0}, {"location": 0, "delta": 0}])
+def test_without_trained_location_maps_3d_labels_give_no_figures_in_3d(sets, tmp_path, loss):
+    summary = finetune(tiny(tmp_path, [sets[0]], epochs=3, loss=loss), QUIET)
+    run = tmp_path / "runs" / "finetune-scratch-test_resnet"
+    metrics = read_metrics(run / "metrics.jsonl")
+    best = min(metrics, key=lambda line: line["val_px"])
+    assert (summary.data["best_epoch"], summary.data["val_px"]) == (best["epoch"], best["val_px"])
+    assert {(line["val_root_bone_mpjpe_mm"], line["val_root_mpjpe_mm"]) for line in metrics} == {(None, None)}
+    assert not [name for name in summary.facts if "MPJPE" in name]
+    assert load_predictor(run).facts.bone_length_mm is None
+    page = (run / "report.html").read_text()
+    assert "its validation error in 2D, px of the crop" in page
+    assert "MPJPE" not in page
+    measured = evaluate(EvaluateConfig(workspace=tmp_path, data=[sets[0]], bootstrap=20, device="cpu"), QUIET)
+    assert "px of the picture" in measured.facts
+    assert not {"root", "Procrustes"} & set(measured.facts)
+
+
+def test_the_report_names_the_error_that_chose_the_epoch(sets, tmp_path, monkeypatch):
+    """A model in 3D whose validation samples have 2D labels alone is judged in pixels, on its page, too."""
+    from simhand_cli.finetune import data
+
+    whole = choose_samples
+
+    def only_2d_validated(*args, **options):
+        chosen = whole(*args, **options)
+        return replace(chosen, val=chosen.val[chosen.val[:, 0] == 1])
+
+    monkeypatch.setattr(data, "choose_samples", only_2d_validated)
+    summary = finetune(tiny(tmp_path, list(sets), epochs=1), QUIET)
+    assert summary.data["val_px"] > 0
+    page = (tmp_path / "runs" / "finetune-scratch-test_resnet" / "report.html").read_text()
+    assert "its validation error in 2D, px of the crop" in page
+    assert "its validation MPJPE" not in page
+    assert "mean bone wrist - middle knuckle, mm" in page
+
+
 def test_split_is_what_is_trained_on_and_part_of_the_run(sets, tmp_path):
     from simhand_cli.errors import UsageProblem
 
@@ -161,9 +230,9 @@ def test_split_is_what_is_trained_on_and_part_of_the_run(sets, tmp_path):
     summary = finetune(tiny(tmp_path, [sets[1]], split="val", **options), QUIET)
     assert summary.facts["training samples"] == 18
     record = json.loads((tmp_path / "runs" / "finetune-scratch-test_resnet" / "samples.json").read_text())
-    val = choose_samples([sets[1]], split="val", val_fraction=0, label_fraction=1, seed=0, only_2d=True)
+    val = choose_samples([sets[1]], split="val", val_fraction=0, label_fraction=1, seed=0, loss=NOTHING_3D)
     assert record["sets"][0]["labels_sha256"] == val.digests[0]
-    train = choose_samples([sets[1]], val_fraction=0, label_fraction=1, seed=0, only_2d=True)
+    train = choose_samples([sets[1]], val_fraction=0, label_fraction=1, seed=0, loss=NOTHING_3D)
     assert train.digests != val.digests
     with pytest.raises(UsageProblem, match="results were made with split='val', now 'train'"):
         finetune(tiny(tmp_path, [sets[1]], **options), QUIET)

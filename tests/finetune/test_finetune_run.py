@@ -209,6 +209,21 @@ def test_broken_image_is_counted_and_the_run_goes_on(mini, tmp_path):
     assert "00000009.jpg" in text
 
 
+@pytest.mark.parametrize("mix", ["by-size", "equal"])
+def test_without_a_readable_validation_sample_there_is_no_model(mini, tmp_path, mix):
+    """An error that is not a number is never the smallest: random weights would be kept."""
+    from simhand_cli.finetune.data import choose_samples
+
+    root = shutil.copytree(mini, tmp_path / "set")
+    for _, sample in choose_samples([root], val_fraction=0.25, label_fraction=1, seed=0).val:
+        (root / "training" / "rgb" / f"{sample:08d}.jpg").write_bytes(b"damaged")
+    with pytest.raises(
+        InputProblem, match=r"none of the validation samples .* can be read, e\.g\. .*jpg.*--val-fraction 0"
+    ):
+        finetune(tiny(root, tmp_path / "ws", mix=mix), QUIET)
+    assert not (tmp_path / "ws" / "runs" / "finetune-scratch-test_resnet" / "model.safetensors").exists()
+
+
 def test_samples_broken_before_a_stop_are_still_counted_after_it(mini, tmp_path, monkeypatch):
     root = tmp_path / "set"
     shutil.copytree(mini, root)
