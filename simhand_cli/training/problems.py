@@ -20,6 +20,7 @@ from simhand_cli.errors import (
     SaidElsewhere,
     SimhandError,
     UsageProblem,
+    machine_problem,
 )
 from simhand_cli.training.job_place import JobPlace
 
@@ -37,8 +38,10 @@ class LostPeers(EnvironmentProblem):
     """The other processes of the job are gone, and none of them has said why."""
 
 
+#: What a launching command raises again; an error of a class derived from one of them is told as that one.
 _KINDS: dict[str, type[BaseException]] = {
-    kind.__name__: kind for kind in (UsageProblem, InputProblem, EnvironmentProblem, LostPeers, KeyboardInterrupt)
+    kind.__name__: kind
+    for kind in (UsageProblem, InputProblem, EnvironmentProblem, LostPeers, SimhandError, KeyboardInterrupt)
 }
 
 
@@ -48,7 +51,7 @@ class Problem:
 
     Attributes:
         rank: that process.
-        kind: name of the exception's class.
+        kind: name of the nearest class that is raised again, else of the exception's own.
         message: its text.
         code: the exit code it leads to.
     """
@@ -60,10 +63,12 @@ class Problem:
 
     @classmethod
     def of(cls, error: BaseException, rank: int) -> "Problem":
-        """The problem that an exception stands for."""
+        """The problem that an exception stands for, with the exit code that it has in a single process."""
+        error = machine_problem(error) or error
         code = ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.UNEXPECTED
         code = error.exit_code if isinstance(error, SimhandError) else code
-        return cls(rank, type(error).__name__, str(error), int(code))
+        kind = next((known for known in type(error).__mro__ if known.__name__ in _KINDS), type(error))
+        return cls(rank, kind.__name__, str(error), int(code))
 
     def as_error(self) -> BaseException | None:
         """The exception that a user can act on, None for an unexpected one."""
