@@ -10,7 +10,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
@@ -132,8 +132,11 @@ def _run_rank(worker: Callable[[Ranks, Args], Result], args: Args, use_gpu: bool
     except BaseException as error:
         told = board.first(error) if board is not None else Problem.of(error, place.rank)
         (Path(notes) / f"rank-{place.rank}.json").write_text(json.dumps(plain_note(error, told)))
-        # Leaves at once: at a normal return the launcher's wrapper would wait for a parent that may be stopping.
-        sys.exit(1)
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        # Not by sys.exit: the end of the interpreter would take the process group down, which NCCL does only together
+        # with the other ranks, and libraries wait for threads of theirs. Loader workers die with this process.
+        os._exit(1)
 
 
 def _read_notes(folder: Path) -> list[tuple[Problem, str]]:

@@ -61,7 +61,11 @@ def launch(
 
 
 def run_in_group(worker: Callable[[Ranks, Args], Result], args: Args, board: ProblemBoard, *, use_gpu: bool) -> Result:
-    """Make this process one rank of its job's process group, run the worker and share rank 0's result."""
+    """Make this process one rank of its job's process group, run the worker and share rank 0's result.
+
+    After an exception the group is left as it is, and the process must end without tearing it down
+    (:func:`os._exit`), once it has told why: NCCL ends a group only together with all its ranks.
+    """
     # torch renames its collectives; the old names work in every version that we support.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     place, device = board.place, "cpu"
@@ -83,12 +87,10 @@ def run_in_group(worker: Callable[[Ranks, Args], Result], args: Args, board: Pro
         local_world_size=place.local_world_size,
         job=place.job,
     )
-    try:
-        with gpu_memory_problems():
-            result: Result = json.loads(ranks.from_main(json.dumps(worker(ranks, args))))
-            return result
-    finally:
-        dist.destroy_process_group()
+    with gpu_memory_problems():
+        result: Result = json.loads(ranks.from_main(json.dumps(worker(ranks, args))))
+    dist.destroy_process_group()
+    return result
 
 
 @contextmanager
