@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem
-from simhand_cli.training.problems import ProblemBoard
+from simhand_cli.training.problems import ProblemBoard, group_problems
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.world import World, gpu_index
 
@@ -73,11 +73,13 @@ def run_in_group(worker: Callable[[Ranks, Args], Result], args: Args, board: Pro
     if use_gpu:
         device = f"cuda:{gpu_index(place)}"
         torch.cuda.set_device(torch.device(device))
-        dist.init_process_group("nccl", device_id=torch.device(device), **group)
+        with gpu_memory_problems(), group_problems():
+            dist.init_process_group("nccl", device_id=torch.device(device), **group)
     else:
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // place.local_world_size))
-        dist.init_process_group("gloo", **group)
+        with group_problems():
+            dist.init_process_group("gloo", **group)
     ranks = Ranks(
         place.rank,
         place.local_rank,
