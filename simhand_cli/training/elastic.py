@@ -12,10 +12,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
+from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
@@ -103,7 +105,7 @@ class _Agent(LocalElasticAgent):
         super().__init__(spec, DefaultLogsSpecs(log_dir=str(folder / "logs")))
         self._shutdown_timeout = STOP_TIMEOUT_S
         self._notes, self._console = notes, console
-        self._why = ""
+        self._why, self._args = "", spec.args
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result: RunResult = super()._monitor_workers(worker_group)
@@ -124,15 +126,29 @@ class _Agent(LocalElasticAgent):
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
         for note in self._notes.iterdir():
             note.unlink()
+        worker_group.spec.args = (*self._args, agreed_job(worker_group.store))
         started: dict[int, Any] = super()._start_workers(worker_group)
         return started
 
 
-def _run_rank(worker: Callable[[Ranks, Args], Result], args: Args, use_gpu: bool, notes: str, parent: int) -> Result:
+def agreed_job(store: PrefixStore) -> str:
+    """What tells a job from all others: chosen by its first command, read by all that join, also in place of a lost one.
+
+    Args:
+        store: of one meeting, in the store that stays for as long as the job.
+    """
+    agreed: bytes = store.underlying_store.compare_set("simhand job", "", uuid.uuid4().hex)
+    return agreed.decode()
+
+
+def _run_rank(
+    worker: Callable[[Ranks, Args], Result], args: Args, use_gpu: bool, notes: str, parent: int, job: str
+) -> Result:
     """Entry point of a launched process: join the group, run, leave a note about any failure."""
     die_with(parent)
     place = job_place()
     assert place is not None, "the elastic launcher sets RANK and WORLD_SIZE"
+    place = replace(place, job=job)
     board = None
     try:
         board = open_board(place)
@@ -177,7 +193,7 @@ def _how_it_died(result: RunResult, notes: list[tuple[Problem, str]]) -> str:
 def _explain(result: RunResult | None, folder: Path) -> BaseException:
     """What to raise for failed workers: the first problem they noted, else how the first one died.
 
-    What the process saw of it is added as a note, shown with --debug.
+    What the process saw of an unexpected or a network's fault is added as a note, shown with --debug.
     """
     if result is None or not result.failures:
         return EnvironmentProblem("the run has ended on another machine, where the reason is told")
@@ -193,6 +209,8 @@ def _explain(result: RunResult | None, folder: Path) -> BaseException:
             error = RuntimeError(f"training process {problem.rank} failed: {problem.kind}: {problem.message}")
         elif isinstance(error, LostPeers):
             error = EnvironmentProblem(f"{_how_it_died(result, notes)}; run the same command again to go on")
+        elif not isinstance(error, NoGroup):
+            return error
         error.add_note(trace)
         return error
     if killed:
