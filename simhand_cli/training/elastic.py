@@ -4,16 +4,12 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 import tempfile
 import threading
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,19 +18,14 @@ from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, W
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.rendezvous import (
-    RendezvousClosedError,
-    RendezvousError,
-    RendezvousParameters,
-    RendezvousTimeoutError,
-)
 from torch.distributed.elastic.rendezvous import registry as rendezvous_registry
 
 from simhand_cli.console import Console
-from simhand_cli.errors import EnvironmentProblem, SimhandError
+from simhand_cli.errors import EnvironmentProblem
 from simhand_cli.training.job_place import job_place
 from simhand_cli.training.launch import run_in_group
-from simhand_cli.training.problems import LostPeers, NoGroup, Problem, first_line, is_lost_peer, open_board, plain_note
+from simhand_cli.training.meeting import agreed_job, meeting, meeting_problems
+from simhand_cli.training.problems import LostPeers, NoGroup, Problem, open_board, plain_note
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.world import World
 from simhand_cli.workspace.orphans import die_with
@@ -43,8 +34,6 @@ Args = TypeVar("Args")
 Result = dict[str, Any]
 #: Seconds that a stopped run gets to finish its step and save before it is killed.
 STOP_TIMEOUT_S = 120
-#: Seconds that machines wait for each other, at the start and after one was lost.
-MEET_TIMEOUT_S = 600
 
 
 def launch_many(
@@ -63,8 +52,8 @@ def launch_many(
     with tempfile.TemporaryDirectory(prefix="simhand-launch-") as folder, _launcher_environment():
         notes = Path(folder) / "notes"
         notes.mkdir()
-        with _rendezvous_problems(world):
-            handler = rendezvous_registry.get_rendezvous_handler(_meeting(world, name, console))
+        with meeting_problems(world):
+            handler = rendezvous_registry.get_rendezvous_handler(meeting(world, name, console))
             spec = WorkerSpec(
                 role="simhand",
                 local_world_size=world.processes,
@@ -126,19 +115,11 @@ class _Agent(LocalElasticAgent):
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
         for note in self._notes.iterdir():
             note.unlink()
-        worker_group.spec.args = (*self._args, agreed_job(worker_group.store))
+        store = worker_group.store
+        assert isinstance(store, PrefixStore), "every meeting has a part of the store of its own"
+        worker_group.spec.args = (*self._args, agreed_job(store))
         started: dict[int, Any] = super()._start_workers(worker_group)
         return started
-
-
-def agreed_job(store: PrefixStore) -> str:
-    """What tells a job from all others: chosen by its first command, read by all that join, also in place of a lost one.
-
-    Args:
-        store: of one meeting, in the store that stays for as long as the job.
-    """
-    agreed: bytes = store.underlying_store.compare_set("simhand job", "", uuid.uuid4().hex)
-    return agreed.decode()
 
 
 def _run_rank(
@@ -253,68 +234,3 @@ def _launcher_environment() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _meeting(world: World, name: str, console: Console) -> RendezvousParameters:
-    """Where machines meet; a single one meets itself on a free port."""
-    timeouts = {"join_timeout": MEET_TIMEOUT_S, "read_timeout": MEET_TIMEOUT_S}
-    if world.endpoint is None:
-        return RendezvousParameters("c10d", "localhost:0", uuid.uuid4().hex, 1, 1, local_addr="localhost", **timeouts)
-    console.say(f"waiting for {world.nodes} machines at {world.endpoint}")
-    address = _own_address(world.endpoint)
-    return RendezvousParameters(
-        "c10d", world.endpoint, f"simhand {name}", world.nodes, world.nodes, local_addr=address, **timeouts
-    )
-
-
-def _own_address(endpoint: str) -> str:
-    """This machine's address as seen from where machines meet; waits until somebody listens there.
-
-    Raises:
-        EnvironmentProblem: no such machine, or nobody there in time.
-    """
-    host, _, port = endpoint.rpartition(":")
-    host = host.strip("[]")
-    try:
-        family, _, _, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise EnvironmentProblem(f"--rdzv-endpoint {endpoint}: {error.strerror}") from error
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect(target)  # sends nothing, but chooses the way there
-        own = str(probe.getsockname()[0])
-    if own == target[0] or ip_address(own).is_loopback:  # this machine, whose name may mean a loopback address here
-        return host
-    end = time.monotonic() + MEET_TIMEOUT_S
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        except OSError as error:
-            if time.monotonic() > end:
-                raise EnvironmentProblem(f"--rdzv-endpoint {endpoint}: nobody answers ({error})") from error
-            time.sleep(1)
-        else:
-            return own
-
-
-@contextmanager
-def _rendezvous_problems(world: World) -> Iterator[None]:
-    """What keeps machines from meeting as one line.
-
-    Raises:
-        EnvironmentProblem: in place of torch's errors.
-    """
-    try:
-        yield
-    except RendezvousClosedError as error:
-        raise EnvironmentProblem("the run has ended on another machine, where the reason is told") from error
-    except RendezvousTimeoutError as error:
-        raise EnvironmentProblem(
-            f"fewer than {world.nodes} machines came to {world.endpoint} within {MEET_TIMEOUT_S // 60} minutes; "
-            "start the same command on each"
-        ) from error
-    except (RendezvousError, RuntimeError) as error:
-        if isinstance(error, SimhandError) or not (isinstance(error, RendezvousError) or is_lost_peer(error)):
-            raise
-        raise EnvironmentProblem(
-            f"the machines cannot meet at {world.endpoint or 'localhost'}: {first_line(error)}"
-        ) from error

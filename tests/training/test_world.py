@@ -10,8 +10,8 @@ from torch.distributed import HashStore, PrefixStore
 
 from simhand_cli.config.training import TrainingConfig
 from simhand_cli.errors import EnvironmentProblem, UsageProblem
-from simhand_cli.training.elastic import agreed_job
 from simhand_cli.training.job_place import JobPlace, first_host, job_place, tasks_of_nodes
+from simhand_cli.training.meeting import agreed_job
 from simhand_cli.training.run_dir import open_run
 from simhand_cli.training.world import World, find_world, gpu_index, place_of
 
