@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import typer
 
 from simhand_cli import __version__
-from simhand_cli.errors import EnvironmentProblem, ExitCode, SaidElsewhere, SimhandError
+from simhand_cli.errors import EnvironmentProblem, ExitCode, SaidElsewhere, SimhandError, machine_problem
 from simhand_cli.workspace.atomic import PART_SUFFIX
 
 #: Command -> what it does, in the order the data flows. The modules are imported when called.
@@ -150,13 +150,8 @@ def _report(error: BaseException, command: str, *, as_json: bool, debug: bool) -
         code, line = error.exit_code, str(error)
     elif isinstance(error, KeyboardInterrupt):
         code, line = ExitCode.INTERRUPTED, "interrupted; run the same command again to go on"
-    elif isinstance(error, MemoryError):
-        code, line = ExitCode.ENVIRONMENT, "out of memory; use fewer --workers or a smaller --batch-size"
-    elif isinstance(error, OSError) and error.errno is not None:
-        where = f" ({error.filename})" if error.filename else ""
-        code, line = ExitCode.ENVIRONMENT, f"{os.strerror(error.errno)}{where}"
-    elif isinstance(error, ModuleNotFoundError | ImportError):
-        code, line = ExitCode.ENVIRONMENT, f"{error}; 'simhand doctor' shows what is missing"
+    elif problem := machine_problem(error):
+        code, line = problem.exit_code, str(problem)
     else:
         code = ExitCode.UNEXPECTED
         line = f"unexpected {type(error).__name__}: {error} (run again with --debug and report it)"

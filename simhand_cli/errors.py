@@ -1,5 +1,6 @@
 """Errors a user can act on, each with its exit code (design: contracts of every command)."""
 
+import os
 from enum import IntEnum
 
 
@@ -46,3 +47,15 @@ class SaidElsewhere(SimhandError):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.exit_code = ExitCode(code)
+
+
+def machine_problem(error: BaseException) -> EnvironmentProblem | None:
+    """What Python's own error says about the machine (memory, disk, a missing package), None for any other error."""
+    if isinstance(error, MemoryError):
+        return EnvironmentProblem("out of memory; use fewer --workers or a smaller --batch-size")
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f" ({error.filename})" if error.filename else ""
+        return EnvironmentProblem(f"{os.strerror(error.errno)}{where}")
+    if isinstance(error, ImportError):
+        return EnvironmentProblem(f"{error}; 'simhand doctor' shows what is missing")
+    return None

@@ -4,34 +4,28 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 import tempfile
-import time
-import uuid
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from ipaddress import ip_address
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.rendezvous import (
-    RendezvousClosedError,
-    RendezvousError,
-    RendezvousParameters,
-    RendezvousTimeoutError,
-)
 from torch.distributed.elastic.rendezvous import registry as rendezvous_registry
 
 from simhand_cli.console import Console
-from simhand_cli.errors import EnvironmentProblem, SimhandError
+from simhand_cli.errors import EnvironmentProblem
 from simhand_cli.training.job_place import job_place
 from simhand_cli.training.launch import run_in_group
-from simhand_cli.training.problems import LostPeers, Problem, is_lost_peer, open_board, plain_note
+from simhand_cli.training.meeting import agreed_job, meeting, meeting_problems
+from simhand_cli.training.problems import LostPeers, NoGroup, Problem, open_board, plain_note
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.world import World
 from simhand_cli.workspace.orphans import die_with
@@ -40,8 +34,6 @@ Args = TypeVar("Args")
 Result = dict[str, Any]
 #: Seconds that a stopped run gets to finish its step and save before it is killed.
 STOP_TIMEOUT_S = 120
-#: Seconds that machines wait for each other, at the start and after one was lost.
-MEET_TIMEOUT_S = 600
 
 
 def launch_many(
@@ -56,36 +48,43 @@ def launch_many(
         SimhandError: what a worker raised, or EnvironmentProblem when one was killed or machines do not meet.
         KeyboardInterrupt: stopped by a signal, after saving.
     """
-    # Those that the agent handles.
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-    previous = {number: signal.getsignal(number) for number in numbers}
     _silence_launcher()
-    with tempfile.TemporaryDirectory(prefix="simhand-launch-") as folder, _rendezvous_problems(world):
+    with tempfile.TemporaryDirectory(prefix="simhand-launch-") as folder, _launcher_environment():
         notes = Path(folder) / "notes"
         notes.mkdir()
-        handler = rendezvous_registry.get_rendezvous_handler(_meeting(world, name, console))
-        spec = WorkerSpec(
-            role="simhand",
-            local_world_size=world.processes,
-            entrypoint=_run_rank,
-            args=(worker, args, world.use_gpu, str(notes), os.getpid()),
-            rdzv_handler=handler,
-            max_restarts=world.max_restarts,
-            monitor_interval=0.1,
-        )
-        agent = _Agent(spec, Path(folder), notes, console)
-        try:
-            result = agent.run()
-        except SignalException as stopped:
-            raise KeyboardInterrupt(str(stopped)) from None
-        finally:
-            handler.shutdown()
-            for number, action in previous.items():
-                signal.signal(number, action)
+        with meeting_problems(world):
+            handler = rendezvous_registry.get_rendezvous_handler(meeting(world, name, console))
+            spec = WorkerSpec(
+                role="simhand",
+                local_world_size=world.processes,
+                entrypoint=_run_rank,
+                args=(worker, args, world.use_gpu, str(notes), os.getpid()),
+                rdzv_handler=handler,
+                max_restarts=world.max_restarts,
+                monitor_interval=0.1,
+            )
+            result = _run(_Agent(spec, Path(folder), notes, console))
         if result is None or result.state != WorkerState.SUCCEEDED:
             raise _explain(result, notes)
     returned: Result = next(iter(result.return_values.values()))
     return returned
+
+
+def _run(agent: "_Agent") -> RunResult | None:
+    """Let an agent do its work; signals are handled as before afterwards."""
+    # Those that the agent handles, in a main thread only: another one may not.
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    previous = {number: signal.getsignal(number) for number in numbers if in_main_thread}
+    try:
+        result: RunResult | None = agent.run()
+        return result
+    except SignalException as stopped:
+        raise KeyboardInterrupt(str(stopped)) from None
+    finally:
+        agent.get_worker_group().spec.rdzv_handler.shutdown()
+        for number, action in previous.items():
+            signal.signal(number, action)
 
 
 class _Agent(LocalElasticAgent):
@@ -95,14 +94,14 @@ class _Agent(LocalElasticAgent):
         super().__init__(spec, DefaultLogsSpecs(log_dir=str(folder / "logs")))
         self._shutdown_timeout = STOP_TIMEOUT_S
         self._notes, self._console = notes, console
-        self._why = ""
+        self._why, self._args = "", spec.args
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result: RunResult = super()._monitor_workers(worker_group)
         if result.state == WorkerState.FAILED:
             if not _worth_a_restart(result, self._notes):
                 self._remaining_restarts = 0
-            self._why = _how_it_died(result)
+            self._why = _how_it_died(result, _read_notes(self._notes))
         return result
 
     def _restart_workers(self, worker_group: WorkerGroup) -> None:
@@ -116,15 +115,21 @@ class _Agent(LocalElasticAgent):
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
         for note in self._notes.iterdir():
             note.unlink()
+        store = worker_group.store
+        assert isinstance(store, PrefixStore), "every meeting has a part of the store of its own"
+        worker_group.spec.args = (*self._args, agreed_job(store))
         started: dict[int, Any] = super()._start_workers(worker_group)
         return started
 
 
-def _run_rank(worker: Callable[[Ranks, Args], Result], args: Args, use_gpu: bool, notes: str, parent: int) -> Result:
+def _run_rank(
+    worker: Callable[[Ranks, Args], Result], args: Args, use_gpu: bool, notes: str, parent: int, job: str
+) -> Result:
     """Entry point of a launched process: join the group, run, leave a note about any failure."""
     die_with(parent)
     place = job_place()
     assert place is not None, "the elastic launcher sets RANK and WORLD_SIZE"
+    place = replace(place, job=job)
     board = None
     try:
         board = open_board(place)
@@ -132,8 +137,11 @@ def _run_rank(worker: Callable[[Ranks, Args], Result], args: Args, use_gpu: bool
     except BaseException as error:
         told = board.first(error) if board is not None else Problem.of(error, place.rank)
         (Path(notes) / f"rank-{place.rank}.json").write_text(json.dumps(plain_note(error, told)))
-        # Leaves at once: at a normal return the launcher's wrapper would wait for a parent that may be stopping.
-        sys.exit(1)
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        # Not by sys.exit: the end of the interpreter would take the process group down, which NCCL does only together
+        # with the other ranks, and libraries wait for threads of theirs. Loader workers die with this process.
+        os._exit(1)
 
 
 def _read_notes(folder: Path) -> list[tuple[Problem, str]]:
@@ -143,41 +151,60 @@ def _read_notes(folder: Path) -> list[tuple[Problem, str]]:
 
 
 def _worth_a_restart(result: RunResult, notes: Path) -> bool:
-    """Whether a process was killed or has lost its peers, and none has met a problem that would come again."""
+    """Whether a process was killed or has lost its peers, and none has met a problem that would come again.
+
+    A group that has not formed is worth it only where a process was killed meanwhile.
+    """
     errors = [problem.as_error() for problem, _ in _read_notes(notes)]
-    if any(error is not None and not isinstance(error, LostPeers) for error in errors):
+    if any(error is not None and not isinstance(error, LostPeers | NoGroup) for error in errors):
         return False
     killed = any(failure.exitcode < 0 for failure in result.failures.values())
     return killed or (bool(errors) and all(isinstance(error, LostPeers) for error in errors))
 
 
-def _how_it_died(result: RunResult) -> str:
+def _how_it_died(result: RunResult, notes: list[tuple[Problem, str]]) -> str:
     rank, failure = min(result.failures.items(), key=lambda item: item[1].timestamp)
     if failure.exitcode < 0:
         name = signal.Signals(-failure.exitcode).name
         return f"training process {rank} was killed ({name}; out of memory?)"
-    return f"training process {rank} has lost the others"
+    lost = next((problem for problem, _ in notes if isinstance(problem.as_error(), LostPeers)), None)
+    return f"training process {lost.rank}: {lost.message}" if lost else f"training process {rank} has ended"
 
 
 def _explain(result: RunResult | None, folder: Path) -> BaseException:
-    """What to raise for failed workers: the first problem they noted, else how the first one died."""
+    """What to raise for failed workers: the first problem they noted, else how the first one died.
+
+    What the process saw of an unexpected or a network's fault is added as a note, shown with --debug.
+    """
     if result is None or not result.failures:
         return EnvironmentProblem("the run has ended on another machine, where the reason is told")
     notes = _read_notes(folder)
-    for problem, _ in notes:
-        error = problem.as_error()
-        if error is not None and not isinstance(error, LostPeers):
-            return error
     rank, first = min(result.failures.items(), key=lambda item: item[1].timestamp)
-    unexpected = [(problem, trace) for problem, trace in notes if problem.as_error() is None]
-    if first.exitcode < 0 or (notes and not unexpected):
-        return EnvironmentProblem(f"{_how_it_died(result)}; run the same command again to go on")
-    if unexpected:
-        problem, trace = unexpected[0]
-        failed = RuntimeError(f"training process {problem.rank} failed: {problem.kind}: {problem.message}")
-        failed.add_note(trace)  # shown with --debug
-        return failed
+    killed = first.exitcode < 0
+    # A problem to act on goes before a death, and that before the errors that followed from it.
+    for problem, trace in sorted(notes, key=lambda note: _follows(note[0])):
+        error = problem.as_error()
+        if killed and (error is None or isinstance(error, LostPeers | NoGroup)):
+            break
+        if error is None:
+            error = RuntimeError(f"training process {problem.rank} failed: {problem.kind}: {problem.message}")
+        elif isinstance(error, LostPeers):
+            error = EnvironmentProblem(f"{_how_it_died(result, notes)}; run the same command again to go on")
+        elif not isinstance(error, NoGroup):
+            return error
+        error.add_note(trace)
+        return error
+    if killed:
+        return EnvironmentProblem(f"{_how_it_died(result, notes)}; run the same command again to go on")
     return RuntimeError(f"training process {rank} left with exit code {first.exitcode}")
+
+
+def _follows(problem: Problem) -> int:
+    """Rank by how likely a problem follows from another one; those that a user can act on come first."""
+    error = problem.as_error()
+    if isinstance(error, LostPeers | NoGroup):
+        return 3 if isinstance(error, LostPeers) else 2
+    return 1 if error is None else 0
 
 
 def _silence_launcher() -> None:
@@ -186,71 +213,24 @@ def _silence_launcher() -> None:
         logger = logging.getLogger(name)
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of the workers: stack traces of a store that is gone
-
-
-def _meeting(world: World, name: str, console: Console) -> RendezvousParameters:
-    """Where machines meet; a single one meets itself on a free port."""
-    # Processes of a restart must not read what those before them wrote: every round gets a store of its own.
-    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    timeouts = {"join_timeout": MEET_TIMEOUT_S, "read_timeout": MEET_TIMEOUT_S}
-    if world.endpoint is None:
-        return RendezvousParameters("c10d", "localhost:0", uuid.uuid4().hex, 1, 1, local_addr="localhost", **timeouts)
-    console.say(f"waiting for {world.nodes} machines at {world.endpoint}")
-    address = _own_address(world.endpoint)
-    return RendezvousParameters(
-        "c10d", world.endpoint, f"simhand {name}", world.nodes, world.nodes, local_addr=address, **timeouts
-    )
-
-
-def _own_address(endpoint: str) -> str:
-    """This machine's address as seen from where machines meet; waits until somebody listens there.
-
-    Raises:
-        EnvironmentProblem: no such machine, or nobody there in time.
-    """
-    host, _, port = endpoint.rpartition(":")
-    host = host.strip("[]")
-    try:
-        family, _, _, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise EnvironmentProblem(f"--rdzv-endpoint {endpoint}: {error.strerror}") from error
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect(target)  # sends nothing, but chooses the way there
-        own = str(probe.getsockname()[0])
-    if own == target[0] or ip_address(own).is_loopback:  # this machine, whose name may mean a loopback address here
-        return host
-    end = time.monotonic() + MEET_TIMEOUT_S
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        except OSError as error:
-            if time.monotonic() > end:
-                raise EnvironmentProblem(f"--rdzv-endpoint {endpoint}: nobody answers ({error})") from error
-            time.sleep(1)
-        else:
-            return own
 
 
 @contextmanager
-def _rendezvous_problems(world: World) -> Iterator[None]:
-    """What keeps machines from meeting as one line.
-
-    Raises:
-        EnvironmentProblem: in place of torch's errors.
-    """
+def _launcher_environment() -> Iterator[None]:
+    """What torch's launcher and the workers read, as long as they run."""
+    wanted = {
+        # Processes of a restart must not read what those before them wrote: every round gets a store of its own.
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+        # Of the workers: stack traces of a store that is gone.
+        "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
+    }
+    previous = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
-    except RendezvousClosedError as error:
-        raise EnvironmentProblem("the run has ended on another machine, where the reason is told") from error
-    except RendezvousTimeoutError as error:
-        raise EnvironmentProblem(
-            f"fewer than {world.nodes} machines came to {world.endpoint} within {MEET_TIMEOUT_S // 60} minutes; "
-            "start the same command on each"
-        ) from error
-    except (RendezvousError, RuntimeError) as error:
-        if isinstance(error, SimhandError) or not (isinstance(error, RendezvousError) or is_lost_peer(error)):
-            raise
-        raise EnvironmentProblem(
-            f"the machines cannot meet at {world.endpoint}: {str(error).splitlines()[0]}"
-        ) from error
+    finally:
+        for name, value in previous.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from simhand_cli.errors import EnvironmentProblem
@@ -62,18 +63,32 @@ def _of_torchrun(environment: Mapping[str, str]) -> JobPlace:
     local_world_size = _number(environment, "LOCAL_WORLD_SIZE", world_size)
     restarts = _number(environment, "TORCHELASTIC_RESTART_COUNT", 0)
     run = environment.get("TORCHELASTIC_RUN_ID")
+    rank = _number(environment, "RANK")
     return JobPlace(
         starter="torchrun",
-        rank=_number(environment, "RANK"),
-        local_rank=_number(environment, "LOCAL_RANK", 0),
+        rank=rank,
+        local_rank=_number(environment, "LOCAL_RANK", rank),
         world_size=world_size,
         local_world_size=local_world_size,
         address=_text(environment, "MASTER_ADDR"),
         port=_number(environment, "MASTER_PORT"),
         # The id is often a default word; the launcher's process, which outlives its workers, tells jobs apart.
-        job=f"{run} of {os.getppid()}" if run is not None else "",
+        job=f"{run} of {_parent_process()}" if run is not None else "",
         restarts=restarts if local_world_size == world_size else 0,
     )
+
+
+def _parent_process() -> str:
+    """The parent's process id with, on Linux, its start and the machine's: in containers alone ids come again."""
+    parent = os.getppid()
+    try:
+        # After the name in brackets, which may hold anything: the third to the last field, of which the 22nd is the
+        # start in clock ticks since the machine's (Linux's manual page proc_pid_stat).
+        started = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[22 - 3]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return str(parent)
+    return f"{parent}, started {started} after boot {boot}"
 
 
 def _of_srun(environment: Mapping[str, str]) -> JobPlace:

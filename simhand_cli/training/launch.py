@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem
-from simhand_cli.training.problems import ProblemBoard
+from simhand_cli.training.problems import ProblemBoard, group_problems
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.world import World, gpu_index
 
@@ -61,7 +61,11 @@ def launch(
 
 
 def run_in_group(worker: Callable[[Ranks, Args], Result], args: Args, board: ProblemBoard, *, use_gpu: bool) -> Result:
-    """Make this process one rank of its job's process group, run the worker and share rank 0's result."""
+    """Make this process one rank of its job's process group, run the worker and share rank 0's result.
+
+    After an exception the group is left as it is, and the process must end without tearing it down
+    (:func:`os._exit`), once it has told why: NCCL ends a group only together with all its ranks.
+    """
     # torch renames its collectives; the old names work in every version that we support.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     place, device = board.place, "cpu"
@@ -69,11 +73,13 @@ def run_in_group(worker: Callable[[Ranks, Args], Result], args: Args, board: Pro
     if use_gpu:
         device = f"cuda:{gpu_index(place)}"
         torch.cuda.set_device(torch.device(device))
-        dist.init_process_group("nccl", device_id=torch.device(device), **group)
+        with gpu_memory_problems(), group_problems():
+            dist.init_process_group("nccl", device_id=torch.device(device), **group)
     else:
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // place.local_world_size))
-        dist.init_process_group("gloo", **group)
+        with group_problems():
+            dist.init_process_group("gloo", **group)
     ranks = Ranks(
         place.rank,
         place.local_rank,
@@ -83,12 +89,10 @@ def run_in_group(worker: Callable[[Ranks, Args], Result], args: Args, board: Pro
         local_world_size=place.local_world_size,
         job=place.job,
     )
-    try:
-        with gpu_memory_problems():
-            result: Result = json.loads(ranks.from_main(json.dumps(worker(ranks, args))))
-            return result
-    finally:
-        dist.destroy_process_group()
+    with gpu_memory_problems():
+        result: Result = json.loads(ranks.from_main(json.dumps(worker(ranks, args))))
+    dist.destroy_process_group()
+    return result
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Which problem ended a job of several processes: it is told once, and every process leaves with its exit code."""
 
 import json
+import re
 import time
 import traceback
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from simhand_cli.errors import (
     SaidElsewhere,
     SimhandError,
     UsageProblem,
+    machine_problem,
 )
 from simhand_cli.training.job_place import JobPlace
 
@@ -33,12 +35,27 @@ _JOIN_TIMEOUT_S = 600
 _FIRST, _HEARD = "first problem", "heard of it"
 
 
+#: What communication with processes that have gone away says in its first lines; other faults are this machine's own.
+_GONE = (
+    "closed by|reset by|remote|broken pipe|refused|tim(ed |e)out|pair closure|abort|socket closed|unreachable|no route"
+)
+#: gloo raises plain RuntimeErrors, which begin with the line of its source.
+_GLOO_LOST = re.compile(rf"(\[[^\]]*/gloo/[^\]]*\.cc:\d+\].*({_GONE}))|^connection closed by peer", re.I | re.S)
+_NCCL_LOST = re.compile(_GONE, re.I)
+
+
 class LostPeers(EnvironmentProblem):
     """The other processes of the job are gone, and none of them has said why."""
 
 
+class NoGroup(EnvironmentProblem):
+    """The processes of the job could not form a group to begin with."""
+
+
+#: What a launching command raises again; an error of a class derived from one of them is told as that one.
 _KINDS: dict[str, type[BaseException]] = {
-    kind.__name__: kind for kind in (UsageProblem, InputProblem, EnvironmentProblem, LostPeers, KeyboardInterrupt)
+    kind.__name__: kind
+    for kind in (UsageProblem, InputProblem, EnvironmentProblem, LostPeers, NoGroup, SimhandError, KeyboardInterrupt)
 }
 
 
@@ -48,7 +65,7 @@ class Problem:
 
     Attributes:
         rank: that process.
-        kind: name of the exception's class.
+        kind: name of the nearest class that is raised again, else of the exception's own.
         message: its text.
         code: the exit code it leads to.
     """
@@ -60,10 +77,12 @@ class Problem:
 
     @classmethod
     def of(cls, error: BaseException, rank: int) -> "Problem":
-        """The problem that an exception stands for."""
+        """The problem that an exception stands for, with the exit code that it has in a single process."""
+        error = machine_problem(error) or error
         code = ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.UNEXPECTED
         code = error.exit_code if isinstance(error, SimhandError) else code
-        return cls(rank, type(error).__name__, str(error), int(code))
+        kind = next((known for known in type(error).__mro__ if known.__name__ in _KINDS), type(error))
+        return cls(rank, kind.__name__, str(error), int(code))
 
     def as_error(self) -> BaseException | None:
         """The exception that a user can act on, None for an unexpected one."""
@@ -83,8 +102,7 @@ class ProblemBoard:
         Rank 0 goes first where all have met the same; a process that has merely lost the others waits for the reason.
         """
         rank, lost = self.place.rank, is_lost_peer(error)
-        gone = LostPeers("another process of the job has ended or cannot be reached")
-        own = Problem.of(gone if lost else error, rank)
+        own = Problem.of(_as_lost(error) if lost else error, rank)
         try:
             told = self._look(_PATIENCE_S if lost else _POLITENESS_S if rank else 0)
             if told is None:
@@ -111,10 +129,35 @@ class ProblemBoard:
 
 
 def is_lost_peer(error: BaseException) -> bool:
-    """Whether an error is that of an exchange with processes that are gone (gloo raises plain RuntimeErrors)."""
-    text = str(error).lower()
-    gloo = isinstance(error, RuntimeError) and ("gloo" in text or "connection closed by peer" in text)
+    """Whether an error is that of an exchange with processes that are gone, rather than of this one's own network."""
+    if isinstance(error, dist.DistBackendError):  # NCCL, which raises it for every fault
+        return _NCCL_LOST.search(str(error)) is not None
+    gloo = isinstance(error, RuntimeError) and _GLOO_LOST.search(str(error)) is not None
     return isinstance(error, dist.DistError | LostPeers) or gloo
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its class where it has none."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _as_lost(error: BaseException) -> LostPeers:
+    if isinstance(error, LostPeers):
+        return error
+    return LostPeers(f"another process of the job has ended or cannot be reached ({first_line(error)})")
+
+
+@contextmanager
+def group_problems() -> Iterator[None]:
+    """Around the forming of a process group: what keeps it from forming would come again, unlike a lost peer later.
+
+    Raises:
+        NoGroup: in place of torch's errors.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise NoGroup(f"the processes of the job cannot form a group: {first_line(error)}") from error
 
 
 def open_board(place: JobPlace) -> ProblemBoard:
@@ -128,9 +171,8 @@ def open_board(place: JobPlace) -> ProblemBoard:
     try:
         store, _, _ = next(rendezvous(url, timeout=timedelta(seconds=_JOIN_TIMEOUT_S)))
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
         raise EnvironmentProblem(
-            f"rank 0 of the job at {place.address}:{place.port} cannot be reached: {reason}"
+            f"rank 0 of the job at {place.address}:{place.port} cannot be reached: {first_line(error)}"
         ) from error
     # torchrun keeps one store over its restarts: what earlier processes wrote there must not be read (torch 2.14 does).
     return ProblemBoard(place, PrefixStore(f"start {place.restarts}", store))

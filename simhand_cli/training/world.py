@@ -137,5 +137,8 @@ def _check_endpoint(nodes: int, endpoint: str | None) -> None:
         raise UsageProblem(f"--nnodes {nodes} needs --rdzv-endpoint HOST:PORT, where HOST is one of the machines")
     if nodes == 1 and endpoint is not None:
         raise UsageProblem("--rdzv-endpoint is for several machines: say how many with --nnodes")
-    if endpoint is not None and not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):[0-9]{1,5}", endpoint):
+    if endpoint is None:
+        return
+    given = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):([0-9]{1,5})", endpoint)
+    if given is None or not 1 <= int(given[2]) <= 65_535:
         raise UsageProblem(f"--rdzv-endpoint {endpoint}: give it as HOST:PORT, for example node1:29400")

@@ -17,6 +17,7 @@ from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
 from simhand_cli.training.launch import launch
 from simhand_cli.training.metrics_log import MetricsLog, read_metrics
 from simhand_cli.training.ranks import Ranks
+from simhand_cli.training.world import World
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_the_same_is_learned_and_logged(workspace, monkeypatch):
 def test_a_loss_that_is_not_finite_on_one_rank_stops_all_before_the_update(workspace, ranks):
     given = (job(workspace, "a", checkpoint_every=2, cpu_ranks=ranks), 4)
     with pytest.raises(InputProblem, match=r"loss of step 4 is not finite \(loss nan, .*no update was made"):
-        launch(train_ahead, given, gpus=0, cpu_ranks=ranks)
+        launch(train_ahead, given, World(ranks))
     tensors, lines = found(workspace, "a")
     assert latest_complete(workspace / "runs" / "pretrain-a").name == "step-00000002"
     assert all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())

@@ -1,11 +1,17 @@
 """Which processes a run has: options, torchrun's and srun's environment, node lists."""
 
+import os
+import subprocess
+import time
+
 import pytest
 import torch
+from torch.distributed import HashStore, PrefixStore
 
 from simhand_cli.config.training import TrainingConfig
 from simhand_cli.errors import EnvironmentProblem, UsageProblem
 from simhand_cli.training.job_place import JobPlace, first_host, job_place, tasks_of_nodes
+from simhand_cli.training.meeting import agreed_job
 from simhand_cli.training.run_dir import open_run
 from simhand_cli.training.world import World, find_world, gpu_index, place_of
 
@@ -47,10 +53,24 @@ def test_place_in_a_torchrun_job():
     place = job_place(TORCHRUN)
     assert (place.starter, place.rank, place.local_rank) == ("torchrun", 3, 1)
     assert (place.world_size, place.local_world_size, place.address, place.port) == (4, 2, "node1", 29500)
-    assert place.job.startswith("none of ")
+    assert place.job.startswith(f"none of {os.getppid()}, started ")
     assert place.restarts == 0  # two machines may count differently
     assert job_place({**TORCHRUN, "LOCAL_WORLD_SIZE": "4"}).restarts == 1
     assert job_place({**TORCHRUN, **SRUN}) == place  # torchrun inside srun
+    plain = without(TORCHRUN, "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    assert job_place(plain).local_rank == 3  # each its own GPU
+
+
+def test_launchers_of_one_process_id_are_told_apart(monkeypatch):
+    jobs = set()
+    for _ in range(2):  # one after the other, both as the first process of a container, say
+        with subprocess.Popen(["sleep", "60"]) as launcher:
+            monkeypatch.setattr(os, "getppid", lambda pid=launcher.pid: pid)
+            jobs.add(job_place(TORCHRUN).job.partition(",")[2])
+            assert job_place(TORCHRUN).job.partition(",")[2] in jobs
+            launcher.kill()
+        time.sleep(0.02)  # the clock ticks every 0.01 s
+    assert len(jobs) == 2
 
 
 def test_place_in_a_slurm_step():
@@ -129,6 +149,8 @@ def test_nnodes_and_jobs(monkeypatch):
         ({"nnodes": 2}, "^--nnodes 2 needs --rdzv-endpoint HOST:PORT"),
         ({"rdzv_endpoint": "node1:29400"}, "say how many with --nnodes"),
         ({"nnodes": 2, "rdzv_endpoint": "node1"}, "^--rdzv-endpoint node1: give it as HOST:PORT"),
+        ({"nnodes": 2, "rdzv_endpoint": "node1:65536"}, "^--rdzv-endpoint node1:65536: give it as HOST:PORT"),
+        ({"nnodes": 2, "rdzv_endpoint": "node1:0"}, "^--rdzv-endpoint node1:0: give it as HOST:PORT"),
     ],
 )
 def test_a_meeting_place_is_needed_and_checked(given, message):
@@ -143,6 +165,13 @@ def test_a_world_in_words():
     assert str(world) == "6 on CPUs of 3 machines that meet at [::1]:29400, at most 1 restarts"
     assert str(World()) == "1 on the CPU"
     assert str(World(2, use_gpu=True, place=job_place(TORCHRUN))) == "4 on GPUs, started by torchrun"
+
+
+def test_machines_that_join_later_are_of_the_same_job():
+    kept = HashStore()
+    first = agreed_job(PrefixStore("torch.rendezvous.simhand a.1", kept))
+    assert agreed_job(PrefixStore("torch.rendezvous.simhand a.2", kept)) == first  # in place of a lost one
+    assert agreed_job(PrefixStore("torch.rendezvous.simhand a.1", HashStore())) != first  # another job
 
 
 def test_a_restart_does_not_redo_what_its_job_has_done(tmp_path):
