@@ -67,7 +67,7 @@ class PretrainConfig(TrainingConfig):
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = option(
         "auto", "auto: bf16 where the GPU has it, or where it is measured to be faster on the CPU; else fp32"
     )
-    compile: bool = option(False, "Let torch.compile speed up the network; the first steps then take minutes")
+    compile: bool = option(False, "Let torch.compile speed up one process's network; the first steps then take minutes")
     sync_bn: bool = option(True, "Batch-norm statistics over all GPUs, so that their number does not change the result")
     workers: int | None = option(None, "Processes per GPU that decode crops (default: by the machine's cores)", ge=0)
     checkpoint_every: int = option(500, "Steps between checkpoints; one is written every ten minutes in any case", ge=1)
@@ -111,7 +111,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
 
     Raises:
         InputProblem: nothing mined yet, damaged crops, or a loss that is not finite.
-        UsageProblem: unknown encoder, or the run's folder holds a run with other options.
+        UsageProblem: unknown encoder, --compile on several processes, or a run with other options in the run's folder.
         EnvironmentProblem: more GPUs asked for than there are, or the run is in use by another process.
     """
     from simhand_cli.training.problems import told_once
@@ -128,11 +128,14 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
 def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "ProblemBoard | None") -> Summary:
     from simhand_cli.pretrain.loop import Job, load_table, train
     from simhand_cli.pretrain.report import probe_facts
+    from simhand_cli.training.compiler import refuse_several
     from simhand_cli.training.launch import launch
     from simhand_cli.training.trackers import check_trackers
     from simhand_cli.workspace.paths import Workspace
 
     check_trackers(config.log)
+    if config.compile:
+        refuse_several(world.size)
     workspace = Workspace.open(config.workspace)
     run_dir = workspace.run_dir("pretrain", config.run_name())
     table = load_table(workspace, config)
