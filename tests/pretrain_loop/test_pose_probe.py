@@ -173,12 +173,34 @@ def test_crops_of_one_video_have_no_neighbours(tmp_path, capsys):
     ("pairs", "epochs", "probes"), [(2000, 100, 6), (100_000, 100, 101), (100, 100, 6), (500, 20, 0), (30_000, 10, 6)]
 )
 def test_probes_take_a_hundredth_of_the_time_by_default(pairs, epochs, probes):
-    plan = make_plan(PretrainConfig(epochs=epochs, batch_size=50), pairs, 1)
+    plan = make_plan(PretrainConfig(epochs=epochs, batch_size=50, precision="fp32"), pairs, 1)
     at = [step for step in range(plan.total_steps + 1) if plan.probes_after(step)]
     assert len(at) == probes
     pictures = min(2000, pairs)
     assert len(at) * pictures / 3 <= 0.01 * 2 * pairs * epochs or probes == 101
     assert not at or (at[0], at[-1]) == (0, plan.total_steps)
-    with_labels = make_plan(PretrainConfig(epochs=epochs, batch_size=50, probe_data=Path("x")), pairs, 1)
+    given = {"epochs": epochs, "batch_size": 50, "precision": "fp32", "probe_data": Path("x")}
+    with_labels = make_plan(PretrainConfig(**given), pairs, 1)
     assert with_labels.probe_every >= max(plan.probe_every, 1)
     assert make_plan(PretrainConfig(epochs=epochs, probe_every=0), pairs, 1).probe_every == 0
+
+
+@pytest.mark.parametrize(
+    ("processes", "precision", "slower", "probes"),
+    [
+        (1, "fp32", 1, 101),
+        (8, "fp32", 1, 35),
+        (8, "auto", 2, 18),
+        (8, "bf16", 2, 18),
+        (1, "bf16", 2, 101),
+        (64, "bf16", 2, 2),
+        (128, "bf16", 2, 0),
+    ],
+)
+def test_a_hundredth_of_every_process_since_all_wait_for_the_one_that_probes(processes, precision, slower, probes):
+    pairs, epochs = 100_000, 100
+    plan = make_plan(PretrainConfig(epochs=epochs, batch_size=1024, precision=precision), pairs, processes)
+    at = [step for step in range(plan.total_steps + 1) if plan.probes_after(step)]
+    assert len(at) == probes
+    trained_s = 2 * plan.batch_size * plan.total_steps / processes  # a view takes a second in the run's precision
+    assert sum(2000 / 3 * slower for _ in at) <= 0.01 * trained_s or probes == 101
