@@ -23,6 +23,7 @@ from simhand_cli.pretrain.model import ContrastiveModel, PairLoss
 from simhand_cli.pretrain.plan import Plan
 from simhand_cli.pretrain.pose_probe import PoseProbe
 from simhand_cli.training.average import MovingAverage
+from simhand_cli.training.loader import killed_workers
 from simhand_cli.training.metrics_log import MetricsLog
 from simhand_cli.training.optimisers import set_lr
 from simhand_cli.training.precision import Precision
@@ -131,6 +132,7 @@ class Trainer:
         self.wrapped.train()
         with ExitStack() as held:
             signals = held.enter_context(StopSignals())
+            held.enter_context(killed_workers())
             log = held.enter_context(self._open_log(config)) if ranks.is_main else None
             ticker = held.enter_context(console.progress("pretrain", len(steps) * 2 * plan.batch_size, "views"))
             report = _Report(plan, log, ticker)
