@@ -22,9 +22,11 @@ from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem
 from simhand_cli.finetune.sample_crop import image_from_crop
 from simhand_cli.hands.crop_geometry import warp_crop
+from simhand_cli.pretrain import pose_probe
 from simhand_cli.pretrain.crop_reader import CropReader
 from simhand_cli.pretrain.data import load_pair_table
 from simhand_cli.pretrain.plan import make_plan
+from simhand_cli.probes.encoders import FrozenEncoder
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
 from simhand_cli.training.metrics_log import MetricsLog, read_metrics
 from simhand_cli.workspace.paths import Workspace
@@ -136,6 +138,41 @@ def test_stopped_and_resumed_probes_as_often(workspace, monkeypatch):
     assert [line["step"] for line in logged(workspace, "cut")[1]] == [0]  # who stops a run does not wait for a probe
     run(workspace, "cut", probe_every=1)
     assert logged(workspace, "cut") == logged(workspace, "whole")
+
+
+@pytest.mark.parametrize(("at_batch", "step"), [(2, 0), (9, 3)])
+def test_a_signal_ends_a_probe_between_its_batches_and_a_resume_repeats_it(workspace, monkeypatch, at_batch, step):
+    run(workspace, "whole", probe_every=1)
+    asked, encode = [], FrozenEncoder.__call__
+
+    def encode_then_stop(self, images):
+        asked.append(len(images))
+        if len(asked) == at_batch:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return encode(self, images)
+
+    monkeypatch.setattr(pose_probe, "_BATCH", 4)  # 28 crops: 7 batches a probe
+    monkeypatch.setattr(FrozenEncoder, "__call__", encode_then_stop)
+    with pytest.raises(KeyboardInterrupt, match=f"stopped after step {step}"):
+        run(workspace, "cut", probe_every=1)
+    assert len(asked) == at_batch
+    assert [line["step"] for line in logged(workspace, "cut")[1]] == ([0] if step else [])
+    monkeypatch.undo()
+    run(workspace, "cut", probe_every=1)
+    assert logged(workspace, "cut") == logged(workspace, "whole")
+
+
+def test_a_due_checkpoint_does_not_wait_for_the_probe(workspace, monkeypatch):
+    saved, measure = [], pose_probe.PoseProbe.measure
+
+    def look_then_measure(self, *given):
+        found = latest_complete(run_dir(workspace, "a"))
+        saved.append(found and load_checkpoint(found)[1]["step"])
+        return measure(self, *given)
+
+    monkeypatch.setattr(pose_probe.PoseProbe, "measure", look_then_measure)
+    run(workspace, "a", probe_every=1, checkpoint_every=3)
+    assert saved == [None, 3, 6]
 
 
 def test_labelled_hands_are_measured_as_by_simhand_probe(workspace, tmp_path):
