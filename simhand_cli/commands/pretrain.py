@@ -1,6 +1,5 @@
 """Learn an encoder by contrasting similar hands."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -98,10 +97,12 @@ class PretrainConfig(TrainingConfig):
         """Decoding processes for each training process."""
         if self.workers is not None:
             return self.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        from simhand_cli.training.cores import own_cores
+
+        cores = own_cores(ranks.local_world_size)
         if ranks.device == "cpu":  # the cores are needed for the step; one worker decodes far more than it uses
             return min(1, cores - 1)
-        return max(1, min(_WORKERS_PER_GPU, cores // ranks.local_world_size))
+        return min(_WORKERS_PER_GPU, cores)
 
 
 def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
