@@ -141,7 +141,9 @@ def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "
     run_dir = workspace.run_dir("pretrain", config.run_name())
     table = load_table(workspace, config)
     if config.dry_run:
-        return _dry_run(config, workspace, table, world)
+        if not world.is_main:  # rank 0 alone measures and is heard
+            return Summary("pretrain", dropped=_dropped(table, config.method))
+        return _dry_run(config, workspace, table, world, console)
     result = launch(train, Job(config, console.quiet), world, name=run_dir.name, board=board, console=console)
     if result.get("skipped"):
         console.say(f"{run_dir} is finished already; --redo does it over, --name starts another")
@@ -191,10 +193,14 @@ def _dropped(table: "PairTable", method: str) -> list[Dropped]:
     return dropped
 
 
-def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable", world: "World") -> Summary:
+def _dry_run(
+    config: PretrainConfig, workspace: "Workspace", table: "PairTable", world: "World", console: Console
+) -> Summary:
     from simhand_cli.pretrain.estimate import estimate_step
     from simhand_cli.pretrain.identity import run_identity
+    from simhand_cli.pretrain.loop import open_probe
     from simhand_cli.pretrain.plan import make_plan
+    from simhand_cli.training.compiler import check_compiler
     from simhand_cli.training.launch import gpu_memory_problems
     from simhand_cli.training.run_dir import peek_run
 
@@ -203,6 +209,9 @@ def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable",
     found = peek_run(run_dir, run_identity(config, workspace, plan, world.size), redo=config.redo)
     views = 2 * plan.batch_size
     device = "cuda:0" if world.use_gpu else "cpu"
+    open_probe(config, plan, table, workspace, console)
+    if config.compile:
+        check_compiler(device)
     with gpu_memory_problems():
         costs = estimate_step(config.encoder, config.views.output_px, 2 * plan.part_pairs, device, config.precision)
     forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // world.size else 1.0

@@ -93,13 +93,14 @@ def test_several_processes_are_refused_before_any_starts(workspace, dry_run):
     assert not (workspace / "runs" / "pretrain-a").exists()
 
 
-def test_a_machine_without_a_compiler_says_so_in_one_line(workspace):
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_machine_without_a_compiler_says_so_in_one_line(workspace, dry_run):
     from torch._inductor import config, utils
 
     said = r"^--compile does not work on this machine \(.*no-such-compiler.*\); it needs .*leave --compile out$"
     missing = config.patch({"cpp.cxx": (None, "no-such-compiler")})
     with missing, utils.fresh_cache(), pytest.raises(EnvironmentProblem, match=said) as problem:
-        run(workspace, "a", compile=True)
+        run(workspace, "a", compile=True, dry_run=dry_run)
     assert "\n" not in str(problem.value)
     assert not (workspace / "runs" / "pretrain-a" / "checkpoints").exists()
 

@@ -193,9 +193,10 @@ def test_labelled_hands_are_measured_as_by_simhand_probe(workspace, tmp_path):
     assert "labelled hands" in (run_dir(workspace, "a") / "report.html").read_text()
 
 
-def test_a_set_that_cannot_be_probed_is_refused_before_training(workspace, tmp_path):
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_set_that_cannot_be_probed_is_refused_before_training(workspace, tmp_path, dry_run):
     with pytest.raises(InputProblem, match="nowhere"):
-        run(workspace, "a", probe_data=tmp_path / "nowhere")
+        run(workspace, "a", probe_data=tmp_path / "nowhere", dry_run=dry_run)
     assert logged(workspace, "a") == ([], [])
 
 
