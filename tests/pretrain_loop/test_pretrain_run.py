@@ -14,20 +14,22 @@ import torch
 from safetensors.torch import load_file
 from tiny_workspace import TINY, make_workspace
 
-from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+from simhand_cli.commands.pretrain import PretrainConfig, _pretrain, pretrain
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.models.encoder import build_encoder, load_encoder_weights
-from simhand_cli.pretrain import options
+from simhand_cli.pretrain import estimate, options
 from simhand_cli.pretrain.data import PairDataset
 from simhand_cli.pretrain.methods import MethodName
 from simhand_cli.pretrain.model import PairLoss, uniformity
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
+from simhand_cli.training.job_place import JobPlace
 from simhand_cli.training.loader import killed_workers
 from simhand_cli.training.metrics_log import MetricsLog, read_metrics
 from simhand_cli.training.optimisers import OptimiserName
 from simhand_cli.training.precision import PrecisionOption
 from simhand_cli.training.schedule import LrRule
+from simhand_cli.training.world import World
 from simhand_cli.workspace.balance import Balance, save_balance
 from simhand_cli.workspace.catalog import Catalog, StageRecord
 
@@ -227,6 +229,19 @@ def test_dry_run_of_a_redo_says_so(workspace):
     for given in ({}, {"lr": 0.01}):
         assert run(workspace, name="a", max_steps=1, dry_run=True, redo=True, **given).facts["found there"] == "redo"
     assert run(workspace, name="a", max_steps=1, dry_run=True).facts["found there"] == "finished"
+
+
+def test_rank_zero_alone_measures_for_a_dry_run(workspace, monkeypatch):
+    measured = []
+    measure = estimate.estimate_step
+    monkeypatch.setattr(estimate, "estimate_step", lambda *given: measured.append(given) or measure(*given))
+    place = {"local_world_size": 2, "world_size": 2, "starter": "torchrun", "address": "localhost", "port": 29500}
+    config = PretrainConfig(workspace=workspace, **TINY, dry_run=True)
+    for rank in (1, 0):
+        assert measured == []
+        world = World(2, place=JobPlace(rank=rank, local_rank=rank, **place))
+        assert _pretrain(config, QUIET, world, None).dropped
+    assert len(measured) == 1
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(workspace, monkeypatch):
