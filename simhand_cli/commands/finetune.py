@@ -162,11 +162,11 @@ def _finetune(config: FinetuneConfig, console: Console, world: "World", board: "
 
 def _workers(asked: int | None, world: "World") -> int:
     """Loader processes per rank: on a CPU one is enough, since the model is far slower than the loader."""
-    import os
+    from simhand_cli.training.cores import own_cores
 
     if asked is not None:
         return asked
-    return min(8, max(1, (os.cpu_count() or 1) // world.processes)) if world.use_gpu else 1
+    return min(8, own_cores(world.processes)) if world.use_gpu else 1
 
 
 def _counts(data: "TrainingData") -> dict[str, int | float | str]:

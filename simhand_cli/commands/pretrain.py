@@ -1,6 +1,5 @@
 """Learn an encoder by contrasting similar hands."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -67,7 +66,7 @@ class PretrainConfig(TrainingConfig):
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = option(
         "auto", "auto: bf16 where the GPU has it, or where it is measured to be faster on the CPU; else fp32"
     )
-    compile: bool = option(False, "Let torch.compile speed up the network; the first steps then take minutes")
+    compile: bool = option(False, "Let torch.compile speed up one process's network; the first steps then take minutes")
     sync_bn: bool = option(True, "Batch-norm statistics over all GPUs, so that their number does not change the result")
     workers: int | None = option(None, "Processes per GPU that decode crops (default: by the machine's cores)", ge=0)
     checkpoint_every: int = option(500, "Steps between checkpoints; one is written every ten minutes in any case", ge=1)
@@ -98,10 +97,12 @@ class PretrainConfig(TrainingConfig):
         """Decoding processes for each training process."""
         if self.workers is not None:
             return self.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        from simhand_cli.training.cores import own_cores
+
+        cores = own_cores(ranks.local_world_size)
         if ranks.device == "cpu":  # the cores are needed for the step; one worker decodes far more than it uses
             return min(1, cores - 1)
-        return max(1, min(_WORKERS_PER_GPU, cores // ranks.local_world_size))
+        return min(_WORKERS_PER_GPU, cores)
 
 
 def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
@@ -111,7 +112,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
 
     Raises:
         InputProblem: nothing mined yet, damaged crops, or a loss that is not finite.
-        UsageProblem: unknown encoder, or the run's folder holds a run with other options.
+        UsageProblem: unknown encoder, --compile on several processes, or a run with other options in the run's folder.
         EnvironmentProblem: more GPUs asked for than there are, or the run is in use by another process.
     """
     from simhand_cli.training.problems import told_once
@@ -128,16 +129,21 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
 def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "ProblemBoard | None") -> Summary:
     from simhand_cli.pretrain.loop import Job, load_table, train
     from simhand_cli.pretrain.report import probe_facts
+    from simhand_cli.training.compiler import refuse_several
     from simhand_cli.training.launch import launch
     from simhand_cli.training.trackers import check_trackers
     from simhand_cli.workspace.paths import Workspace
 
     check_trackers(config.log)
+    if config.compile:
+        refuse_several(world.size)
     workspace = Workspace.open(config.workspace)
     run_dir = workspace.run_dir("pretrain", config.run_name())
     table = load_table(workspace, config)
     if config.dry_run:
-        return _dry_run(config, workspace, table, world)
+        if not world.is_main:  # rank 0 alone measures and is heard
+            return Summary("pretrain", dropped=_dropped(table, config.method))
+        return _dry_run(config, workspace, table, world, console)
     result = launch(train, Job(config, console.quiet), world, name=run_dir.name, board=board, console=console)
     if result.get("skipped"):
         console.say(f"{run_dir} is finished already; --redo does it over, --name starts another")
@@ -187,10 +193,14 @@ def _dropped(table: "PairTable", method: str) -> list[Dropped]:
     return dropped
 
 
-def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable", world: "World") -> Summary:
+def _dry_run(
+    config: PretrainConfig, workspace: "Workspace", table: "PairTable", world: "World", console: Console
+) -> Summary:
     from simhand_cli.pretrain.estimate import estimate_step
     from simhand_cli.pretrain.identity import run_identity
+    from simhand_cli.pretrain.loop import open_probe
     from simhand_cli.pretrain.plan import make_plan
+    from simhand_cli.training.compiler import check_compiler
     from simhand_cli.training.launch import gpu_memory_problems
     from simhand_cli.training.run_dir import peek_run
 
@@ -199,6 +209,9 @@ def _dry_run(config: PretrainConfig, workspace: "Workspace", table: "PairTable",
     found = peek_run(run_dir, run_identity(config, workspace, plan, world.size), redo=config.redo)
     views = 2 * plan.batch_size
     device = "cuda:0" if world.use_gpu else "cpu"
+    open_probe(config, plan, table, workspace, console)
+    if config.compile:
+        check_compiler(device)
     with gpu_memory_problems():
         costs = estimate_step(config.encoder, config.views.output_px, 2 * plan.part_pairs, device, config.precision)
     forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // world.size else 1.0

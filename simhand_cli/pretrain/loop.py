@@ -72,7 +72,7 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
         run = _open_on_main(ranks, config, workspace, plan, held)
         if run.result is not None:
             return {**run.result, "skipped": True} if ranks.is_main else {}
-        probe = _pose_probe(config, plan, table, workspace, console) if ranks.is_main else None
+        probe = open_probe(config, plan, table, workspace, console) if ranks.is_main else None
         trainer = _prepare(ranks, config, plan, run, console)
         dataset = PairDataset(table, workspace.crops_dir, config.seed)
         if ranks.is_main and trainer.step == 0:
@@ -96,10 +96,14 @@ def load_table(workspace: Workspace, config: "PretrainConfig") -> PairTable:
     )
 
 
-def _pose_probe(
+def open_probe(
     config: "PretrainConfig", plan: Plan, table: PairTable, workspace: Workspace, console: Console
 ) -> PoseProbe | None:
-    """What is measured while training, or None."""
+    """What is measured while training, or None.
+
+    Raises:
+        InputProblem: the labelled set cannot be opened or probed.
+    """
     if plan.probe_every == 0:
         return None
     size_px = config.views.output_px

@@ -20,6 +20,8 @@ PROBE_GALLERY: Final = 1500
 _PROBE_SHARE = 0.01
 #: A picture of a probe takes about a third of a training view's time: the forward pass alone.
 _FORWARD_SHARE = 1 / 3
+#: A probe computes in float32; a run that does not, or may not (auto), is taken to be so many times as fast.
+_REDUCED_GAIN = 2
 #: With fewer optimiser steps the encoder hardly moves from where it started.
 _FEW_STEPS = 100
 
@@ -101,21 +103,24 @@ def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
         warmup_steps=warmup_steps,
         peak_lr=scaled_lr(config.lr, config.lr_rule, batch_size),
         log_every=config.log_every or max(1, total_steps // _METRIC_LINES),
-        probe_every=_probe_every(config, pairs, batch_size, total_steps),
+        probe_every=_probe_every(config, pairs, batch_size, total_steps, processes),
         warning=warning,
     )
 
 
-def _probe_every(config: "PretrainConfig", pairs: int, batch_size: int, total_steps: int) -> int:
+def _probe_every(config: "PretrainConfig", pairs: int, batch_size: int, total_steps: int, processes: int) -> int:
     """Epochs between probes: as asked for, else so many that all probes together take a hundredth of the time.
 
+    The first process alone measures and the others wait, so a probe takes as long however many share the training.
     Where not even a probe at the start and one at the end are so cheap there is none, unless a labelled set for it was
     named: then there are these two.
     """
     if config.probe_every is not None:
         return config.probe_every
     pictures = min(PROBE_CROPS, pairs) + (PROBE_TEST + PROBE_GALLERY if config.probe_data else 0)
-    allowed = int(_PROBE_SHARE * 2 * batch_size * total_steps / (_FORWARD_SHARE * pictures))
+    slower = 1 if config.precision in ("fp32", "fp64") else _REDUCED_GAIN
+    views = 2 * batch_size * total_steps / processes  # of one process
+    allowed = int(_PROBE_SHARE * views / (_FORWARD_SHARE * slower * pictures))
     epochs = math.ceil(total_steps / (pairs // batch_size))
     if allowed < 2:
         return epochs if config.probe_data else 0

@@ -5,6 +5,7 @@ would be written as ``backbone.safetensors`` at this moment.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from simhand_cli.pretrain.crop_reader import CropReader
 from simhand_cli.pretrain.data import PairTable
 from simhand_cli.pretrain.plan import PROBE_CROPS, PROBE_GALLERY, PROBE_TEST
 from simhand_cli.pretrain.weights import joint_distance
-from simhand_cli.probes.encoders import FrozenEncoder
+from simhand_cli.probes.encoders import Features, FrozenEncoder
 from simhand_cli.probes.figures import retrieval_figure
 from simhand_cli.probes.knn import nearest, random_rows
 from simhand_cli.probes.pictures import READERS
@@ -35,9 +36,21 @@ _BATCH: Final = 64
 _CROPS_STREAM, _CHANCE_STREAM = 3, 31
 
 
-def frozen_copy(encoder: Encoder, device: str) -> FrozenEncoder:
-    """A copy in evaluation mode and float32, as ``simhand probe`` would load it."""
-    return FrozenEncoder(copy.deepcopy(encoder).float(), None, device)
+class ProbeStopped(Exception):
+    """The run is to stop, so the probe is given up."""
+
+
+class _FrozenCopy(FrozenEncoder):
+    """A copy in evaluation mode and float32, as ``simhand probe`` would load it; asks before every batch."""
+
+    def __init__(self, encoder: Encoder, device: str, stopped: Callable[[], bool]) -> None:
+        super().__init__(copy.deepcopy(encoder).float(), None, device)
+        self._stopped = stopped
+
+    def __call__(self, images_rgb: NDArray[np.uint8]) -> Features:
+        if self._stopped():
+            raise ProbeStopped
+        return super().__call__(images_rgb)
 
 
 class CropProbe:
@@ -160,8 +173,13 @@ class PoseProbe:
     crops: CropProbe | None
     labelled: LabelledProbe | None
 
-    def measure(self, encoder: Encoder, device: str) -> dict[str, float]:
-        """All figures by name; nothing of the encoder, of the run or of the random state changes."""
-        frozen = frozen_copy(encoder, device)
+    def measure(self, encoder: Encoder, device: str, stopped: Callable[[], bool]) -> dict[str, float]:
+        """All figures by name; nothing of the encoder, of the run or of the random state changes.
+
+        Raises:
+            ProbeStopped: ``stopped``, which is asked before every batch, said so.
+            InputProblem: pictures that cannot be read.
+        """
+        frozen = _FrozenCopy(encoder, device, stopped)
         parts = [part.measure(frozen) for part in (self.crops, self.labelled) if part is not None]
         return {name: value for part in parts for name, value in part.items()}

@@ -4,7 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,9 @@ from simhand_cli.pretrain.gather import reduce_over_ranks, world
 from simhand_cli.pretrain.grad_cache import backward_in_parts
 from simhand_cli.pretrain.model import ContrastiveModel, PairLoss
 from simhand_cli.pretrain.plan import Plan
-from simhand_cli.pretrain.pose_probe import PoseProbe
+from simhand_cli.pretrain.pose_probe import PoseProbe, ProbeStopped
 from simhand_cli.training.average import MovingAverage
+from simhand_cli.training.loader import killed_workers
 from simhand_cli.training.metrics_log import MetricsLog
 from simhand_cli.training.optimisers import set_lr
 from simhand_cli.training.precision import Precision
@@ -131,16 +132,13 @@ class Trainer:
         self.wrapped.train()
         with ExitStack() as held:
             signals = held.enter_context(StopSignals())
+            held.enter_context(killed_workers())
             log = held.enter_context(self._open_log(config)) if ranks.is_main else None
             ticker = held.enter_context(console.progress("pretrain", len(steps) * 2 * plan.batch_size, "views"))
             report = _Report(plan, log, ticker)
-            if (
-                log is not None
-                and probe is not None
-                and plan.probes_after(self.step)
-                and not log.has(self.step, PROBED)
-            ):
-                self._probe(probe, log)  # the first one, or that of the step after which the run was stopped
+            # The first one, or that of the step after which the run was stopped.
+            if plan.probes_after(self.step) and self._probe(probe, log, signals):
+                raise KeyboardInterrupt(f"stopped after step {self.step}")
             launched: deque[LaunchedStep] = deque()
             saved = time.monotonic()
             for batch in pair_batches(dataset, steps, ranks, config.loader_workers(ranks)):
@@ -149,26 +147,39 @@ class Trainer:
                 launched.append(self._learn(batch.to(ranks.device), config.grad_clip, signals, save=due or late))
                 probing = plan.probes_after(self.step)
                 verdict = report.settle(launched, keep=0 if due or probing else self.ahead)
-                if probing and not verdict.stop and log is not None and probe is not None:
-                    self._probe(probe, log)
-                    report.skip_time()
                 if verdict.save or verdict.stop:
                     report.settle(launched)  # what is saved is known to be good
-                    if log is not None:
-                        log.sync()
-                    self.state.save(self.path, self.step, ranks, {"epoch": self.step / plan.steps_per_epoch})
+                    self._save(log)
                     saved = time.monotonic()
-                if verdict.stop:
+                stop = verdict.stop
+                if probing and not stop:  # after the save: a run that goes on makes up for a missing probe
+                    stop = self._probe(probe, log, signals)
+                    report.skip_time()
+                    if stop and not verdict.save:
+                        self._save(log)
+                if stop:
                     raise KeyboardInterrupt(f"stopped after step {self.step}")
 
     def _open_log(self, config: "PretrainConfig") -> MetricsLog:
         trackers = open_trackers(config.log, self.path, self.step, config.model_dump(mode="json"))
         return MetricsLog(self.path / "metrics.jsonl", self.step, trackers)
 
-    def _probe(self, probe: PoseProbe, log: MetricsLog) -> None:
-        """Measure the encoder and log it; on rank 0 alone, the others wait for its next step."""
-        values = probe.measure(self.learned, self.ranks.device)
-        log.write(self.step, {"epoch": self.step / self.plan.steps_per_epoch, **values})
+    def _save(self, log: MetricsLog | None) -> None:
+        if log is not None:
+            log.sync()
+        self.state.save(self.path, self.step, self.ranks, {"epoch": self.step / self.plan.steps_per_epoch})
+
+    def _probe(self, probe: PoseProbe | None, log: MetricsLog | None, signals: StopSignals) -> bool:
+        """Measure the encoder and log it, unless that was done; on rank 0 alone, while the others wait for it.
+
+        Returns:
+            on every rank, whether the run is to stop; the probe is then given up between two of its batches.
+        """
+        if probe is not None and log is not None and not log.has(self.step, PROBED):
+            with suppress(ProbeStopped):
+                values = probe.measure(self.learned, self.ranks.device, lambda: signals.requested)
+                log.write(self.step, {"epoch": self.step / self.plan.steps_per_epoch, **values})
+        return self.ranks.maximum([float(signals.requested)])[0] > 0
 
     def _learn(self, batch: PairBatch, grad_clip: float | None, signals: StopSignals, *, save: bool) -> LaunchedStep:
         """Launch one optimiser step; nothing is updated if any rank's loss or gradient is not finite."""

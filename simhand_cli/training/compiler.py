@@ -3,10 +3,22 @@
 import torch
 from torch import Tensor, nn
 
-from simhand_cli.errors import EnvironmentProblem
+from simhand_cli.errors import EnvironmentProblem, UsageProblem
 
 #: Of torch's long messages, what fits into a line.
 _REASON_CHARACTERS = 160
+
+
+def refuse_several(processes: int) -> None:
+    """Refuse to compile where sums over processes (of batch norm, of gradients) would be part of torch's graph.
+
+    Raises:
+        UsageProblem: there are several.
+    """
+    if processes > 1:
+        raise UsageProblem(
+            f"--compile is for a run of one process, and this one has {processes}; leave it out, or use --gpus 1"
+        )
 
 
 def check_compiler(device: str) -> None:

@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem
+from simhand_cli.training.cores import own_cores
 from simhand_cli.training.problems import ProblemBoard, group_problems
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.world import World, gpu_index
@@ -77,7 +78,7 @@ def run_in_group(worker: Callable[[Ranks, Args], Result], args: Args, board: Pro
             dist.init_process_group("nccl", device_id=torch.device(device), **group)
     else:
         if "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // place.local_world_size))
+            torch.set_num_threads(own_cores(place.local_world_size))
         with group_problems():
             dist.init_process_group("gloo", **group)
     ranks = Ranks(

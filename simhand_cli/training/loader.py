@@ -2,11 +2,13 @@
 
 import multiprocessing
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from simhand_cli.errors import EnvironmentProblem
 from simhand_cli.workspace.orphans import die_with
 
 #: Seconds a worker lives on after SIGTERM, so that the main process can finish its step and save.
@@ -36,6 +38,28 @@ def prepare_loader_worker(worker_id: int) -> None:
     # still finishes, or its death would end the run before the save; yet it must end if the loader asks it to.
     signal.signal(signal.SIGTERM, lambda _number, _frame: signal.alarm(GRACE_S))
     die_with(os.getppid())
+
+
+@contextmanager
+def killed_workers() -> Iterator[None]:
+    """A killed worker, or full shared memory, as a problem the user can act on.
+
+    It surrounds the whole training loop: torch tells of a worker's death by a signal, which may come during a step.
+
+    Raises:
+        EnvironmentProblem: in place of torch's RuntimeError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        told = " ".join(f"{error} {error.__cause__}".split())
+        if not told.startswith("DataLoader worker (pid") and "shared memory" not in told:
+            raise
+        how = re.search(r"killed by signal: (\w+( \w+)?)", told)
+        raise EnvironmentProblem(
+            f"a process that loads crops was lost ({how[1] if how else 'no memory left?'}); use fewer --workers, or "
+            "give it more memory or shared memory (/dev/shm); the same command goes on from the newest checkpoint"
+        ) from error
 
 
 @contextmanager

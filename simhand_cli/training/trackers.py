@@ -13,6 +13,8 @@ from simhand_cli.errors import EnvironmentProblem
 TrackerName = Literal["tensorboard", "wandb"]
 #: Where W&B's own program signs in unless told otherwise, and the project that runs are filed under.
 _WANDB_SERVER, _WANDB_PROJECT = "https://api.wandb.ai", "simhand"
+#: Of W&B's long messages, what fits into a line.
+_REASON_CHARACTERS = 160
 
 Values = Mapping[str, Any]
 
@@ -101,6 +103,9 @@ class WandbTracker:
 
     Every start of a run is a W&B run of its own; the starts of one run are a group. Neither code, git state nor console
     output is recorded.
+
+    Raises:
+        EnvironmentProblem: W&B cannot start a run, for want of a network for instance; with its reason.
     """
 
     def __init__(self, run_dir: Path, options: Mapping[str, Any]) -> None:
@@ -109,15 +114,22 @@ class WandbTracker:
 
         self._wandb: Any = wandb
         settings = wandb.Settings(console="off", disable_code=True, disable_git=True, save_code=False, silent=True)
-        self._run: Any = wandb.init(
-            project=_WANDB_PROJECT,
-            group=run_dir.name,
-            name=run_dir.name,
-            dir=str(run_dir),
-            config=dict(options),
-            mode=os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline"),
-            settings=settings,
-        )
+        try:
+            self._run: Any = wandb.init(
+                project=_WANDB_PROJECT,
+                group=run_dir.name,
+                name=run_dir.name,
+                dir=str(run_dir),
+                config=dict(options),
+                mode=os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline"),
+                settings=settings,
+            )
+        except Exception as error:  # of its server, the network or its own process; they share no base class
+            reason = " ".join(str(error).split())[:_REASON_CHARACTERS]
+            raise EnvironmentProblem(
+                f"--log wandb cannot start a W&B run ({reason}); set WANDB_MODE=offline to keep it on this machine "
+                "('wandb sync' sends it later), or leave --log wandb out"
+            ) from error
         # Not W&B's own step, which may only grow: a resumed run goes back to its checkpoint.
         self._run.define_metric("*", step_metric="step")
 

@@ -9,7 +9,7 @@ from tiny_workspace import TINY, make_workspace
 
 from simhand_cli.commands.pretrain import PretrainConfig, pretrain
 from simhand_cli.console import Console
-from simhand_cli.errors import EnvironmentProblem
+from simhand_cli.errors import EnvironmentProblem, UsageProblem
 from simhand_cli.pretrain import loop
 from simhand_cli.training import compiler
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
@@ -86,13 +86,21 @@ def test_large_batches_in_parts(workspace, traced):
     assert run(workspace, "a", compile=True, **given)[2] == pytest.approx(run(workspace, "b", **given)[2], rel=1e-9)
 
 
-def test_a_machine_without_a_compiler_says_so_in_one_line(workspace):
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_several_processes_are_refused_before_any_starts(workspace, dry_run):
+    with pytest.raises(UsageProblem, match=r"^--compile is for a run of one process, and this one has 2; .*--gpus 1$"):
+        run(workspace, "a", compile=True, cpu_ranks=2, dry_run=dry_run)
+    assert not (workspace / "runs" / "pretrain-a").exists()
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_machine_without_a_compiler_says_so_in_one_line(workspace, dry_run):
     from torch._inductor import config, utils
 
     said = r"^--compile does not work on this machine \(.*no-such-compiler.*\); it needs .*leave --compile out$"
     missing = config.patch({"cpp.cxx": (None, "no-such-compiler")})
     with missing, utils.fresh_cache(), pytest.raises(EnvironmentProblem, match=said) as problem:
-        run(workspace, "a", compile=True)
+        run(workspace, "a", compile=True, dry_run=dry_run)
     assert "\n" not in str(problem.value)
     assert not (workspace / "runs" / "pretrain-a" / "checkpoints").exists()
 

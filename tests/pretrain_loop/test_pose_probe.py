@@ -22,9 +22,11 @@ from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem
 from simhand_cli.finetune.sample_crop import image_from_crop
 from simhand_cli.hands.crop_geometry import warp_crop
+from simhand_cli.pretrain import pose_probe
 from simhand_cli.pretrain.crop_reader import CropReader
 from simhand_cli.pretrain.data import load_pair_table
 from simhand_cli.pretrain.plan import make_plan
+from simhand_cli.probes.encoders import FrozenEncoder
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
 from simhand_cli.training.metrics_log import MetricsLog, read_metrics
 from simhand_cli.workspace.paths import Workspace
@@ -138,6 +140,41 @@ def test_stopped_and_resumed_probes_as_often(workspace, monkeypatch):
     assert logged(workspace, "cut") == logged(workspace, "whole")
 
 
+@pytest.mark.parametrize(("at_batch", "step"), [(2, 0), (9, 3)])
+def test_a_signal_ends_a_probe_between_its_batches_and_a_resume_repeats_it(workspace, monkeypatch, at_batch, step):
+    run(workspace, "whole", probe_every=1)
+    asked, encode = [], FrozenEncoder.__call__
+
+    def encode_then_stop(self, images):
+        asked.append(len(images))
+        if len(asked) == at_batch:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return encode(self, images)
+
+    monkeypatch.setattr(pose_probe, "_BATCH", 4)  # 28 crops: 7 batches a probe
+    monkeypatch.setattr(FrozenEncoder, "__call__", encode_then_stop)
+    with pytest.raises(KeyboardInterrupt, match=f"stopped after step {step}"):
+        run(workspace, "cut", probe_every=1)
+    assert len(asked) == at_batch
+    assert [line["step"] for line in logged(workspace, "cut")[1]] == ([0] if step else [])
+    monkeypatch.undo()
+    run(workspace, "cut", probe_every=1)
+    assert logged(workspace, "cut") == logged(workspace, "whole")
+
+
+def test_a_due_checkpoint_does_not_wait_for_the_probe(workspace, monkeypatch):
+    saved, measure = [], pose_probe.PoseProbe.measure
+
+    def look_then_measure(self, *given):
+        found = latest_complete(run_dir(workspace, "a"))
+        saved.append(found and load_checkpoint(found)[1]["step"])
+        return measure(self, *given)
+
+    monkeypatch.setattr(pose_probe.PoseProbe, "measure", look_then_measure)
+    run(workspace, "a", probe_every=1, checkpoint_every=3)
+    assert saved == [None, 3, 6]
+
+
 def test_labelled_hands_are_measured_as_by_simhand_probe(workspace, tmp_path):
     people = write_people(tmp_path / "people", {"train": list("abcd"), "test": list("xy")})
     run(workspace, "a", probe_data=people, max_steps=2, views={"output_px": 64})
@@ -156,9 +193,10 @@ def test_labelled_hands_are_measured_as_by_simhand_probe(workspace, tmp_path):
     assert "labelled hands" in (run_dir(workspace, "a") / "report.html").read_text()
 
 
-def test_a_set_that_cannot_be_probed_is_refused_before_training(workspace, tmp_path):
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_set_that_cannot_be_probed_is_refused_before_training(workspace, tmp_path, dry_run):
     with pytest.raises(InputProblem, match="nowhere"):
-        run(workspace, "a", probe_data=tmp_path / "nowhere")
+        run(workspace, "a", probe_data=tmp_path / "nowhere", dry_run=dry_run)
     assert logged(workspace, "a") == ([], [])
 
 
@@ -173,12 +211,34 @@ def test_crops_of_one_video_have_no_neighbours(tmp_path, capsys):
     ("pairs", "epochs", "probes"), [(2000, 100, 6), (100_000, 100, 101), (100, 100, 6), (500, 20, 0), (30_000, 10, 6)]
 )
 def test_probes_take_a_hundredth_of_the_time_by_default(pairs, epochs, probes):
-    plan = make_plan(PretrainConfig(epochs=epochs, batch_size=50), pairs, 1)
+    plan = make_plan(PretrainConfig(epochs=epochs, batch_size=50, precision="fp32"), pairs, 1)
     at = [step for step in range(plan.total_steps + 1) if plan.probes_after(step)]
     assert len(at) == probes
     pictures = min(2000, pairs)
     assert len(at) * pictures / 3 <= 0.01 * 2 * pairs * epochs or probes == 101
     assert not at or (at[0], at[-1]) == (0, plan.total_steps)
-    with_labels = make_plan(PretrainConfig(epochs=epochs, batch_size=50, probe_data=Path("x")), pairs, 1)
+    given = {"epochs": epochs, "batch_size": 50, "precision": "fp32", "probe_data": Path("x")}
+    with_labels = make_plan(PretrainConfig(**given), pairs, 1)
     assert with_labels.probe_every >= max(plan.probe_every, 1)
     assert make_plan(PretrainConfig(epochs=epochs, probe_every=0), pairs, 1).probe_every == 0
+
+
+@pytest.mark.parametrize(
+    ("processes", "precision", "slower", "probes"),
+    [
+        (1, "fp32", 1, 101),
+        (8, "fp32", 1, 35),
+        (8, "auto", 2, 18),
+        (8, "bf16", 2, 18),
+        (1, "bf16", 2, 101),
+        (64, "bf16", 2, 2),
+        (128, "bf16", 2, 0),
+    ],
+)
+def test_a_hundredth_of_every_process_since_all_wait_for_the_one_that_probes(processes, precision, slower, probes):
+    pairs, epochs = 100_000, 100
+    plan = make_plan(PretrainConfig(epochs=epochs, batch_size=1024, precision=precision), pairs, processes)
+    at = [step for step in range(plan.total_steps + 1) if plan.probes_after(step)]
+    assert len(at) == probes
+    trained_s = 2 * plan.batch_size * plan.total_steps / processes  # a view takes a second in the run's precision
+    assert sum(2000 / 3 * slower for _ in at) <= 0.01 * trained_s or probes == 101

@@ -14,18 +14,22 @@ import torch
 from safetensors.torch import load_file
 from tiny_workspace import TINY, make_workspace
 
-from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+from simhand_cli.commands.pretrain import PretrainConfig, _pretrain, pretrain
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.models.encoder import build_encoder, load_encoder_weights
-from simhand_cli.pretrain import options
+from simhand_cli.pretrain import estimate, options
+from simhand_cli.pretrain.data import PairDataset
 from simhand_cli.pretrain.methods import MethodName
 from simhand_cli.pretrain.model import PairLoss, uniformity
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
+from simhand_cli.training.job_place import JobPlace
+from simhand_cli.training.loader import killed_workers
 from simhand_cli.training.metrics_log import MetricsLog, read_metrics
 from simhand_cli.training.optimisers import OptimiserName
 from simhand_cli.training.precision import PrecisionOption
 from simhand_cli.training.schedule import LrRule
+from simhand_cli.training.world import World
 from simhand_cli.workspace.balance import Balance, save_balance
 from simhand_cli.workspace.catalog import Catalog, StageRecord
 
@@ -227,6 +231,19 @@ def test_dry_run_of_a_redo_says_so(workspace):
     assert run(workspace, name="a", max_steps=1, dry_run=True).facts["found there"] == "finished"
 
 
+def test_rank_zero_alone_measures_for_a_dry_run(workspace, monkeypatch):
+    measured = []
+    measure = estimate.estimate_step
+    monkeypatch.setattr(estimate, "estimate_step", lambda *given: measured.append(given) or measure(*given))
+    place = {"local_world_size": 2, "world_size": 2, "starter": "torchrun", "address": "localhost", "port": 29500}
+    config = PretrainConfig(workspace=workspace, **TINY, dry_run=True)
+    for rank in (1, 0):
+        assert measured == []
+        world = World(2, place=JobPlace(rank=rank, local_rank=rank, **place))
+        assert _pretrain(config, QUIET, world, None).dropped
+    assert len(measured) == 1
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_update(workspace, monkeypatch):
     compute = PairLoss.__call__
 
@@ -319,6 +336,29 @@ def test_dry_run_says_what_it_would_do_and_writes_nothing(workspace):
     assert "reduced to 28: there are only 28 pairs" in summary.facts["note"]
     assert summary.data["seconds"] > 0
     assert sorted(workspace.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("number", "how"), [(signal.SIGKILL, "Killed"), (signal.SIGBUS, "Bus error")])
+def test_a_killed_worker_is_one_line(workspace, monkeypatch, number, how):
+    main, fetch = os.getpid(), PairDataset.__getitems__
+
+    def killed_at_the_second(self, request):
+        if os.getpid() != main and request[0] == 1:
+            os.kill(os.getpid(), number)
+        return fetch(self, request)
+
+    monkeypatch.setattr(PairDataset, "__getitems__", killed_at_the_second)
+    with pytest.raises(
+        EnvironmentProblem, match=rf"^a process that loads .* \({how}\); use fewer --workers, .*/dev/shm"
+    ):
+        run(workspace, name="a", workers=1)
+
+
+def test_other_errors_of_torch_are_not_called_a_lost_worker():
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), killed_workers():
+        raise RuntimeError("shapes differ")
+    with pytest.raises(EnvironmentProblem, match=r"\(no memory left\?\)"), killed_workers():
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
 
 
 def test_problems_are_said_before_any_work(workspace, tmp_path, monkeypatch):

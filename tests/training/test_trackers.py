@@ -120,6 +120,19 @@ def test_wandb_goes_online_only_where_somebody_logged_in(tmp_path, wandb, monkey
     assert wandb.init["mode"] == "offline"
 
 
+def test_wandb_without_a_network_is_one_line(tmp_path, wandb, monkeypatch):
+    def fail(**_given):
+        raise ConnectionError("Run initialization has timed out after 90.0 sec.\n" + "Please try " * 99)
+
+    monkeypatch.setattr(sys.modules["wandb"], "init", fail)
+    said = (
+        r"^--log wandb cannot start a W&B run \(Run init.* timed out .* Please [^\n]{,150}\); set WANDB_MODE=offline "
+    )
+    with pytest.raises(EnvironmentProblem, match=said) as problem:
+        write_some(tmp_path, "wandb")
+    assert "\n" not in str(problem.value)
+
+
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])
 def test_a_missing_package_is_one_line_that_names_the_extra(name, tmp_path, monkeypatch):
     (tmp_path / name).mkdir()  # a folder of results, not the package
