@@ -34,7 +34,7 @@ from simhand_cli.finetune.validate import ValidationErrors, validate
 from simhand_cli.models.detnet import DetNet
 from simhand_cli.training.average import MovingAverage
 from simhand_cli.training.environment import record_start, recorded_precision
-from simhand_cli.training.loader import single_threaded_opencv
+from simhand_cli.training.loader import killed_workers, single_threaded_opencv
 from simhand_cli.training.metrics_log import MetricsLog
 from simhand_cli.training.optimisers import build_optimiser, parameter_groups, set_lr
 from simhand_cli.training.precision import choose_precision
@@ -88,11 +88,13 @@ def train(ranks: Ranks, job: FinetuneJob) -> dict[str, Any]:
         True if the run was finished before; elsewhere nothing.
 
     Raises:
-        SimhandError: another process in this run, other options, a loss that is not finite, no readable sample.
+        SimhandError: another process in this run, other options, a loss that is not finite, no readable sample, a loader
+            process that was killed.
         KeyboardInterrupt: stopped by a signal, after saving.
     """
     with ExitStack() as held:
         held.enter_context(single_threaded_opencv())
+        held.enter_context(killed_workers())
         run = _open_on_main(ranks, job, held)
         if run.result is not None:
             return {**run.result, "skipped": True} if ranks.is_main else {}
