@@ -88,8 +88,8 @@ def train(ranks: Ranks, job: FinetuneJob) -> dict[str, Any]:
         True if the run was finished before; elsewhere nothing.
 
     Raises:
-        SimhandError: another process in this run, other options, a loss that is not finite, no readable sample, a loader
-            process that was killed.
+        SimhandError: another process in this run, other options, a loss that is not finite, no readable sample, a
+            loader process that was killed.
         KeyboardInterrupt: stopped by a signal, after saving.
     """
     with ExitStack() as held:
