@@ -231,6 +231,8 @@ def _summary(
         "validation": "; ".join(data.validation),
         "best epoch": f"{result['best_epoch']} of {result['epochs']}",
     }
+    if "precision" in result:
+        summary.facts["precision"] = result["precision"]
     # Results of earlier versions have no val_px.
     if (px := result.get("val_px")) is not None:
         summary.facts["validation error of 2D joints, px of the crop"] = round(px, 2)

@@ -23,7 +23,9 @@ def named_model(model: str, workspace: Workspace) -> Path:
         InputProblem: it is not there, or the run is not finished.
     """
     path = Path(model)
-    if not path.exists() and path.name == model:
+    # A folder here that holds no run, say of the data that a run is named after, does not hide the run of that name.
+    is_run = path.is_file() or any((path / name).is_file() for name in (MODEL_FILE, "identity.json"))
+    if not is_run and path.name == model:
         path = workspace.run_dir("finetune", model.removeprefix("finetune-"))
     file = path / MODEL_FILE if path.is_dir() else path
     if file.is_file():

@@ -11,7 +11,9 @@ from mini_freihand import random_hand_mm
 
 from simhand_cli.commands.evaluate import EvaluateConfig, evaluate
 from simhand_cli.errors import InputProblem, UsageProblem
+from simhand_cli.evaluation.model_choice import named_model
 from simhand_cli.evaluation.predictions import read_predictions
+from simhand_cli.workspace.paths import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +221,13 @@ def test_dry_run_writes_nothing(workspace, small_set):
     assert summary.facts["state"] == "new"
     assert summary.problems == 1
     assert not (workspace / "runs" / "evaluate-dry").exists()
+
+
+def test_a_folder_that_is_no_run_does_not_hide_the_run_of_its_name(tmp_path, workspace, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    model = named_model("tiny", Workspace(workspace))
+    assert model == workspace / "runs" / "finetune-tiny" / "model.safetensors"
 
 
 def test_what_is_missing_is_named(tmp_path, workspace, small_set):

@@ -1,4 +1,5 @@
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -72,6 +73,7 @@ def test_a_run_leaves_what_was_promised(finished, mini):
     assert [m["epoch"] for m in metrics] == [1, 2, 3]
     best = min(metrics, key=lambda m: m["val_root_bone_mpjpe_mm"])
     assert summary.data["best_epoch"] == best["epoch"]
+    assert summary.facts["precision"] == json.loads((run / "result.json").read_text())["precision"]
     assert summary.data["val_root_bone_mpjpe_mm"] == best["val_root_bone_mpjpe_mm"]
     assert summary.outputs["model"] == run / "model.safetensors"
     assert summary.problems == 0
