@@ -1,5 +1,6 @@
 """Train the 3D hand model on labelled hands, starting from a pre-trained encoder."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,15 +100,9 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
         InputProblem: unusable labels or weights.
         UsageProblem: the run's folder holds a run with other options.
     """
-    from simhand_cli.training.problems import told_once
-    from simhand_cli.training.world import find_world, place_of
+    from simhand_cli.training.command import run_in_world
 
-    with told_once(place_of(config)) as board:
-        world = find_world(config, board.place if board else None)
-        console = console if console is not None and world.is_main else Console(quiet=True)
-        summary = _finetune(config, console, world, board)
-        summary.silent = not world.is_main
-        return summary
+    return run_in_world(config, console, partial(_finetune, config))
 
 
 def _finetune(config: FinetuneConfig, console: Console, world: "World", board: "ProblemBoard | None") -> Summary:

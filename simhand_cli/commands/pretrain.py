@@ -1,5 +1,6 @@
 """Learn an encoder by contrasting similar hands."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -115,15 +116,9 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
         UsageProblem: unknown encoder, --compile on several processes, or a run with other options in the run's folder.
         EnvironmentProblem: more GPUs asked for than there are, or the run is in use by another process.
     """
-    from simhand_cli.training.problems import told_once
-    from simhand_cli.training.world import find_world, place_of
+    from simhand_cli.training.command import run_in_world
 
-    with told_once(place_of(config)) as board:
-        world = find_world(config, board.place if board else None)
-        console = console if console is not None and world.is_main else Console(quiet=True)
-        summary = _pretrain(config, console, world, board)
-        summary.silent = not world.is_main
-        return summary
+    return run_in_world(config, console, partial(_pretrain, config))
 
 
 def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "ProblemBoard | None") -> Summary:

@@ -55,7 +55,7 @@ class Finder(Protocol):
 
 
 class Poser(Protocol):
-    """What turns crops of right hands into poses (``finetune.predictor.HandPredictor``)."""
+    """What turns crops of right hands into poses (``demo.models.FinetunedPoser``)."""
 
     @property
     def input_px(self) -> int:
