@@ -11,7 +11,6 @@ evaluating 4,000 predictions. Writes benchmarks/results/finetune_throughput.json
 import argparse
 import json
 import os
-import statistics
 import time
 from collections.abc import Iterable
 from itertools import islice
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from in_turn import in_turn, ratio
 from machine import machine
 from torch import nn
 
@@ -95,16 +95,15 @@ def measure(backbone: str, path: Path, given: argparse.Namespace) -> dict[str, A
         return islice(iter(training_loader(dataset, sampler, workers, given.device)), steps)
 
     cached = list(loader())
-    fed, bare = [], []
-    for _ in range(given.rounds):
-        fed.append(stepper.crops_per_s(loader()))
-        bare.append(stepper.crops_per_s(cached))
-        print(f"{backbone}: fed {fed[-1]:.1f}, in memory {bare[-1]:.1f} crops/s", flush=True)
+    rates = in_turn(
+        {"loader-fed": lambda: stepper.crops_per_s(loader()), "in memory": lambda: stepper.crops_per_s(cached)},
+        given.rounds,
+        backbone,
+    )
     return {
         "precision": stepper.precision.name,
-        "loader-fed, crops a second": [round(rate, 1) for rate in fed],
-        "in memory, crops a second": [round(rate, 1) for rate in bare],
-        "ratio of medians": round(statistics.median(fed) / statistics.median(bare), 3),
+        **{f"{name}, crops a second": found for name, found in rates.items()},
+        "ratio of medians": ratio(rates, "loader-fed", "in memory"),
     }
 
 

@@ -11,32 +11,25 @@ simhand with grey and blur switched on too. Writes benchmarks/results/lightly_co
 """
 
 import argparse
-import json
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import h5py
 import torch
-from machine import machine
-from pretrain_throughput import Stepper
+from in_turn import in_turn, ratio
+from pretrain_throughput import WARM, Stepper, arguments, fed_batches, write
 from torch import nn
 from torch.utils.data import DataLoader
 
 from simhand_cli.commands.pretrain import PretrainConfig
 from simhand_cli.models.encoder import build_encoder
-from simhand_cli.pretrain.data import PairBatch, PairDataset, StepBatches, pair_batches
-from simhand_cli.pretrain.loop import load_table
 from simhand_cli.training.loader import single_threaded_opencv, worker_options
 from simhand_cli.training.precision import Precision
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.workspace.paths import Workspace
-
-_WARM = 4
 
 
 def export_crops(workspace: Workspace, folder: Path) -> int:
@@ -79,11 +72,11 @@ class LightlySimclr:
             **worker_options(self.workers),
         )
         views, start = 0, 0.0
-        for number, batch in enumerate(islice(loader, steps + _WARM)):
-            if number == _WARM:
+        for number, batch in enumerate(islice(loader, steps + WARM)):
+            if number == WARM:
                 start = time.perf_counter()
             self._step(batch[0])
-            views += 2 * self.batch_size if number >= _WARM else 0
+            views += 2 * self.batch_size if number >= WARM else 0
         return views / (time.perf_counter() - start)
 
     def _step(self, views: list[torch.Tensor]) -> None:
@@ -100,60 +93,39 @@ def measure(encoder: str, given: argparse.Namespace, folder: Path) -> dict[str, 
     """All rates of one encoder."""
     workspace = Workspace.open(given.workspace)
     plain = {"workspace": given.workspace, "encoder": encoder, "batch_size": given.batch_size, "method": "simclr"}
-    config = PretrainConfig(**plain)
-    heavy = PretrainConfig(**plain, views=ViewOptions(grey_probability=0.2, blur_probability=0.5))
-    table = load_table(workspace, config)
-    steppers = {"simhand": Stepper(config, given.device), "simhand, grey and blur too": Stepper(heavy, given.device)}
-    workers = config.loader_workers(steppers["simhand"].ranks)
-    lightly = LightlySimclr(encoder, folder, given, steppers["simhand"].precision, workers)
-
-    def fed(stepper: Stepper) -> Iterable[PairBatch]:
-        batches = StepBatches(len(table), given.batch_size, 10_000, 0)
-        dataset = PairDataset(table, workspace.crops_dir, 0)
-        return islice(pair_batches(dataset, batches, stepper.ranks, workers), given.steps + _WARM)
-
-    loops: dict[str, Callable[[], float]] = {
-        name: lambda stepper=stepper: stepper.views_per_s(fed(stepper), given.batch_size)  # type: ignore[misc]
-        for name, stepper in steppers.items()
-    }
-    loops["lightly"] = lambda: lightly.views_per_s(given.steps)
-    rates: dict[str, list[float]] = {name: [] for name in loops}
-    for _ in range(given.rounds):
-        for name, loop in loops.items():
-            rates[name].append(round(loop(), 1))
-        print(encoder, {name: found[-1] for name, found in rates.items()}, flush=True)
-    middle = {name: statistics.median(found) for name, found in rates.items()}
+    heavy = ViewOptions(grey_probability=0.2, blur_probability=0.5)
+    simhand = Stepper(PretrainConfig(**plain), given.device)
+    heavier = Stepper(PretrainConfig(**plain, views=heavy), given.device)
+    workers = simhand.config.loader_workers(simhand.ranks)
+    lightly = LightlySimclr(encoder, folder, given, simhand.precision, workers)
+    whole = given.batch_size
+    rates = in_turn(
+        {
+            "simhand": lambda: simhand.views_per_s(fed_batches(simhand, workspace, given.steps), whole),
+            "simhand, grey and blur too": lambda: heavier.views_per_s(
+                fed_batches(heavier, workspace, given.steps), whole
+            ),
+            "lightly": lambda: lightly.views_per_s(given.steps),
+        },
+        given.rounds,
+        encoder,
+    )
     return {
-        "precision": steppers["simhand"].precision.name,
+        "precision": simhand.precision.name,
         "loader workers": workers,
         "views a second": rates,
-        "simhand / lightly": round(middle["simhand"] / middle["lightly"], 2),
-        "simhand with grey and blur / lightly": round(middle["simhand, grey and blur too"] / middle["lightly"], 2),
+        "simhand / lightly": ratio(rates, "simhand", "lightly"),
+        "simhand with grey and blur / lightly": ratio(rates, "simhand, grey and blur too", "lightly"),
     }
 
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workspace", type=Path)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--encoders", nargs="+", default=["resnet18", "resnet50"])
-    given = parser.parse_args()
+    given = arguments(__doc__)
     with single_threaded_opencv(), tempfile.TemporaryDirectory() as folder:
         export_crops(Workspace.open(given.workspace), Path(folder))
         results = {name: measure(name, given, Path(folder)) for name in given.encoders}
-    document = {
-        "machine": machine(given.device),
-        "pairs per step": given.batch_size,
-        "views": "128 px",
-        "encoders": results,
-    }
-    print(json.dumps(document, indent=2))
-    out = Path(__file__).parent / "results" / "lightly_comparison.json"
-    out.write_text(json.dumps(document, indent=2) + "\n")
+    write("lightly_comparison", given, results)
 
 
 if __name__ == "__main__":

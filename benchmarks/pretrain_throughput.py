@@ -10,21 +10,22 @@ are of medians. Writes benchmarks/results/pretrain_throughput.json.
 
 import argparse
 import json
-import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from in_turn import in_turn, ratio
 from machine import machine
 
 from simhand_cli.commands.pretrain import PretrainConfig
-from simhand_cli.pretrain.data import PairBatch, PairDataset, StepBatches, pair_batches
+from simhand_cli.pretrain.data import PairDataset, StepBatches, pair_batches
 from simhand_cli.pretrain.grad_cache import backward_in_parts
 from simhand_cli.pretrain.loop import TrialStep, load_table
 from simhand_cli.pretrain.model import PairLoss, build_model
+from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.training.loader import single_threaded_opencv
 from simhand_cli.training.optimisers import build_optimiser, parameter_groups
 from simhand_cli.training.precision import choose_precision
@@ -32,7 +33,7 @@ from simhand_cli.training.ranks import Ranks
 from simhand_cli.workspace.paths import Workspace
 
 #: Steps before the clock starts: by then the loader has no more batches lying ready than it always has.
-_WARM = 4
+WARM = 4
 
 
 class Stepper:
@@ -52,10 +53,10 @@ class Stepper:
         views, start = 0, 0.0
         self.model.train()
         for number, batch in enumerate(batches):
-            if number == _WARM:
+            if number == WARM:
                 self._wait()
                 start = time.perf_counter()
-            views += 2 * len(batch.rows1) if number >= _WARM else 0
+            views += 2 * len(batch.rows1) if number >= WARM else 0
             self.optimiser.zero_grad(set_to_none=True)
             loss, _ = backward_in_parts(self.loss, self.model, batch.to(self.ranks.device), part_pairs, self.scaler)
             self.scaler.step(self.optimiser)
@@ -77,54 +78,55 @@ class Stepper:
             torch.cuda.synchronize()
 
 
+def fed_batches(stepper: Stepper, workspace: Workspace, steps: int) -> Iterator[PairBatch]:
+    """The batches of so many counted steps and those before the clock starts, as the command fetches them."""
+    config, table = stepper.config, load_table(workspace, stepper.config)
+    dataset = PairDataset(table, workspace.crops_dir, 0)
+    batches = StepBatches(len(table), config.batch_size, 10_000, 0)
+    workers = config.loader_workers(stepper.ranks)
+    return islice(pair_batches(dataset, batches, stepper.ranks, workers), steps + WARM)
+
+
 def measure(encoder: str, given: argparse.Namespace) -> dict[str, Any]:
     """All rates of one encoder."""
     config = PretrainConfig(workspace=given.workspace, encoder=encoder, batch_size=given.batch_size)
     workspace = Workspace.open(given.workspace)
-    table = load_table(workspace, config)
     stepper = Stepper(config, given.device)
-    steps = given.steps + _WARM
-
-    def fed() -> Iterable[PairBatch]:
-        dataset = PairDataset(table, workspace.crops_dir, 0)
-        batches = StepBatches(len(table), given.batch_size, 10_000, 0)
-        return islice(pair_batches(dataset, batches, stepper.ranks, config.loader_workers(stepper.ranks)), steps)
-
-    cached = list(fed())
+    cached = list(fed_batches(stepper, workspace, given.steps))
     whole = given.batch_size
-    loops: dict[str, Callable[[], float]] = {
-        "loader-fed": lambda: stepper.views_per_s(fed(), whole),
-        "in memory": lambda: stepper.views_per_s(cached, whole),
-        "in memory, four parts": lambda: stepper.views_per_s(cached, whole // 4),
-        "bare encoder": stepper.bare_views_per_s,
-    }
-    rates: dict[str, list[float]] = {name: [] for name in loops}
-    for _ in range(given.rounds):
-        for name, loop in loops.items():
-            rates[name].append(round(loop(), 1))
-        print(encoder, {name: found[-1] for name, found in rates.items()}, flush=True)
-    middle = {name: statistics.median(found) for name, found in rates.items()}
+    rates = in_turn(
+        {
+            "loader-fed": lambda: stepper.views_per_s(fed_batches(stepper, workspace, given.steps), whole),
+            "in memory": lambda: stepper.views_per_s(cached, whole),
+            "in memory, four parts": lambda: stepper.views_per_s(cached, whole // 4),
+            "bare encoder": stepper.bare_views_per_s,
+        },
+        given.rounds,
+        encoder,
+    )
     return {
         "precision": stepper.precision.name,
         "views a second": rates,
-        "loader-fed / in memory": round(middle["loader-fed"] / middle["in memory"], 3),
-        "in memory / bare encoder": round(middle["in memory"] / middle["bare encoder"], 3),
-        "four parts / in memory": round(middle["in memory, four parts"] / middle["in memory"], 3),
+        "loader-fed / in memory": ratio(rates, "loader-fed", "in memory"),
+        "in memory / bare encoder": ratio(rates, "in memory", "bare encoder"),
+        "four parts / in memory": ratio(rates, "in memory, four parts", "in memory"),
     }
 
 
-def main() -> None:
-    """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments(description: str | None) -> argparse.Namespace:
+    """What the benchmarks of pre-training are given."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--encoders", nargs="+", default=["resnet18", "resnet50"])
-    given = parser.parse_args()
-    with single_threaded_opencv():
-        results = {name: measure(name, given) for name in given.encoders}
+    return parser.parse_args()
+
+
+def write(name: str, given: argparse.Namespace, results: dict[str, Any]) -> None:
+    """Print the results and write them to ``benchmarks/results``."""
     document = {
         "machine": machine(given.device),
         "pairs per step": given.batch_size,
@@ -132,8 +134,16 @@ def main() -> None:
         "encoders": results,
     }
     print(json.dumps(document, indent=2))
-    out = Path(__file__).parent / "results" / "pretrain_throughput.json"
+    out = Path(__file__).parent / "results" / f"{name}.json"
     out.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def main() -> None:
+    """Measure and write."""
+    given = arguments(__doc__)
+    with single_threaded_opencv():
+        results = {name: measure(name, given) for name in given.encoders}
+    write("pretrain_throughput", given, results)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scales import TABLES, Scale, Table
 
-FROM_SCRATCH = "w/o pre-training"
+RANDOM, FROM_SCRATCH = "random weights", "w/o pre-training"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Pretraining:
 class Cell:
     """One training of a table: pre-train, fine-tune on a fraction of the labels, evaluate.
 
-    Two tables may hold the same training; it has the same :attr:`name` and is done once.
+    Two tables may hold the same training; it has the same :attr:`name` and is done once. ``random``: fine-tune from
+    random weights, not from the scale's initial ones.
     """
 
     table: Table
@@ -34,12 +35,19 @@ class Cell:
     pretraining: Pretraining | None
     fraction: float
     weak_2d: bool = False
+    random: bool = False
+
+    @property
+    def start(self) -> str:
+        """What fine-tuning starts from, in names of files."""
+        if self.pretraining is not None:
+            return self.pretraining.name
+        return "random" if self.random else "none"
 
     @property
     def name(self) -> str:
         """Of its fine-tuning run, its evaluation and its result file."""
-        start = self.pretraining.name if self.pretraining else "none"
-        return f"{start}{'-weak2d' if self.weak_2d else ''}-labels{self.fraction:g}-seed{self.seed}"
+        return f"{self.start}{'-weak2d' if self.weak_2d else ''}-labels{self.fraction:g}-seed{self.seed}"
 
 
 SIMCLR = Pretraining("simclr", ("--method", "simclr"))
@@ -55,7 +63,6 @@ MAIN: dict[str, Pretraining | None] = {
     FROM_SCRATCH: None,
     "SimCLR": SIMCLR,
     "PeCLR": PECLR,
-    "PeCLR + weights": PECLR_WEIGHTS,
     "TempCLR": TEMPCLR,
     "HandCLR = SiMHand - weights": HANDCLR,
     "SiMHand (+ weights)": SIMHAND,
@@ -70,6 +77,8 @@ def cells_of(scale: Scale, tables: tuple[Table, ...], seeds: int) -> list[Cell]:
 def _one(table: Table, scale: Scale, seed: int) -> Iterator[Cell]:
     labels = scale.label_fraction
     if table == "main":
+        if scale.initial != "random":
+            yield Cell(table, RANDOM, "MPJPE", seed, None, labels, random=True)
         for row, how in MAIN.items():
             yield Cell(table, row, "MPJPE", seed, how, labels)
     elif table == "fractions":

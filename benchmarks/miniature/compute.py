@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cells import Cell, Pretraining
+from initial import initial_weights
 from prepare import Places, prepare_part
 from scales import Scale
 from simhand_command import simhand
@@ -15,6 +16,11 @@ from simhand_cli.workspace.atomic import write_json
 
 #: Names of the test sets in tables.
 UNSEEN, REAL = "unseen synthetic people", "real hands"
+#: What ``simhand probe`` finds in the encoder before fine-tuning, on the first of them.
+FROZEN = "frozen encoder, unseen synthetic people"
+PROBES = ("linear_probe", "retrieval_1")
+#: Labelled pictures that the linear probe learns from and neighbours are looked for in, and hands on its map.
+_GALLERY, _PLOTTED = 2000, 60
 #: The figures that are kept, by their names in ``metrics.json``.
 ALIGNMENTS = ("root", "root_bone_scale", "procrustes_scale")
 _AUC = "auc_20_50mm"
@@ -40,7 +46,8 @@ class Computer:
         if not path.is_file():
             return None
         record: dict[str, Any] = json.loads(path.read_text())
-        return record if REAL in record["mpjpe_mm"] or self.places.real is None else None
+        wanted = {FROZEN, UNSEEN} | ({REAL} if self.places.real is not None else set())
+        return record if wanted <= record["mpjpe_mm"].keys() else None
 
     def compute(self, cell: Cell) -> None:
         """Train and evaluate what is not there yet, and write the result file.
@@ -58,13 +65,15 @@ class Computer:
                 if data is not None:
                     figures = self._evaluate(cell, name, data)
                     record["mpjpe_mm"][name], record["auc_20_50"][name] = figures
+            record["mpjpe_mm"][FROZEN] = self._probe(cell, encoder)
             record["fine-tuning seconds"] = tuned["seconds"]
             write_json(self._result(cell), record)
 
     def _encoder(self, cell: Cell) -> tuple[Path | None, dict[str, Any]]:
+        """The folder or file of the weights to fine-tune, None for random ones, and what pre-training said."""
         how = cell.pretraining
         if how is None:
-            return None, {}
+            return None if cell.random else initial_weights(self.scale, self.places), {}
         with self._turn(f"{how.name} {cell.seed}"):
             if how.videos is not None:
                 with self._turn("videos"):
@@ -77,7 +86,8 @@ class Computer:
         scale = self.scale
         repeats = scale.videos // how.videos if how.videos else 1
         return (
-            "pretrain", "--encoder", scale.encoder, "--views.output-px", scale.view_px, "--batch-size", scale.batch,
+            "pretrain", "--encoder", scale.encoder, "--init", initial_weights(scale, self.places) or "random",
+            "--views.output-px", scale.view_px, "--batch-size", scale.batch,
             "--epochs", scale.epochs * repeats, *how.options, "--seed", seed, "--name", _run(how, seed),
             "--precision", scale.precision, "--gpus", scale.gpus, "--workers", scale.workers,
             "--workspace", self.places.workspace(how.videos),
@@ -86,10 +96,9 @@ class Computer:
     def _finetune_words(self, cell: Cell, encoder: Path | None) -> tuple[object, ...]:
         scale = self.scale
         pictures = cell.fraction * scale.training_pictures
-        start: tuple[object, ...] = ("--encoder", encoder or "none")
         epochs = max(1, round(scale.finetune_steps * scale.finetune_batch / pictures))
         return (
-            "finetune", *start, *(("--backbone", scale.encoder) if encoder is None else ()), "--name", cell.name,
+            "finetune", "--encoder", encoder or "none", "--backbone", scale.encoder, "--name", cell.name,
             "--data", self.places.labelled, "--label-fraction", cell.fraction, "--epochs", epochs,
             "--batch-size", min(scale.finetune_batch, round(pictures)), "--width", scale.width,
             "--input-px", scale.view_px, *_FINETUNE, *(("--weak-2d",) if cell.weak_2d else ()), "--seed", cell.seed,
@@ -105,6 +114,21 @@ class Computer:
             "--device", "cuda" if self.scale.gpus else "cpu", "--samples-shown", 1, "--workspace", workspace,
         )  # fmt: skip
         return figures_of(json.loads((workspace / "runs" / f"evaluate-{run}" / "metrics.json").read_text()))
+
+    def _probe(self, cell: Cell, encoder: Path | None) -> dict[str, float]:
+        name = f"{cell.start}-seed{cell.seed}"
+        with self._turn(f"probe {name}"):
+            metrics = self.places.workspace() / "runs" / f"probe-{name}" / "metrics.json"
+            if not metrics.is_file():
+                self._simhand(
+                    "probe", "--encoder", encoder or "random", "--backbone", self.scale.encoder, "--no-untrained",
+                    "--data", self.places.labelled, "--gallery-limit", _GALLERY, "--input-px", self.scale.view_px,
+                    "--plotted", _PLOTTED, "--bootstrap", 100, "--seed", cell.seed, "--name", name,
+                    "--device", "cuda" if self.scale.gpus else "cpu", "--workspace", self.places.workspace(),
+                )  # fmt: skip
+            (one,) = json.loads(metrics.read_text())["encoders"]
+        found = {f["metric"]: f["value"] for f in one["figures"] if f["alignment"] == "root_bone_scale"}
+        return {figure: round(found[figure], 3) for figure in PROBES}
 
     def _simhand(self, *words: object) -> dict[str, Any]:
         return simhand(*words, log=self.places.log, threads=self.scale.threads)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cells import FROM_SCRATCH, Cell
-from compute import REAL, UNSEEN
+from compute import FROZEN, PROBES, REAL, UNSEEN
 from plots import draw
 from scales import Scale
 from tables import TITLES, Figures, grid_table, main_table, markdown, summaries
@@ -65,18 +65,24 @@ class Report:
         labels = round(scale.label_fraction * scale.training_pictures)
         lines = [
             f"# The paper in miniature: scale {scale.name}",
-            f"{used:,} crops of {scale.videos} synthetic people, {scale.encoder} at {scale.view_px} px, batch "
-            f"{scale.batch}, {scale.epochs} epochs; fine-tuned on {labels} labelled pictures of other people. "
-            f"MPJPE in mm, mean ± standard deviation over up to {self.seeds} seeds; differences are paired by seed and "
+            f"{used:,} crops of {scale.videos} synthetic people, {scale.encoder} at {scale.view_px} px from "
+            f"{scale.initial} weights, batch {scale.batch}, epochs: {scale.epochs}; fine-tuned on {labels} labelled "
+            f"pictures of other people. MPJPE in mm, mean ± standard deviation over up to {self.seeds} seeds; "
+            "differences are paired by seed and "
             "after root + bone scale; negative is better. Design: benchmarks/miniature/README.md.",
             f"Machine: {', '.join(f'{key} {value}' for key, value in self.machine.items())}.",
             _missing_text(missing),
         ]
         for test in (UNSEEN, REAL):
             if any(test in cell["mpjpe_mm"] for cell in figures.cells):
-                lines += [f"## Methods, {test} (Tables 1 and 5)", main_table(figures, test, _AGAINST)]
+                table = main_table(figures, test, _AGAINST, TITLES, "root_bone_scale")
+                lines += [f"## Methods, {test} (Tables 1 and 5)", table]
             if test in self.baselines:
                 lines.append(self._baseline_table(test))
+        if any(FROZEN in cell["mpjpe_mm"] for cell in figures.cells):
+            titles = dict(zip(PROBES, ("linear probe", "nearest neighbour"), strict=True))
+            table = main_table(figures, FROZEN, _AGAINST, titles, "linear_probe")
+            lines += ["## What the encoders know before fine-tuning", _FROZEN, table]
         if REAL not in self.baselines:
             lines.append("## Methods, real hands\n\nNot evaluated: the real labelled set was not there.")
         for table, (title, against) in _GRIDS.items():
@@ -102,6 +108,11 @@ class Report:
         return markdown(header, [[name, *map(str, row.values())] for name, row in self.pairs.items()])
 
 
+_FROZEN = (
+    "Root + bone scale, mm, on unseen synthetic people, by `simhand probe`: a ridge regression from the encoder's "
+    "pooled features, and the pose of the nearest neighbour in feature space, both from 2,000 labelled pictures; "
+    "differences are the linear probe's."
+)
 _PAIRS = "Mean distance of the joints of a pair's two hands, by MediaPipe's 3D landmarks; mined by its 2D ones."
 
 

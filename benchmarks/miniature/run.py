@@ -20,6 +20,7 @@ sys.path.append(str(_HERE.parent))  # machine.py and synth_transfer.py lie there
 
 from cells import Cell, cells_of  # noqa: E402
 from compute import Computer  # noqa: E402
+from initial import initial_weights  # noqa: E402
 from machine import machine  # noqa: E402
 from prepare import Places, prepare, refuse_other_settings  # noqa: E402
 from report import Report  # noqa: E402
@@ -42,6 +43,7 @@ def main() -> int:
     places = Places(given.work.resolve(), real and real.resolve())
     end = time.monotonic() + 3600 * (given.hours or scale.hours)
     refuse_other_settings(scale, places)
+    initial_weights(scale, places)  # now, so that a missing package is told before the data are made
     data = prepare(scale, places)
     if given.prepare_only:
         return 0

@@ -5,7 +5,7 @@ from typing import Literal
 
 Table = Literal["main", "sizes", "topk", "fractions", "weights", "recipes", "weak", "why"]
 #: In the order in which they are computed; ``why`` only when asked for.
-TABLES: tuple[Table, ...] = ("main", "fractions", "weights", "topk", "recipes", "sizes", "weak", "why")
+TABLES: tuple[Table, ...] = ("main", "weights", "recipes", "topk", "fractions", "sizes", "weak", "why")
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Scale:
         videos, frames: synthetic videos (a person and a place each), frames of each.
         frame_px, crop_px: side of the videos' frames and of the stored crops.
         encoder, view_px: architecture, and side of the pictures it sees in pre-training and in fine-tuning.
+        initial: every method's initial weights: ``imagenet`` (initial.py) or ``random``.
         batch, epochs: of pre-training.
         precision: number format of all trainings.
         workers: loader processes of a training.
@@ -42,6 +43,7 @@ class Scale:
     crop_px: int
     encoder: str
     view_px: int
+    initial: Literal["imagenet", "random"]
     batch: int
     epochs: int
     precision: str
@@ -69,25 +71,28 @@ FPS = 3.0
 VIDEO_SEED, LABEL_SEED = 101, 202
 
 #: Two trainings of one thread each: the start of every command and its evaluation use one core anyhow, and threads that
-#: wait for each other lose most of their speed where other programs use the cores (bf16: 60 against 235 views/s).
+#: wait for each other lose most of their speed where other programs use the cores. fp32: depthwise convolutions are
+#: twice as slow in bf16 on a CPU.
 CPU = Scale(
     name="cpu", gpus=0, hours=2.0, at_once=2, threads=1,
     videos=280, frames=100, frame_px=256, crop_px=160,
-    encoder="resnet18", view_px=64, batch=256, epochs=4, precision="bf16", workers=1,
+    encoder="tf_efficientnet_lite0", view_px=64, initial="imagenet", batch=128, epochs=1, precision="fp32",
+    workers=1,
     people=250, labelled=5000, label_fraction=0.1, finetune_batch=32, finetune_steps=500, width=64,
     sizes=(35, 70, 140), ranks=(2, 5, 10, 50, 100, 500), fractions=(0.05, 0.25, 1.0),
 )  # fmt: skip
 GPU = Scale(
     name="gpu", gpus=1, hours=0.42, at_once=3, threads=2,
     videos=512, frames=100, frame_px=256, crop_px=160,
-    encoder="resnet18", view_px=128, batch=512, epochs=12, precision="bf16", workers=4,
+    encoder="tf_efficientnet_lite0", view_px=128, initial="imagenet", batch=512, epochs=6, precision="bf16",
+    workers=4,
     people=250, labelled=5000, label_fraction=0.1, finetune_batch=32, finetune_steps=1500, width=128,
     sizes=(64, 128, 256), ranks=(2, 5, 10, 50, 100, 500), fractions=(0.05, 0.25, 1.0),
 )  # fmt: skip
 TRIAL = Scale(
     name="trial", gpus=0, hours=1.0, at_once=2, threads=1,
     videos=8, frames=25, frame_px=192, crop_px=128,
-    encoder="resnet18", view_px=64, batch=32, epochs=1, precision="fp32", workers=1,
+    encoder="resnet18", view_px=64, initial="random", batch=32, epochs=1, precision="fp32", workers=1,
     people=10, labelled=200, label_fraction=0.5, finetune_batch=32, finetune_steps=6, width=16,
     sizes=(4,), ranks=(10,), fractions=(1.0,),
 )  # fmt: skip

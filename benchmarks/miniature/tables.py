@@ -58,7 +58,8 @@ class Figures:
         return {
             cell["seed"]: cell["mpjpe_mm"][test][alignment]
             for cell in self.cells
-            if (cell["table"], cell["row"], cell["column"]) == (table, row, column) and test in cell["mpjpe_mm"]
+            if (cell["table"], cell["row"], cell["column"]) == (table, row, column)
+            and alignment in cell["mpjpe_mm"].get(test, ())
         }
 
     def names(self, table: str, key: str) -> list[str]:
@@ -66,27 +67,26 @@ class Figures:
         return list(dict.fromkeys(cell[key] for cell in self.cells if cell["table"] == table))
 
 
-def main_table(figures: Figures, test: str, against: Sequence[str]) -> str:
-    """All methods: MPJPE in every alignment, and what root + bone scale differs by from the given rows."""
-    header = ["method", *TITLES.values(), *(f"minus {name}" for name in against)]
+def main_table(figures: Figures, test: str, against: Sequence[str], kinds: dict[str, str], compared: str) -> str:
+    """All methods, one figure a column, and what one of them differs by from the given rows.
+
+    Args:
+        figures: finished cells.
+        test: name of the test set.
+        against: rows to take the difference from.
+        kinds: name in ``mpjpe_mm`` -> heading.
+        compared: which of them is compared.
+    """
     (column,) = figures.names("main", "column") or ("",)
     rows = []
     for row in figures.names("main", "row"):
-        by_alignment = [spread(figures.seeds("main", row, column, test, name).values()).text() for name in TITLES]
-        this = figures.seeds("main", row, column, test, "root_bone_scale")
-        rows.append([row, *by_alignment, *_differences(figures, "main", row, column, test, against, this)])
-    return markdown(header, rows)
-
-
-def _differences(
-    figures: Figures, table: str, row: str, column: str, test: str, against: Sequence[str], this: Seeds
-) -> list[str]:
-    return [
-        _NONE
-        if name == row
-        else paired(this, figures.seeds(table, name, column, test, "root_bone_scale")).text(signed=True)
-        for name in against
-    ]
+        texts = [spread(figures.seeds("main", row, column, test, kind).values()).text() for kind in kinds]
+        this = figures.seeds("main", row, column, test, compared)
+        for name in against:
+            other = figures.seeds("main", name, column, test, compared)
+            texts.append(_NONE if name == row else paired(this, other).text(signed=True))
+        rows.append([row, *texts])
+    return markdown(["method", *kinds.values(), *(f"minus {name}" for name in against)], rows)
 
 
 def grid_table(figures: Figures, table: str, test: str, against: str) -> str:
@@ -112,7 +112,7 @@ def summaries(figures: Figures, baseline_rows: Sequence[str]) -> list[dict[str, 
     found = []
     for table, row, column in places:
         for test in tests:
-            for alignment in TITLES:
+            for alignment in dict.fromkeys(name for cell in figures.cells for name in cell["mpjpe_mm"].get(test, ())):
                 this = figures.seeds(table, row, column, test, alignment)
                 others = {name: figures.seeds(table, name, column, test, alignment) for name in baseline_rows}
                 found.append({

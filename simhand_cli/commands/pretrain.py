@@ -69,6 +69,9 @@ class PretrainConfig(TrainingConfig):
     )
     compile: bool = option(False, "Let torch.compile speed up one process's network; the first steps then take minutes")
     sync_bn: bool = option(True, "Batch-norm statistics over all GPUs, so that their number does not change the result")
+    decode: Literal["auto", "workers", "gpu"] = option(
+        "auto", "Where crops are decoded: by the loader's processes, on the GPU, or there where it is measured faster"
+    )
     workers: int | None = option(None, "Processes per GPU that decode crops (default: by the machine's cores)", ge=0)
     checkpoint_every: int = option(500, "Steps between checkpoints; one is written every ten minutes in any case", ge=1)
     log_every: int | None = option(None, "Steps between lines of metrics (default: about 5,000 lines a run)", ge=1)

@@ -41,7 +41,7 @@ class CropReader:
         self._size = crop_size_px
         self._layouts: dict[int, _Layout] = {}
         self._open: OrderedDict[int, int] = OrderedDict()
-        self._files = Lock()  # no thread may close a file that another one is reading
+        self._turn = Lock()  # no thread may close a file that another one is reading
 
     def read(self, videos: NDArray[np.int32], rows: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Decode a batch.
@@ -56,26 +56,32 @@ class CropReader:
         Raises:
             InputProblem: a shard or a crop is missing or damaged.
         """
-        import cv2
-
         images = np.empty((len(videos), self._size, self._size, 3), dtype=np.uint8)
         for image, video, row in zip(images, videos, rows, strict=True):
-            with self._files:
-                blob = self._blob(int(video), int(row))
-            decoded = cv2.imdecode(blob, cv2.IMREAD_COLOR)
-            if decoded is None or decoded.shape != image.shape:
+            if not decoded_crop(self._file(int(video), int(row)), image):
                 raise InputProblem(
                     f"crop {row} of {self._path(int(video))} is damaged: run 'simhand detect --redo' and what follows"
                 )
-            cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=image)
         return images
+
+    def files(self, videos: NDArray[np.int32], rows: NDArray[np.int32]) -> list[NDArray[np.uint8]]:
+        """The JPEG files of a batch, B arrays of bytes.
+
+        Args:
+            videos: (B,) as for :meth:`read`.
+            rows: (B,) as for :meth:`read`.
+
+        Raises:
+            InputProblem: a shard or a crop is missing.
+        """
+        return [self._file(int(video), int(row)) for video, row in zip(videos, rows, strict=True)]
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the open files and their lock, which mean nothing in another process."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_open", "_files")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_open", "_turn")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _open=OrderedDict(), _files=Lock())
+        self.__dict__.update(state, _open=OrderedDict(), _turn=Lock())
 
     def close(self) -> None:
         """Close all files."""
@@ -84,6 +90,10 @@ class CropReader:
 
     def _path(self, video: int) -> Path:
         return self._crops_dir / f"{self._video_ids[video]}.h5"
+
+    def _file(self, video: int, row: int) -> NDArray[np.uint8]:
+        with self._turn:
+            return self._blob(video, row)
 
     def _blob(self, video: int, row: int) -> NDArray[np.uint8]:
         layout = self._layouts.get(video) or self._look(video)
@@ -113,3 +123,14 @@ class CropReader:
             os.close(self._open.popitem(last=False)[1])
         descriptor = self._open[video] = os.open(self._path(video), os.O_RDONLY | os.O_CLOEXEC)
         return descriptor
+
+
+def decoded_crop(file: NDArray[np.uint8], image: NDArray[np.uint8]) -> bool:
+    """Decode a JPEG file into ``image`` (S, S, 3) RGB; False if it is damaged or of another size."""
+    import cv2
+
+    decoded = cv2.imdecode(file, cv2.IMREAD_COLOR)
+    if decoded is None or decoded.shape != image.shape:
+        return False
+    cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=image)
+    return True

@@ -15,6 +15,7 @@ from simhand_cli.errors import InputProblem, SimhandError
 from simhand_cli.mining.pairs import EMBEDDINGS_SCHEMA, PAIRS_SCHEMA, VERSION
 from simhand_cli.pretrain.crop_reader import CropReader
 from simhand_cli.pretrain.methods import Positive
+from simhand_cli.pretrain.pair_batch import EncodedBatch, Jpegs, PairBatch
 from simhand_cli.pretrain.temporal_pairs import temporal_positives
 from simhand_cli.training.loader import worker_options
 from simhand_cli.training.ranks import Ranks
@@ -160,67 +161,6 @@ class _Columns:
         return self._file.attrs[name]
 
 
-@dataclass(frozen=True)
-class PairBatch:
-    """One rank's part of a batch, B pairs.
-
-    Attributes:
-        crops1, crops2: (B, S, S, 3) uint8 RGB; the same tensor for methods that contrast an image with itself.
-        keypoints1_px, keypoints2_px: (B, 21, 2) float32 in the stored crops.
-        rows1, rows2: (B,) int64 rows of the embeddings file; rows1 are the keys of the views' random numbers.
-        epoch: 0-based epoch the batch belongs to.
-    """
-
-    crops1: Tensor
-    crops2: Tensor
-    keypoints1_px: Tensor
-    keypoints2_px: Tensor
-    rows1: Tensor
-    rows2: Tensor
-    epoch: int
-
-    def pin_memory(self) -> "PairBatch":
-        """Page-locked copies, so that the copy to a GPU runs beside its work (called by the data loader)."""
-        crops1 = self.crops1.pin_memory()
-        crops2 = crops1 if self.crops2 is self.crops1 else self.crops2.pin_memory()
-        return PairBatch(
-            crops1,
-            crops2,
-            self.keypoints1_px.pin_memory(),
-            self.keypoints2_px.pin_memory(),
-            self.rows1.pin_memory(),
-            self.rows2.pin_memory(),
-            self.epoch,
-        )
-
-    def part(self, start: int, stop: int) -> "PairBatch":
-        """Pairs ``start`` to ``stop``; views of the same memory."""
-        crops1 = self.crops1[start:stop]
-        return PairBatch(
-            crops1,
-            crops1 if self.crops2 is self.crops1 else self.crops2[start:stop],
-            self.keypoints1_px[start:stop],
-            self.keypoints2_px[start:stop],
-            self.rows1[start:stop],
-            self.rows2[start:stop],
-            self.epoch,
-        )
-
-    def to(self, device: str) -> "PairBatch":
-        """The batch on a device; asynchronous where it is pinned."""
-        crops1 = self.crops1.to(device, non_blocking=True)
-        crops2 = crops1 if self.crops2 is self.crops1 else self.crops2.to(device, non_blocking=True)
-        return PairBatch(
-            crops1,
-            crops2,
-            self.keypoints1_px.to(device, non_blocking=True),
-            self.keypoints2_px.to(device, non_blocking=True),
-            self.rows1.to(device, non_blocking=True),
-            self.rows2.to(device, non_blocking=True),
-            self.epoch,
-        )
-
-
 def draw_positives(candidates: NDArray[np.int64], anchors: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """One positive (B,) of each anchor's candidates (B, K), -1 for none: a function of (seed, anchor) alone."""
     if candidates.shape[1] == 1:
@@ -231,25 +171,47 @@ def draw_positives(candidates: NDArray[np.int64], anchors: NDArray[np.int64], se
 
 
 class PairDataset(Dataset[PairBatch]):
-    """Fetches whole batches: ``dataset.__getitems__((epoch, pairs))`` with ``pairs`` (B,) indices into the table."""
+    """Fetches whole batches: ``dataset.__getitems__((epoch, pairs))`` with ``pairs`` (B,) indices into the table.
 
-    def __init__(self, table: PairTable, crops_dir: Path, seed: int) -> None:
-        self._table, self._seed = table, seed
+    ``encoded``: leave the crops as JPEG files, for a GPU to decode.
+    """
+
+    def __init__(self, table: PairTable, crops_dir: Path, seed: int, *, encoded: bool = False) -> None:
+        self._table, self._seed, self._encoded = table, seed, encoded
         self._reader = CropReader(crops_dir, table.video_ids, table.crop_size_px)
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def __getitems__(self, request: tuple[int, NDArray[np.int64]]) -> PairBatch | SimhandError:
+    def __getitems__(self, request: tuple[int, NDArray[np.int64]]) -> PairBatch | EncodedBatch | SimhandError:
         """The batch, or what is wrong with it: an exception raised in a worker would arrive as a traceback."""
         epoch, pairs = request
         rows1 = self._table.anchor[pairs]
         rows2 = draw_positives(self._table.positive[pairs], rows1, combine(self._seed, epoch))
+        fetch = self._files if self._encoded else self._crops
         try:
-            crops1 = self._crops(rows1)
-            crops2 = crops1 if np.array_equal(rows1, rows2) else self._crops(rows2)
+            fetched1 = fetch(rows1)
+            fetched2 = fetched1 if np.array_equal(rows1, rows2) else fetch(rows2)
         except SimhandError as problem:
             return problem
+        if isinstance(fetched1, Jpegs) and isinstance(fetched2, Jpegs):
+            nothing = torch.empty((len(pairs), 0, 0, 3), dtype=torch.uint8)
+            return EncodedBatch(fetched1, fetched2, self._batch(nothing, nothing, rows1, rows2, epoch))
+        assert isinstance(fetched1, Tensor)
+        assert isinstance(fetched2, Tensor)
+        return self._batch(fetched1, fetched2, rows1, rows2, epoch)
+
+    def files_of(self, count: int) -> Jpegs:
+        """The JPEG files of the first so many anchors, or of all.
+
+        Raises:
+            InputProblem: a shard or a crop is missing.
+        """
+        return self._files(self._table.anchor[:count])
+
+    def _batch(
+        self, crops1: Tensor, crops2: Tensor, rows1: NDArray[np.int64], rows2: NDArray[np.int64], epoch: int
+    ) -> PairBatch:
         return PairBatch(
             crops1,
             crops2,
@@ -262,6 +224,10 @@ class PairDataset(Dataset[PairBatch]):
 
     def _crops(self, rows: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self._reader.read(self._table.video_index[rows], self._table.crop_index[rows]))
+
+    def _files(self, rows: NDArray[np.int64]) -> Jpegs:
+        files = self._reader.files(self._table.video_index[rows], self._table.crop_index[rows])
+        return Jpegs.joined(files, rows, self._table.crop_size_px)
 
 
 @dataclass(frozen=True)
@@ -307,7 +273,7 @@ class StepBatches:
 
 
 def pair_batches(dataset: PairDataset, steps: StepBatches, ranks: Ranks, workers: int) -> Iterator[PairBatch]:
-    """The batches of the remaining steps, fetched ahead by worker processes.
+    """The batches of the remaining steps on this rank's device, fetched ahead by worker processes.
 
     Raises:
         InputProblem: a crop cannot be read.
@@ -324,7 +290,7 @@ def pair_batches(dataset: PairDataset, steps: StepBatches, ranks: Ranks, workers
     for batch in loader:
         if isinstance(batch, SimhandError):
             raise batch
-        yield batch
+        yield batch.to(ranks.device)
 
 
 def _as_fetched(batch: Any) -> Any:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from simhand_cli.pretrain.data import PairBatch
 from simhand_cli.pretrain.model import PairLoss, Projected
+from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.views.parameters import ViewParameters
 
 

@@ -14,6 +14,7 @@ from simhand_cli.config.resolve import save_config
 from simhand_cli.console import Console
 from simhand_cli.models.encoder import load_encoder_weights
 from simhand_cli.pretrain.data import PairDataset, PairTable, load_pair_table
+from simhand_cli.pretrain.decoding import Decoding, choose_decoding
 from simhand_cli.pretrain.identity import run_identity
 from simhand_cli.pretrain.methods import METHODS
 from simhand_cli.pretrain.model import PairLoss, build_model
@@ -23,10 +24,10 @@ from simhand_cli.pretrain.pose_probe import CropProbe, LabelledProbe, PoseProbe
 from simhand_cli.pretrain.trainer import Trainer
 from simhand_cli.training.average import MovingAverage
 from simhand_cli.training.compiler import check_compiler, compile_model
-from simhand_cli.training.environment import record_start, recorded_precision
+from simhand_cli.training.environment import record_start, recorded_decoding, recorded_precision
 from simhand_cli.training.loader import single_threaded_opencv
 from simhand_cli.training.optimisers import build_optimiser, parameter_groups
-from simhand_cli.training.precision import Precision, choose_precision
+from simhand_cli.training.precision import Precision, choose_precision, shortest_s
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.run_dir import RunDir, open_run
 from simhand_cli.training.snapshot import TrainingState, seed_generators
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Images of the trial step that decides on bf16 on a CPU.
 _TRIAL_IMAGES = 8
+#: Crops, and images, of the trial that decides where to decode on a GPU: enough to keep it busy.
+_TRIAL_CROPS = 256
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,11 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
         if run.result is not None:
             return {**run.result, "skipped": True} if ranks.is_main else {}
         probe = open_probe(config, plan, table, workspace, console) if ranks.is_main else None
-        trainer = _prepare(ranks, config, plan, run, console)
-        dataset = PairDataset(table, workspace.crops_dir, config.seed)
+        dataset, encoded = (PairDataset(table, workspace.crops_dir, config.seed, encoded=e) for e in (False, True))
+        trainer, decoding = _prepare(ranks, config, plan, run, console, encoded)
         if ranks.is_main and trainer.step == 0:
             picture_pairs(run.path, dataset, trainer.loss)
-        trainer.run(dataset, config, console, probe)
+        trainer.run(encoded if decoding.name == "gpu" else dataset, config, console, probe)
         result = finish_run(run, config, plan, trainer.learned, table) if ranks.is_main else {}
         ranks.barrier()
         return result
@@ -127,8 +130,10 @@ def _open_on_main(ranks: Ranks, config: "PretrainConfig", workspace: Workspace, 
     return RunDir(path, told["checkpoint"] and Path(told["checkpoint"]), told["result"])
 
 
-def _prepare(ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, console: Console) -> Trainer:
-    """Model, optimiser and everything a checkpoint brings back."""
+def _prepare(
+    ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, console: Console, encoded: PairDataset
+) -> tuple[Trainer, Decoding]:
+    """Model, optimiser and everything a checkpoint brings back; and where crops are to be decoded."""
     if plan.warning:
         console.warn(plan.warning)
     if config.compile:
@@ -141,6 +146,14 @@ def _prepare(ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, co
     environment = run.path / "environment.json"
     earlier = recorded_precision(environment) if run.checkpoint else None
     precision = choose_precision(config.precision, ranks, TrialStep(model, config.views.output_px), earlier)
+    decoding = choose_decoding(
+        config.decode,
+        ranks,
+        config.loader_workers(ranks),
+        lambda: encoded.files_of(_TRIAL_CROPS),
+        lambda: _crops_per_s(TrialStep(model, config.views.output_px, _TRIAL_CROPS), precision, config),
+        recorded_decoding(environment) if run.checkpoint else None,
+    )
     if config.sync_bn:  # only now: rank 0 alone runs the trial steps, and would wait for the others' statistics
         synchronise_batch_norm(model, ranks)
     model.to(precision.dtype)
@@ -159,8 +172,14 @@ def _prepare(ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, co
         console.say(f"going on after step {trainer.step} of {plan.total_steps} ({run.path})")
     if ranks.is_main:
         save_config(config, run.path / "config.yaml")
-        record_start(environment, ranks, precision, trainer.step)
-    return trainer
+        record_start(environment, ranks, precision, trainer.step, decoding)
+    return trainer, decoding
+
+
+def _crops_per_s(trial: "TrialStep", precision: Precision, config: "PretrainConfig") -> float:
+    """How fast steps use crops up; two views are of one crop where an image is contrasted with itself."""
+    crops_per_view = 0.5 if METHODS[config.method].positive == "same-image" else 1.0
+    return crops_per_view * _TRIAL_CROPS / shortest_s(trial, precision)
 
 
 class TrialStep:

@@ -125,6 +125,7 @@ def contrastive_loss(
             weights=weights,
             positive_denominator=options.positive_denominator or "w_neg",
             false_negatives=_false_negatives(options, images, share),
+            centred=weights is not None and options.similarities == "centred",
             block_rows=options.block_rows,
         )
     metrics = {"top1": result.top1, **_similarities(first.detach(), second.detach())}

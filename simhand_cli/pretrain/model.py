@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from simhand_cli.models.encoder import Encoder, build_encoder, normalise
 from simhand_cli.models.projection import ProjectionHead
-from simhand_cli.pretrain.data import PairBatch
 from simhand_cli.pretrain.methods import METHODS, Method, contrastive_loss, resolve_views
 from simhand_cli.pretrain.options import LossOptions
+from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.training.precision import Precision
 from simhand_cli.views.counter_rng import combine
 from simhand_cli.views.options import ViewOptions

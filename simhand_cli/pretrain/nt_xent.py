@@ -6,6 +6,11 @@ For a row i with positive p(i) and similarities s of unit vectors:
 
 where w_ip is w_neg, w_pos or 1 by option. Without weights all are 1: SimCLR's NT-Xent. The gradient is computed in
 the same pass over the blocks as the loss, since a block's softmax is at hand; autograd would keep every block.
+
+With weights the printed loss has a minimum where all vectors are equal: raising all similarities of a row alike
+changes its loss by -w_pos_i + sum_k softmax_ik w_ik, which is negative, since positives weigh more than the average
+pair. Centred similarities, s_ik less the mean of s_i over all k != i, take this minimum away. They are the printed ones
+where that mean is 0, as in features spread over the sphere, and without weights they change nothing.
 """
 
 from dataclasses import dataclass
@@ -49,6 +54,7 @@ class _Problem:
     weights: PairWeights | None
     positive_denominator: PositiveDenominator
     false_negatives: FalseNegatives
+    centred: bool
     block_rows: int
 
 
@@ -64,6 +70,7 @@ def weighted_nt_xent(
     weights: PairWeights | None = None,
     positive_denominator: PositiveDenominator = "w_neg",
     false_negatives: FalseNegatives | None = None,
+    centred: bool = False,
     block_rows: int = 1024,
 ) -> NtXent:
     """Mean loss of this rank's 2n rows against the batch of all ranks.
@@ -82,6 +89,7 @@ def weighted_nt_xent(
         weights: None for plain NT-Xent.
         positive_denominator: the weight of the positive's own term in the denominator.
         false_negatives: negatives to leave out; None keeps all.
+        centred: weigh similarities less their mean over each row.
         block_rows: rows of similarities held at once; memory is about ``block_rows * 2N`` floats, a few times.
 
     Returns:
@@ -90,7 +98,7 @@ def weighted_nt_xent(
     false_negatives = false_negatives or FalseNegatives()
     if joints is None and (weights is not None or false_negatives.distance_px > 0):
         raise ValueError("weights and false negatives by distance need the batch's joints")
-    problem = _Problem(offset, temperature, joints, weights, positive_denominator, false_negatives, block_rows)
+    problem = _Problem(offset, temperature, joints, weights, positive_denominator, false_negatives, centred, block_rows)
     precise = torch.promote_types(z1.dtype, torch.float32)
     with torch.autocast(z1.device.type, enabled=False):
         local = torch.cat([z1, z2]).to(precise)
@@ -135,6 +143,10 @@ def _block(similarity: Tensor, start: int, rows: int, problem: _Problem) -> tupl
 
     distance = None if problem.joints is None else problem.joints.distances(start, start + count)
     numerator_weight, denominator_weight = _weights(similarity, distance, index % n, positive, problem)
+    others = samples - 1
+    if problem.centred:
+        mean = (similarity.sum(dim=1, keepdim=True) - similarity.gather(1, own)) / others
+        similarity = similarity - mean
     logits = similarity * denominator_weight / problem.temperature
     logits.scatter_(1, own, -torch.inf)
     excluded = _excluded(own, positive, distance, samples, problem.false_negatives)
@@ -148,6 +160,8 @@ def _block(similarity: Tensor, start: int, rows: int, problem: _Problem) -> tupl
 
     slope = torch.exp(logits - log_sum) * denominator_weight
     slope.scatter_add_(1, positive, -numerator_weight)
+    if problem.centred:  # every other sample of the row has its share in the mean
+        slope -= (slope.sum(dim=1, keepdim=True) / others).expand_as(slope).scatter(1, own, 0.0)
     return loss, nearest.sum().to(similarity.dtype), slope / problem.temperature
 
 

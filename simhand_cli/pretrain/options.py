@@ -12,6 +12,7 @@ PositiveDenominator = Literal["w_neg", "w_pos", "one"]
 Negatives = Literal["global", "rank"]
 ShiftUnit = Literal["hand", "range", "pixels"]
 FalseNegatives = Literal["keep", "mask"]
+Similarities = Literal["plain", "centred"]
 
 _RECIPE = "default: as the recipe says"
 
@@ -31,6 +32,9 @@ class LossOptions(Section):
     )
     weight_joints: WeightJoints | None = option(
         None, f"Joints whose distances make the weights: as in the views, or with T undone ({_RECIPE})"
+    )
+    similarities: Similarities | None = option(
+        None, f"What the weights multiply: similarities, or these less their mean over the anchor's row ({_RECIPE})"
     )
     lambda_positive: float = option(1.0, "Steepness per pixel of the positives' nonlinear weights", gt=0)
     lambda_negative: float = option(0.05, "Steepness per pixel of the negatives' nonlinear weights", gt=0)
@@ -62,6 +66,7 @@ RECIPES: dict[Recipe, dict[str, str]] = {
     "simhand": {
         "weight_range": "single",
         "weight_joints": "undone",
+        "similarities": "centred",
         "positive_denominator": "w_neg",
         "negatives": "global",
         "shift_unit": "hand",
@@ -70,6 +75,7 @@ RECIPES: dict[Recipe, dict[str, str]] = {
     "paper": {
         "weight_range": "single",
         "weight_joints": "view",
+        "similarities": "plain",
         "positive_denominator": "w_neg",
         "negatives": "global",
         "shift_unit": "range",
@@ -78,6 +84,7 @@ RECIPES: dict[Recipe, dict[str, str]] = {
     "official": {
         "weight_range": "separate",
         "weight_joints": "view",
+        "similarities": "plain",
         "positive_denominator": "w_neg",
         "negatives": "rank",
         "shift_unit": "pixels",

@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from simhand_cli.errors import SimhandError
 from simhand_cli.models.encoder import Encoder, save_backbone
-from simhand_cli.pretrain.data import PairBatch, PairDataset, PairTable
+from simhand_cli.pretrain.data import PairDataset, PairTable
 from simhand_cli.pretrain.model import PairLoss
+from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.pretrain.plan import Plan
 from simhand_cli.pretrain.report import PAIRS_FILE, last_figures, write_report
 from simhand_cli.report.draw import draw_skeleton
@@ -37,8 +39,9 @@ def picture_pairs(run_dir: Path, dataset: PairDataset, loss: PairLoss) -> None:
     count = min(_SHOWN_PAIRS, len(dataset))
     chosen = np.random.default_rng([loss.seed, 2]).permutation(len(dataset))[:count]
     batch = dataset.__getitems__((0, chosen))
-    if not isinstance(batch, PairBatch):
+    if isinstance(batch, SimhandError):
         raise batch
+    assert isinstance(batch, PairBatch), "a dataset whose crops are encoded cannot be shown"
     view1, view2 = loss.draw_views(batch.to(loss.device))
     rows = [
         [

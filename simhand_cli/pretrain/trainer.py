@@ -16,10 +16,11 @@ from torch.optim import Optimizer
 
 from simhand_cli.console import Console, Ticker
 from simhand_cli.models.encoder import Encoder
-from simhand_cli.pretrain.data import PairBatch, PairDataset, StepBatches, pair_batches
+from simhand_cli.pretrain.data import PairDataset, StepBatches, pair_batches
 from simhand_cli.pretrain.gather import reduce_over_ranks, world
 from simhand_cli.pretrain.grad_cache import backward_in_parts
 from simhand_cli.pretrain.model import ContrastiveModel, PairLoss
+from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.pretrain.plan import Plan
 from simhand_cli.pretrain.pose_probe import PoseProbe, ProbeStopped
 from simhand_cli.training.average import MovingAverage
@@ -144,7 +145,7 @@ class Trainer:
             for batch in pair_batches(dataset, steps, ranks, config.loader_workers(ranks)):
                 due = (self.step + 1) % config.checkpoint_every == 0 or self.step + 1 == plan.total_steps
                 late = ranks.is_main and time.monotonic() - saved > SAVE_EVERY_S
-                launched.append(self._learn(batch.to(ranks.device), config.grad_clip, signals, save=due or late))
+                launched.append(self._learn(batch, config.grad_clip, signals, save=due or late))
                 probing = plan.probes_after(self.step)
                 verdict = report.settle(launched, keep=0 if due or probing else self.ahead)
                 if verdict.save or verdict.stop:

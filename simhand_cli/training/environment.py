@@ -5,7 +5,7 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import torch
 
@@ -15,6 +15,18 @@ from simhand_cli.training.ranks import Ranks
 from simhand_cli.workspace.atomic import write_json
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "h5py", "opencv-python", "safetensors")
+
+
+class Choice(Protocol):
+    """Something a run decided when it was started, and keeps."""
+
+    @property
+    def name(self) -> str:
+        """What was chosen."""
+
+    @property
+    def reason(self) -> str:
+        """Why."""
 
 
 def describe_environment(ranks: Ranks) -> dict[str, Any]:
@@ -40,10 +52,22 @@ def describe_environment(ranks: Ranks) -> dict[str, Any]:
     return facts
 
 
-def record_start(path: Path, ranks: Ranks, precision: Precision, steps_done: int) -> None:
-    """Write environment.json, or add one more start to it; the first start's precision stays the run's."""
+def record_start(
+    path: Path, ranks: Ranks, precision: Precision, steps_done: int, decoding: Choice | None = None
+) -> None:
+    """Write environment.json, or add one more start to it; the choices of the first start stay the run's.
+
+    Args:
+        path: of environment.json.
+        ranks: this process's place.
+        precision: number format.
+        steps_done: before this start.
+        decoding: where crops are decoded, if that was a choice.
+    """
     document = _read(path) if steps_done else {}
-    document.setdefault("precision", {"name": precision.name, "reason": precision.reason})
+    for what, choice in (("precision", precision), ("decoding", decoding)):
+        if choice is not None:
+            document.setdefault(what, {"name": choice.name, "reason": choice.reason})
     starts = [*document.get("starts", []), {"steps_done": steps_done, **describe_environment(ranks)}]
     write_json(path, {**document, "starts": starts})
 
@@ -52,6 +76,12 @@ def recorded_precision(path: Path) -> PrecisionName | None:
     """The precision a run was started with, or None if it has not been started."""
     name = _read(path).get("precision", {}).get("name")
     return name if name in ("fp32", "bf16", "fp16", "fp64") else None
+
+
+def recorded_decoding(path: Path) -> Literal["workers", "gpu"] | None:
+    """Where the crops of a run were decoded when it was started, or None if it has not been started."""
+    name = _read(path).get("decoding", {}).get("name")
+    return name if name in ("workers", "gpu") else None
 
 
 def recorded_processes(path: Path) -> int | None:

@@ -34,7 +34,9 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def write_result(folder: Path, cell: Any, bone: float) -> None:
     """What a finished cell leaves."""
     figures = {"root": bone + 5, "root_bone_scale": bone, "procrustes_scale": bone / 2}
-    record = {"name": cell.name, "pre-training": {}, "mpjpe_mm": {UNSEEN: figures}, "auc_20_50": {UNSEEN: 0.5}}
+    frozen = {"linear_probe": bone + 20, "retrieval_1": bone + 40}
+    found = {UNSEEN: figures, f"frozen encoder, {UNSEEN}": frozen}
+    record = {"name": cell.name, "pre-training": {}, "mpjpe_mm": found, "auc_20_50": {UNSEEN: 0.5}}
     folder.mkdir(exist_ok=True)
     (folder / f"{cell.name}.json").write_text(json.dumps(record))
 
@@ -74,8 +76,9 @@ def test_a_table_from_result_files(load: Any, tmp_path: Path) -> None:
     text = (tmp_path / "miniature_cpu.md").read_text()
     assert "| PeCLR | 18.00 ± 2.00 | 13.00 ± 2.00 | 6.50 ± 1.00 | – | – |" in text
     assert "| SiMHand (+ weights) | 18.00 ± 3.61 | 13.00 ± 3.61 | 6.50 ± 1.80 | +0.00 ± 3.61 | – |" in text
+    assert "| SiMHand (+ weights) | 33.00 ± 3.61 | 53.00 ± 3.61 | +0.00 ± 3.61 | – |" in text
     assert "| SiMHand (+ weights) | 13.00 ± 3.61 |" in text.split("Which neighbour")[1]
-    assert "main: 15 (none-labels0.1-seed0, " in text
+    assert "main: 15 (random-labels0.1-seed0, none-labels0.1-seed0, " in text
     document = json.loads((tmp_path / "miniature_cpu.json").read_text())
     (place,) = [
         one for one in document["tables"]
@@ -94,8 +97,9 @@ def test_one_name_is_one_training(load: Any) -> None:
         for cell in cells_module.cells_of(scale, scales.TABLES, 2):
             training = (cell.pretraining, cell.fraction, cell.weak_2d, cell.seed)
             assert trainings.setdefault(cell.name, training) == training
-        first = cells_module.cells_of(scale, scales.TABLES, 2)[: len(cells_module.MAIN)]
-        assert [(cell.table, cell.seed, cell.row) for cell in first] == [("main", 0, row) for row in cells_module.MAIN]
+        rows = [*([cells_module.RANDOM] if scale.initial == "imagenet" else []), *cells_module.MAIN]
+        first = cells_module.cells_of(scale, scales.TABLES, 2)[: len(rows)]
+        assert [(cell.table, cell.seed, cell.row) for cell in first] == [("main", 0, row) for row in rows]
 
 
 def test_figures_are_read_by_their_alignment(load: Any) -> None:
@@ -115,5 +119,5 @@ def test_a_folder_belongs_to_one_scale(load: Any, tmp_path: Path) -> None:
     places = prepare.Places(tmp_path, None)
     prepare.refuse_other_settings(scales.CPU, places)
     prepare.refuse_other_settings(dataclasses.replace(scales.CPU, hours=9.0, at_once=7), places)
-    with pytest.raises(SystemExit, match="epochs=4, now 5: name another"):
+    with pytest.raises(SystemExit, match=f"epochs={scales.CPU.epochs}, now 5: name another"):
         prepare.refuse_other_settings(dataclasses.replace(scales.CPU, epochs=5), places)

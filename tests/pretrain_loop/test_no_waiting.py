@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from simhand_cli.commands.pretrain import PretrainConfig
 from simhand_cli.pretrain import trainer as trainer_module
-from simhand_cli.pretrain.data import PairBatch
 from simhand_cli.pretrain.methods import METHODS
 from simhand_cli.pretrain.model import PairLoss, build_model
+from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.pretrain.plan import make_plan
 from simhand_cli.pretrain.trainer import Trainer
 from simhand_cli.training.average import MovingAverage

@@ -10,7 +10,8 @@ from tiny_workspace import CROP_PX, make_workspace
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.pretrain import crop_reader
-from simhand_cli.pretrain.data import PairBatch, PairDataset, StepBatches, draw_positives, load_pair_table, pair_batches
+from simhand_cli.pretrain.data import PairDataset, StepBatches, draw_positives, load_pair_table, pair_batches
+from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.workspace.paths import Workspace
 

@@ -10,7 +10,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
-from tiny_workspace import TINY, make_workspace
+from tiny_workspace import TINY, make_workspace, terminated_after_logging
 
 sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("labelled", "probes")]
 
@@ -28,17 +28,10 @@ from simhand_cli.pretrain.data import load_pair_table
 from simhand_cli.pretrain.plan import make_plan
 from simhand_cli.probes.encoders import FrozenEncoder
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
-from simhand_cli.training.metrics_log import MetricsLog, read_metrics
+from simhand_cli.training.metrics_log import read_metrics
 from simhand_cli.workspace.paths import Workspace
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny models gain nothing from threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -122,19 +115,10 @@ def test_figures_of_the_written_encoder_against_loops(workspace, ema):
     )
 
 
-def test_stopped_and_resumed_probes_as_often(workspace, monkeypatch):
+def test_stopped_and_resumed_probes_as_often(workspace):
     run(workspace, "whole", probe_every=1, workers=0)
-    write = MetricsLog.write
-
-    def write_then_stop(self, step, values):
-        write(self, step, values)
-        if step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(MetricsLog, "write", write_then_stop)
-    with pytest.raises(KeyboardInterrupt, match="stopped after step 3"):
+    with terminated_after_logging(2), pytest.raises(KeyboardInterrupt, match="stopped after step 3"):
         run(workspace, "cut", probe_every=1)
-    monkeypatch.undo()
     assert [line["step"] for line in logged(workspace, "cut")[1]] == [0]  # who stops a run does not wait for a probe
     run(workspace, "cut", probe_every=1)
     assert logged(workspace, "cut") == logged(workspace, "whole")

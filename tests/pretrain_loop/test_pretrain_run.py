@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_workspace import TINY, make_workspace
+from tiny_workspace import TINY, make_workspace, terminated_after_logging
 
 from simhand_cli.commands.pretrain import PretrainConfig, _pretrain, pretrain
 from simhand_cli.console import Console
@@ -25,7 +25,7 @@ from simhand_cli.pretrain.model import PairLoss, uniformity
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
 from simhand_cli.training.job_place import JobPlace
 from simhand_cli.training.loader import killed_workers
-from simhand_cli.training.metrics_log import MetricsLog, read_metrics
+from simhand_cli.training.metrics_log import read_metrics
 from simhand_cli.training.optimisers import OptimiserName
 from simhand_cli.training.precision import PrecisionOption
 from simhand_cli.training.schedule import LrRule
@@ -100,18 +100,9 @@ def test_a_run_leaves_what_was_promised(reference):
     assert not torch.equal(fresh.backbone.layer1[0].conv1.weight, weights["layer1.0.conv1.weight"])
 
 
-def test_stopped_by_a_signal_and_resumed_is_bit_equal(workspace, reference, monkeypatch):
-    write = MetricsLog.write
-
-    def write_then_stop(self, step, values):
-        write(self, step, values)
-        if step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(MetricsLog, "write", write_then_stop)
-    with pytest.raises(KeyboardInterrupt, match="stopped after step 4"):
+def test_stopped_by_a_signal_and_resumed_is_bit_equal(workspace, reference):
+    with terminated_after_logging(3), pytest.raises(KeyboardInterrupt, match="stopped after step 4"):
         run(workspace, name="a", checkpoint_every=100)
-    monkeypatch.undo()
     run_dir = workspace / "runs" / "pretrain-a"
     assert latest_complete(run_dir).name == "step-00000004"
     assert not (run_dir / "result.json").exists()

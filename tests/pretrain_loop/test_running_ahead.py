@@ -1,13 +1,10 @@
 """Where the device skips a bad update itself the host is a step ahead: what is learned and written stays the same."""
 
-import os
-import signal
-
 import ahead_worker
 import pytest
 import torch
 from ahead_worker import train_ahead
-from tiny_workspace import TINY, make_workspace
+from tiny_workspace import TINY, make_workspace, terminated_after_logging
 
 from simhand_cli.commands.pretrain import PretrainConfig
 from simhand_cli.errors import InputProblem
@@ -15,7 +12,7 @@ from simhand_cli.pretrain.loop import Job
 from simhand_cli.pretrain.trainer import Trainer, _unless
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
 from simhand_cli.training.launch import launch
-from simhand_cli.training.metrics_log import MetricsLog, read_metrics
+from simhand_cli.training.metrics_log import read_metrics
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.world import World
 
@@ -61,19 +58,10 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_all_before_the_update(works
     assert [line["step"] for line in lines] == [1, 2, 3]
 
 
-def test_stopped_and_resumed_is_bit_equal(workspace, monkeypatch):
+def test_stopped_and_resumed_is_bit_equal(workspace):
     train_ahead(Ranks(), (job(workspace, "whole"), 0))
-    write = MetricsLog.write
-
-    def write_then_stop(self, step, values):
-        write(self, step, values)
-        if step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(MetricsLog, "write", write_then_stop)
-    with pytest.raises(KeyboardInterrupt, match="stopped after step 5"):
+    with terminated_after_logging(2), pytest.raises(KeyboardInterrupt, match="stopped after step 5"):
         train_ahead(Ranks(), (job(workspace, "cut"), 0))
-    monkeypatch.undo()
     train_ahead(Ranks(), (job(workspace, "cut"), 0))
     assert_same(found(workspace, "cut"), found(workspace, "whole"))
 

@@ -1,12 +1,19 @@
 """A workspace as after 'simhand mine', with drawn hands instead of photographed ones."""
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import h5py
 import numpy as np
+import pytest
 
 from simhand_cli.mining.manifest import write_manifest
+from simhand_cli.training.metrics_log import MetricsLog
 from simhand_cli.workspace.catalog import Catalog, StageRecord
 from simhand_cli.workspace.crop_set import crop_set_fingerprint
 from simhand_cli.workspace.paths import Workspace
@@ -72,3 +79,18 @@ def add_tracks(root: Path, videos: int = 3, crops_per_video: int = 10) -> None:
             file["handedness"] = np.ones(crops_per_video, np.uint8)
             left = (40 if video == videos - 1 else 1) * np.arange(crops_per_video, dtype=np.float32)
             file["box_xyxy_px"] = np.stack([left, 0 * left, left + 10, 0 * left + 10], axis=1)
+
+
+@contextmanager
+def terminated_after_logging(step: int) -> Iterator[None]:
+    """SIGTERM comes as soon as the metrics of a step are written."""
+    write = MetricsLog.write
+
+    def write_then_stop(log: MetricsLog, at: int, values: dict[str, Any]) -> None:
+        write(log, at, values)
+        if at == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(MetricsLog, "write", write_then_stop)
+        yield

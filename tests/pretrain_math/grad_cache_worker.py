@@ -7,11 +7,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from simhand_cli.pretrain.data import PairBatch
 from simhand_cli.pretrain.grad_cache import backward_in_parts
 from simhand_cli.pretrain.methods import METHODS, MethodName, resolve_views
 from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.options import LossOptions
+from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.training.precision import Precision
 from simhand_cli.views.options import ViewOptions
 

@@ -59,6 +59,7 @@ def nt_xent(
     w_neg: Vector | None = None,
     positive_denominator: str = "w_neg",
     left_out: set[tuple[int, int]] = frozenset(),
+    centred: bool = False,
 ) -> float:
     """Mean over the 2N rows of z (2N, D), unit vectors ordered [view 1, view 2]."""
     count = len(z)
@@ -67,6 +68,8 @@ def nt_xent(
     for i in range(count):
         partner = (i + half) % count
         positive_weight = 1.0 if w_pos is None else w_pos[i % half]
+        others = [float(z[i] @ z[k]) for k in range(count) if k != i]
+        mean = sum(others) / len(others) if centred else 0.0
         denominator = 0.0
         for k in range(count):
             if k == i or ((i, k) in left_out and k != partner):
@@ -76,8 +79,8 @@ def nt_xent(
                 weight = positive_weight
             if k == partner and positive_denominator == "one":
                 weight = 1.0
-            denominator += math.exp(weight * float(z[i] @ z[k]) / temperature)
-        numerator = math.exp(positive_weight * float(z[i] @ z[partner]) / temperature)
+            denominator += math.exp(weight * (float(z[i] @ z[k]) - mean) / temperature)
+        numerator = math.exp(positive_weight * (float(z[i] @ z[partner]) - mean) / temperature)
         total -= math.log(numerator / denominator)
     return total / count
 

@@ -42,6 +42,7 @@ def cases() -> list[Case]:
         {"positive_denominator": "w_pos", "weight_range": "separate"},
         {"positive_denominator": "one"},
         {"weight_joints": "view"},
+        {"similarities": "plain"},
         {"false_negative_px": 40.0},
         {"shift_unit": "pixels", "negatives": "global"},
         {"temperature": 0.05},

@@ -59,7 +59,8 @@ def reference_loss(case: Case, z: tuple[torch.Tensor, torch.Tensor]) -> float:
         images = [set(pair) for pair in batch.images.tolist()]
         count = len(images)
         left_out = {(i, k) for i in range(2 * count) for k in range(2 * count) if images[i % count] & images[k % count]}
-    return loop_reference.nt_xent(np.array(vectors), options.temperature, *weights, left_out=left_out)
+    centred = options.recipe == "simhand" and kind != "none"
+    return loop_reference.nt_xent(np.array(vectors), options.temperature, *weights, left_out=left_out, centred=centred)
 
 
 @pytest.mark.parametrize("recipe", ["simhand", "paper", "official"])

@@ -52,7 +52,8 @@ def test_plain_loss_against_loops_and_pytorch(pairs, block_rows, temperature):
 @pytest.mark.parametrize("weight_range", ["single", "separate"])
 @pytest.mark.parametrize("kind", ["linear", "nonlinear"])
 @pytest.mark.parametrize("block_rows", [3, 64])
-def test_weighted_loss_and_gradient_against_loops(kind, weight_range, positive_denominator, block_rows):
+@pytest.mark.parametrize("centred", [False, True])
+def test_weighted_loss_and_gradient_against_loops(kind, weight_range, positive_denominator, block_rows, centred):
     pairs = 4
     z, joints = unit_vectors(pairs).requires_grad_(), joints_of(pairs)
     if kind == "linear":
@@ -61,16 +62,49 @@ def test_weighted_loss_and_gradient_against_loops(kind, weight_range, positive_d
     else:
         weights = nonlinear_weights(joints, weight_range, 1.0, 0.05)
         w_pos, w_neg = loop_reference.nonlinear(joints.local.numpy(), weight_range, 1.0, 0.05)
-    options = {"positive_denominator": positive_denominator, "block_rows": block_rows, "temperature": 0.3}
+    options = {
+        "positive_denominator": positive_denominator, "block_rows": block_rows, "temperature": 0.3, "centred": centred,
+    }  # fmt: skip
     loss = loss_of(z, joints=joints, weights=weights, **options).loss
     loss.backward()
 
     def reference(vectors: np.ndarray) -> float:
-        return loop_reference.nt_xent(vectors, 0.3, w_pos, w_neg, positive_denominator)
+        return loop_reference.nt_xent(vectors, 0.3, w_pos, w_neg, positive_denominator, centred=centred)
 
     values = z.detach().numpy()
     np.testing.assert_allclose(float(loss.detach()), reference(values), rtol=1e-12)
     np.testing.assert_allclose(z.grad, numeric_gradient(values, reference), atol=1e-8)
+
+
+def gain_of_collapse(centred: bool, seed: int) -> float:
+    """By how much the weighted loss falls where an untrained encoder's vectors, near each other, become the same."""
+    generator = torch.Generator().manual_seed(seed)
+    pairs = 64
+    # Pairs have nearly the same pose, others do not, so that positives weigh more than the average pair.
+    poses = 20 * torch.randn(pairs, 21, 2, generator=generator, dtype=torch.float64)
+    joints_px = torch.cat([poses, poses + torch.randn(pairs, 21, 2, generator=generator, dtype=torch.float64)])
+    joints = BatchJoints(joints_px, joints_px, offset=0, reduce=False)
+    weights = linear_weights(joints, "single")
+    spread = 0.1 * torch.randn(2 * pairs, 32, generator=generator, dtype=torch.float64)
+    near = functional.normalize(torch.cat([torch.ones(2 * pairs, 1, dtype=torch.float64), spread], dim=1), dim=1)
+    same = functional.normalize(near.mean(dim=0, keepdim=True).expand_as(near), dim=1)
+    before, after = (float(loss_of(z, joints=joints, weights=weights, centred=centred).loss) for z in (near, same))
+    return before - after
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_printed_weights_reward_equal_vectors_and_centred_ones_do_not(seed):
+    assert gain_of_collapse(centred=False, seed=seed) > 0.1
+    assert gain_of_collapse(centred=True, seed=seed) < 0.01
+
+
+@pytest.mark.parametrize("pairs", [1, 5])
+def test_without_weights_the_mean_does_not_matter(pairs):
+    z = unit_vectors(pairs).requires_grad_()
+    plain, centred = loss_of(z).loss, loss_of(z, centred=True).loss
+    np.testing.assert_allclose(plain.detach(), centred.detach(), rtol=1e-13)
+    gradients = [torch.autograd.grad(loss, z, retain_graph=True)[0] for loss in (plain, centred)]
+    np.testing.assert_allclose(*gradients, atol=1e-15)
 
 
 def test_closed_forms():

@@ -10,14 +10,8 @@ for folder in ("labelled", "mining"):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Tiny models gain nothing from threads."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _in_one_thread(one_thread: None) -> None:
+    """All tests of this folder train tiny models."""
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,169 @@
+"""A batch of pairs on its way from the stored crops to the device: as pixels, or as JPEG files that the GPU decodes."""
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from simhand_cli.errors import InputProblem
+from simhand_cli.pretrain.crop_reader import decoded_crop
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """One rank's part of a batch, B pairs.
+
+    Attributes:
+        crops1, crops2: (B, S, S, 3) uint8 RGB; the same tensor for methods that contrast an image with itself.
+        keypoints1_px, keypoints2_px: (B, 21, 2) float32 in the stored crops.
+        rows1, rows2: (B,) int64 rows of the embeddings file; rows1 are the keys of the views' random numbers.
+        epoch: 0-based epoch the batch belongs to.
+    """
+
+    crops1: Tensor
+    crops2: Tensor
+    keypoints1_px: Tensor
+    keypoints2_px: Tensor
+    rows1: Tensor
+    rows2: Tensor
+    epoch: int
+
+    def pin_memory(self) -> "PairBatch":
+        """Page-locked copies, so that the copy to a GPU runs beside its work (called by the data loader)."""
+        crops1 = self.crops1.pin_memory()
+        crops2 = crops1 if self.crops2 is self.crops1 else self.crops2.pin_memory()
+        return PairBatch(
+            crops1,
+            crops2,
+            self.keypoints1_px.pin_memory(),
+            self.keypoints2_px.pin_memory(),
+            self.rows1.pin_memory(),
+            self.rows2.pin_memory(),
+            self.epoch,
+        )
+
+    def part(self, start: int, stop: int) -> "PairBatch":
+        """Pairs ``start`` to ``stop``; views of the same memory."""
+        crops1 = self.crops1[start:stop]
+        return PairBatch(
+            crops1,
+            crops1 if self.crops2 is self.crops1 else self.crops2[start:stop],
+            self.keypoints1_px[start:stop],
+            self.keypoints2_px[start:stop],
+            self.rows1[start:stop],
+            self.rows2[start:stop],
+            self.epoch,
+        )
+
+    def to(self, device: str) -> "PairBatch":
+        """The batch on a device; asynchronous where it is pinned."""
+        crops1 = self.crops1.to(device, non_blocking=True)
+        crops2 = crops1 if self.crops2 is self.crops1 else self.crops2.to(device, non_blocking=True)
+        return PairBatch(
+            crops1,
+            crops2,
+            self.keypoints1_px.to(device, non_blocking=True),
+            self.keypoints2_px.to(device, non_blocking=True),
+            self.rows1.to(device, non_blocking=True),
+            self.rows2.to(device, non_blocking=True),
+            self.epoch,
+        )
+
+
+@dataclass(frozen=True)
+class Jpegs:
+    """JPEG files of B crops, one after the other.
+
+    Attributes:
+        content: (bytes,) uint8.
+        lengths: (B,) int64, bytes of each.
+        rows: (B,) int64 rows of the embeddings file, to name a damaged one.
+        size_px: side of the crops.
+    """
+
+    content: Tensor
+    lengths: Tensor
+    rows: Tensor
+    size_px: int
+
+    @classmethod
+    def joined(cls, files: list[NDArray[np.uint8]], rows: NDArray[np.int64], size_px: int) -> "Jpegs":
+        """Two tensors, however many files: cheap to pass from one process to another."""
+        lengths = torch.tensor([len(file) for file in files], dtype=torch.int64)
+        return cls(torch.from_numpy(np.concatenate(files)), lengths, torch.from_numpy(rows), size_px)
+
+    def files(self) -> list[Tensor]:
+        """B views of the content."""
+        return list(torch.split(self.content, self.lengths.tolist()))
+
+    def by_cpu(self) -> Tensor:
+        """(B, S, S, 3) uint8 RGB, the pixels that the loader's processes would give.
+
+        Raises:
+            InputProblem: a crop is damaged.
+        """
+        images = np.empty((len(self.lengths), self.size_px, self.size_px, 3), dtype=np.uint8)
+        for image, file, row in zip(images, self.files(), self.rows.tolist(), strict=True):
+            if not decoded_crop(file.numpy(), image):
+                raise InputProblem(
+                    f"the crop of row {row} of mining/embeddings.h5 is damaged: run 'simhand detect --redo' and what "
+                    "follows"
+                )
+        return torch.from_numpy(images)
+
+    def by_gpu(self, device: str) -> Tensor:
+        """(B, S, S, 3) uint8 RGB on a device, but for rounding as :meth:`by_cpu` has them; by nvJPEG on a GPU.
+
+        Raises:
+            RuntimeError: a crop is damaged, or the device cannot decode.
+        """
+        from torchvision.io import ImageReadMode, decode_jpeg
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="(?s).*TorchCodec")  # the successor: one more dependency
+            images = decode_jpeg(self.files(), mode=ImageReadMode.RGB, device=device)
+        return torch.stack(images).permute(0, 2, 3, 1)
+
+    def decoded(self, device: str) -> Tensor:
+        """(B, S, S, 3) uint8 RGB on a device, decoded there, or on the CPU if that device refuses one of the files.
+
+        Raises:
+            InputProblem: a crop is damaged.
+        """
+        try:
+            return self.by_gpu(device)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:  # decoders differ in what they forgive
+            return self.by_cpu().to(device)
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """A batch whose crops are still files.
+
+    Attributes:
+        jpegs1, jpegs2: B files each; the same object for methods that contrast an image with itself.
+        pairs: everything else; its crops are empty.
+    """
+
+    jpegs1: Jpegs
+    jpegs2: Jpegs
+    pairs: PairBatch
+
+    def pin_memory(self) -> "EncodedBatch":
+        """The files stay where the decoder wants them; the rest is page-locked (called by the data loader)."""
+        return replace(self, pairs=self.pairs.pin_memory())
+
+    def to(self, device: str) -> PairBatch:
+        """The batch on a device, decoded there.
+
+        Raises:
+            InputProblem: a crop is damaged.
+        """
+        crops1 = self.jpegs1.decoded(device)
+        crops2 = crops1 if self.jpegs2 is self.jpegs1 else self.jpegs2.decoded(device)
+        return replace(self.pairs.to(device), crops1=crops1, crops2=crops2)
