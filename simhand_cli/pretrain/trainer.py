@@ -44,6 +44,8 @@ SAVE_EVERY_S = 600.0
 PROBED = "probe_"
 #: Digits of a histogram's shares in the log.
 _SHARE_DIGITS = 4
+#: Features are taken to have collapsed when negatives are more similar than this in so many lines of metrics in a row.
+_ALIKE, _ALIKE_LINES = 0.99, 20
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class Trainer:
             held.enter_context(killed_workers())
             log = held.enter_context(self._open_log(config)) if ranks.is_main else None
             ticker = held.enter_context(console.progress("pretrain", len(steps) * 2 * plan.batch_size, "views"))
-            report = _Report(plan, log, ticker)
+            report = _Report(plan, log, ticker, console)
             # The first one, or that of the step after which the run was stopped.
             if plan.probes_after(self.step) and self._probe(probe, log, signals):
                 raise KeyboardInterrupt(f"stopped after step {self.step}")
@@ -217,9 +219,10 @@ class Trainer:
 class _Report:
     """What is said of steps whose numbers have arrived: progress, and lines of metrics."""
 
-    def __init__(self, plan: Plan, log: MetricsLog | None, ticker: Ticker) -> None:
-        self._plan, self._log, self._ticker = plan, log, ticker
+    def __init__(self, plan: Plan, log: MetricsLog | None, ticker: Ticker, console: Console) -> None:
+        self._plan, self._log, self._ticker, self._console = plan, log, ticker, console
         self._settled_at = time.monotonic()
+        self._alike = 0
 
     def settle(self, launched: deque[LaunchedStep], keep: int = 0) -> Verdict:
         """Tell of all but the newest ``keep`` steps.
@@ -252,7 +255,19 @@ class _Report:
         if step.logged and self._log is not None:
             epoch = step.step / self._plan.steps_per_epoch
             self._log.write(step.step, {"epoch": epoch, **metrics, "views_per_s": round(views_per_s, 2)})
+            self._watch_for_collapse(step.step, metrics["negative_similarity"])
         self._ticker.advance(2 * self._plan.batch_size, f"loss {metrics['loss']:.3f}")
+
+    def _watch_for_collapse(self, step: int, negative_similarity: float) -> None:
+        """Warn once, when for a while after the warm-up all features have been the same."""
+        if step <= self._plan.warmup_steps or self._alike >= _ALIKE_LINES:
+            return
+        self._alike = self._alike + 1 if negative_similarity > _ALIKE else 0
+        if self._alike == _ALIKE_LINES:
+            self._console.warn(
+                f"after step {step} all hands have nearly the same features (similarity {negative_similarity:.3f}), so "
+                "nothing is being learned; stop, and try --init with trained weights, a lower --lr, or --recipe simhand"
+            )
 
 
 def _means(values: dict[str, Tensor]) -> dict[str, Tensor]:
