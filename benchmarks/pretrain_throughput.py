@@ -4,8 +4,8 @@ Usage: python benchmarks/pretrain_throughput.py WORKSPACE [--rounds 3] [--steps 
 
 WORKSPACE has mined pairs. Three loops of the same optimiser steps (views, forward, loss, backward, Adam) take turns:
 fed by the loader as the command feeds them; on batches that lie in memory; and in memory with every batch computed in
-four parts (`--micro-batch`). Beside them the bare encoder's forward and backward on random pictures, a ceiling. Ratios
-are of medians. Writes benchmarks/results/pretrain_throughput.json.
+four parts (`--micro-batch`). Beside them the bare network's forward and backward on as many random pictures, which lie
+on the device: the ceiling. Ratios are of medians. Writes benchmarks/results/pretrain_throughput.json.
 """
 
 import argparse
@@ -42,7 +42,7 @@ class Stepper:
     def __init__(self, config: PretrainConfig, device: str) -> None:
         self.config, self.ranks = config, Ranks(device=device)
         self.model = build_model(config.encoder, 0).to(device, memory_format=torch.channels_last)
-        self.trial = TrialStep(self.model, config.views.output_px, 32)
+        self.trial = TrialStep(self.model, config.views.output_px, 2 * config.batch_size)
         self.precision = choose_precision("auto", self.ranks, TrialStep(self.model, config.views.output_px))
         self.loss = PairLoss.of(config, self.precision, device)
         self.optimiser = build_optimiser("adam", parameter_groups([self.model], 1e-6), 1e-4)
@@ -66,12 +66,12 @@ class Stepper:
         return views / (time.perf_counter() - start)
 
     def bare_views_per_s(self) -> float:
-        """Forward and backward of the encoder alone, 32 random pictures."""
+        """Forward and backward of the network alone, on a batch of random pictures on the device."""
         self.trial(self.precision)
         start = time.perf_counter()
         for _ in range(3):
             self.trial(self.precision)
-        return 3 * 32 / (time.perf_counter() - start)
+        return 3 * 2 * self.config.batch_size / (time.perf_counter() - start)
 
     def _wait(self) -> None:
         if self.ranks.device.startswith("cuda"):
@@ -99,16 +99,18 @@ def measure(encoder: str, given: argparse.Namespace) -> dict[str, Any]:
             "loader-fed": lambda: stepper.views_per_s(fed_batches(stepper, workspace, given.steps), whole),
             "in memory": lambda: stepper.views_per_s(cached, whole),
             "in memory, four parts": lambda: stepper.views_per_s(cached, whole // 4),
-            "bare encoder": stepper.bare_views_per_s,
+            "bare network": stepper.bare_views_per_s,
         },
         given.rounds,
         encoder,
     )
+    on_gpu = given.device.startswith("cuda")
     return {
         "precision": stepper.precision.name,
         "views a second": rates,
+        **({"most bytes on the GPU": torch.cuda.max_memory_allocated()} if on_gpu else {}),
         "loader-fed / in memory": ratio(rates, "loader-fed", "in memory"),
-        "in memory / bare encoder": ratio(rates, "in memory", "bare encoder"),
+        "in memory / bare network": ratio(rates, "in memory", "bare network"),
         "four parts / in memory": ratio(rates, "in memory, four parts", "in memory"),
     }
 

@@ -18,7 +18,7 @@ from simhand_cli.workspace.atomic import write_json
 UNSEEN, REAL = "unseen synthetic people", "real hands"
 #: What ``simhand probe`` finds in the encoder before fine-tuning, on the first of them.
 FROZEN = "frozen encoder, unseen synthetic people"
-PROBES = ("linear_probe", "retrieval_1")
+PROBES = ("linear", "retrieval_1")
 #: Labelled pictures that the linear probe learns from and neighbours are looked for in, and hands on its map.
 _GALLERY, _PLOTTED = 2000, 60
 #: The figures that are kept, by their names in ``metrics.json``.

@@ -81,7 +81,7 @@ class Report:
                 lines.append(self._baseline_table(test))
         if any(FROZEN in cell["mpjpe_mm"] for cell in figures.cells):
             titles = dict(zip(PROBES, ("linear probe", "nearest neighbour"), strict=True))
-            table = main_table(figures, FROZEN, _AGAINST, titles, "linear_probe")
+            table = main_table(figures, FROZEN, _AGAINST, titles, "linear")
             lines += ["## What the encoders know before fine-tuning", _FROZEN, table]
         if REAL not in self.baselines:
             lines.append("## Methods, real hands\n\nNot evaluated: the real labelled set was not there.")

@@ -45,7 +45,8 @@ class PretrainConfig(TrainingConfig):
     batch_size: int = option(256, "Pairs per step over all GPUs together; more pairs are more negatives", ge=2)
     micro_batch: int | None = option(
         None,
-        "Pairs each GPU computes at once, for large batches in little memory; the gradient is the batch's",
+        "Pairs each GPU computes at once, for large batches in little memory; the gradient is exactly the batch's, but "
+        "for batch norm, which sees parts",
         ge=1,
     )
     lr: float = option(1e-4, "Learning rate that --lr-rule starts from", gt=0)
@@ -53,7 +54,10 @@ class PretrainConfig(TrainingConfig):
         "sqrt", "Peak rate: lr itself, lr x sqrt(batch size), or lr x batch size / 256"
     )
     warmup_epochs: float | None = option(None, "Epochs of linear warm-up (default: a tenth of the run)", ge=0)
-    optimiser: Literal["adam", "adamw", "lars"] = option("adam", "lars: layer-wise rates on SGD; give it lr 0.3 linear")
+    optimiser: Literal["adam", "adamw", "lars", "adam-lars"] = option(
+        "adam",
+        "lars: layer-wise rates on SGD, give it lr 0.3 linear; adam-lars: the released code's wrapper around Adam",
+    )
     weight_decay: float = option(1e-6, "Weight decay of linear and convolution weights", ge=0)
     grad_clip: float | None = option(None, "Largest norm of the gradient; longer ones are shortened", gt=0)
     ema: float = option(
@@ -62,7 +66,9 @@ class PretrainConfig(TrainingConfig):
     positive_rank: int = option(1, "Which mined neighbour is the positive, 1 = the nearest", ge=1)
     positives: int = option(1, "Draw the positive anew every epoch among so many neighbours from that rank on", ge=1)
     temporal_gap: int = option(2, "tempclr: sampled frames without the hand that may lie between both views", ge=0)
-    limit_crops: int | None = option(None, "Use only so many anchors, drawn at random with --seed", ge=2)
+    limit_crops: int | None = option(
+        None, "Use only so many crops, drawn at random with --seed; positives are then mined among them", ge=2
+    )
     seed: int = option(0, "Of weights, order and views", ge=0)
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = option(
         "auto", "auto: bf16 where the GPU has it, or where it is measured to be faster on the CPU; else fp32"
@@ -70,10 +76,16 @@ class PretrainConfig(TrainingConfig):
     compile: bool = option(False, "Let torch.compile speed up one process's network; the first steps then take minutes")
     sync_bn: bool = option(True, "Batch-norm statistics over all GPUs, so that their number does not change the result")
     decode: Literal["auto", "workers", "gpu"] = option(
-        "auto", "Where crops are decoded: by the loader's processes, on the GPU, or there where it is measured faster"
+        "workers",
+        "Where crops are decoded: by the loader's processes, on the GPU, or (auto) where it is measured faster",
     )
     workers: int | None = option(None, "Processes per GPU that decode crops (default: by the machine's cores)", ge=0)
-    checkpoint_every: int = option(500, "Steps between checkpoints; one is written every ten minutes in any case", ge=1)
+    checkpoint_every: int | None = option(
+        None,
+        "Steps between checkpoints (default: 500, or more where writing takes over 1 % of the time); one is written "
+        "every ten minutes in any case",
+        ge=1,
+    )
     log_every: int | None = option(None, "Steps between lines of metrics (default: about 5,000 lines a run)", ge=1)
     log: list[Literal["tensorboard", "wandb"]] = option(
         [], "Write metrics for TensorBoard or Weights & Biases as well; repeatable, needs simhand[tensorboard|wandb]"

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from simhand_cli.errors import InputProblem, SimhandError
+from simhand_cli.mining.exact import exact_neighbours
 from simhand_cli.mining.pairs import EMBEDDINGS_SCHEMA, PAIRS_SCHEMA, VERSION
 from simhand_cli.pretrain.crop_reader import CropReader
 from simhand_cli.pretrain.methods import Positive
@@ -40,7 +41,7 @@ class PairTable:
         video_ids: V ids.
         crop_size_px: side of the stored crops.
         without_positive: rows left out since no positive of the wanted rank was found.
-        beyond_limit: usable rows left out by ``limit_crops``.
+        beyond_limit: rows left out by ``limit_crops``.
     """
 
     anchor: NDArray[np.int64]
@@ -75,7 +76,8 @@ def load_pair_table(
         positive_rank: which of the mined neighbours is the positive, 1 = the nearest.
         drawn_among: so many neighbours from that rank on may be the positive; one is drawn for every epoch.
         temporal_gap: sampled frames without the hand that may lie between a crop and the next of the same hand.
-        limit_crops: use only so many anchors, drawn at random with ``seed``.
+        limit_crops: use only so many crops, drawn at random with ``seed``. Mined positives are then mined anew among
+            them, exactly; the moment after a crop may still lie outside.
         seed: of that draw.
 
     Raises:
@@ -87,6 +89,7 @@ def load_pair_table(
     rows = _Columns(embeddings, EMBEDDINGS_SCHEMA, VERSION)
     with_pairs = _Columns(pairs, PAIRS_SCHEMA, VERSION)
     anchor, positives = with_pairs.mapped("anchor"), with_pairs.mapped("positive")
+    beyond = 0
     if kind == "same-image":
         anchor = np.arange(rows.length("crop_index"), dtype=np.int64)
         positive = anchor[:, None]
@@ -95,19 +98,21 @@ def load_pair_table(
         place = rows.mapped("video_index"), rows.mapped("crop_index")
         positive = temporal_positives(workspace, rows.strings("video_ids"), *place, temporal_gap)[:, None]
     else:
-        last = positive_rank + drawn_among - 1
-        if last > positives.shape[1]:
+        first, last = positive_rank - 1, positive_rank + drawn_among - 1
+        if limit_crops is not None and limit_crops < len(anchor):
+            beyond, anchor = len(anchor) - limit_crops, _draw(np.asarray(anchor), limit_crops, seed)
+            positives = _mined_among(anchor, rows, last)
+        elif last > positives.shape[1]:
             asked = f"--positive-rank {positive_rank}" + (f" --positives {drawn_among}" if drawn_among > 1 else "")
             mined = positives.shape[1]
             raise InputProblem(
                 f"{asked}, but {mined} neighbours were mined; run 'simhand mine --topk {last} --redo' first"
             )
-        positive = positives[:, positive_rank - 1 : last]
+        positive = positives[:, first:last]
     chosen = np.flatnonzero(positive[:, 0] >= 0)
-    without, usable = len(positive) - len(chosen), len(chosen)
-    if limit_crops is not None and limit_crops < usable:
-        draw = np.random.default_rng([seed, 1]).permutation(usable)[:limit_crops]
-        chosen = chosen[np.sort(draw)]
+    without = len(positive) - len(chosen)
+    if kind != "mined" and limit_crops is not None and limit_crops < len(chosen):
+        beyond, chosen = len(chosen) - limit_crops, _draw(chosen, limit_crops, seed)
     if len(chosen) < 2:
         raise InputProblem(
             f"only {len(chosen)} of {len(anchor)} crops can be used: at least 2 pairs are needed; "
@@ -122,8 +127,21 @@ def load_pair_table(
         video_ids=rows.strings("video_ids"),
         crop_size_px=int(rows.attribute("crop_size_px")),
         without_positive=without,
-        beyond_limit=usable - len(chosen),
+        beyond_limit=beyond,
     )
+
+
+def _draw(rows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """So many of the rows, in order."""
+    chosen: NDArray[np.int64] = np.sort(np.random.default_rng([seed, 1]).permutation(len(rows))[:count])
+    return rows[chosen]
+
+
+def _mined_among(anchor: NDArray[np.int64], rows: "_Columns", topk: int) -> NDArray[np.int64]:
+    """The nearest anchors (A, K) from other videos of every anchor: nothing is seen but the subset."""
+    embedding = np.asarray(rows.mapped("embedding")[anchor])
+    found = exact_neighbours(embedding, np.asarray(rows.mapped("video_index")[anchor]), np.arange(len(anchor)), topk)
+    return np.where(found.rows >= 0, anchor[found.rows], -1)
 
 
 class _Columns:

@@ -1,22 +1,23 @@
 """A pre-training run of one process, from the first step or from a checkpoint to the finished run."""
 
+import copy
 import json
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from simhand_cli.config.resolve import save_config
 from simhand_cli.console import Console
 from simhand_cli.models.encoder import load_encoder_weights
 from simhand_cli.pretrain.data import PairDataset, PairTable, load_pair_table
-from simhand_cli.pretrain.decoding import Decoding, choose_decoding
+from simhand_cli.pretrain.decoding import DecodePlace, Decoding, choose_decoding
 from simhand_cli.pretrain.identity import run_identity
-from simhand_cli.pretrain.methods import METHODS
+from simhand_cli.pretrain.methods import METHODS, resolve_views
 from simhand_cli.pretrain.model import PairLoss, build_model
 from simhand_cli.pretrain.outcome import finish_run, picture_pairs
 from simhand_cli.pretrain.plan import Plan, make_plan
@@ -24,10 +25,10 @@ from simhand_cli.pretrain.pose_probe import CropProbe, LabelledProbe, PoseProbe
 from simhand_cli.pretrain.trainer import Trainer
 from simhand_cli.training.average import MovingAverage
 from simhand_cli.training.compiler import check_compiler, compile_model
-from simhand_cli.training.environment import record_start, recorded_decoding, recorded_precision
+from simhand_cli.training.environment import ENVIRONMENT_FILE, record_start, recorded_decoding, recorded_precision
 from simhand_cli.training.loader import single_threaded_opencv
 from simhand_cli.training.optimisers import build_optimiser, parameter_groups
-from simhand_cli.training.precision import Precision, choose_precision, shortest_s
+from simhand_cli.training.precision import Precision, PrecisionName, choose_precision, shortest_s
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.run_dir import RunDir, open_run
 from simhand_cli.training.snapshot import TrainingState, seed_generators
@@ -72,12 +73,12 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
         workspace = Workspace.open(config.workspace)
         table = load_table(workspace, config)
         plan = make_plan(config, len(table), ranks.world_size)
-        run = _open_on_main(ranks, config, workspace, plan, held)
+        run, chosen = _open_on_main(ranks, config, workspace, plan, held)
         if run.result is not None:
             return {**run.result, "skipped": True} if ranks.is_main else {}
         probe = open_probe(config, plan, table, workspace, console) if ranks.is_main else None
         dataset, encoded = (PairDataset(table, workspace.crops_dir, config.seed, encoded=e) for e in (False, True))
-        trainer, decoding = _prepare(ranks, config, plan, run, console, encoded)
+        trainer, decoding = _prepare(ranks, config, plan, run, chosen, console, encoded)
         if ranks.is_main and trainer.step == 0:
             picture_pairs(run.path, dataset, trainer.loss)
         trainer.run(encoded if decoding.name == "gpu" else dataset, config, console, probe)
@@ -118,20 +119,40 @@ def open_probe(
     return probe if probe.crops or probe.labelled else None
 
 
-def _open_on_main(ranks: Ranks, config: "PretrainConfig", workspace: Workspace, plan: Plan, held: ExitStack) -> RunDir:
-    """Lock and open the run's folder on rank 0 and tell the others what was found."""
+@dataclass(frozen=True)
+class _Chosen:
+    """What the start of a run that goes on has chosen."""
+
+    precision: PrecisionName | None = None
+    decoding: DecodePlace | None = None
+
+
+def _open_on_main(
+    ranks: Ranks, config: "PretrainConfig", workspace: Workspace, plan: Plan, held: ExitStack
+) -> tuple[RunDir, _Chosen]:
+    """Lock and open the run's folder on rank 0 and tell the others what was found: they might see older files."""
     path = workspace.run_dir("pretrain", config.run_name())
     found = ""
     if ranks.is_main:
         held.enter_context(workspace_lock(path, "pretrain"))
         run = open_run(path, run_identity(config, workspace, plan, ranks.world_size), redo=config.redo, job=ranks.job)
-        found = json.dumps({"checkpoint": run.checkpoint and str(run.checkpoint), "result": run.result})
+        known = path / ENVIRONMENT_FILE
+        chosen = _Chosen(recorded_precision(known), recorded_decoding(known)) if run.checkpoint else _Chosen()
+        found = json.dumps({
+            "checkpoint": run.checkpoint and str(run.checkpoint), "result": run.result, "chosen": asdict(chosen),
+        })  # fmt: skip
     told = json.loads(ranks.from_main(found))
-    return RunDir(path, told["checkpoint"] and Path(told["checkpoint"]), told["result"])
+    return RunDir(path, told["checkpoint"] and Path(told["checkpoint"]), told["result"]), _Chosen(**told["chosen"])
 
 
 def _prepare(
-    ranks: Ranks, config: "PretrainConfig", plan: Plan, run: RunDir, console: Console, encoded: PairDataset
+    ranks: Ranks,
+    config: "PretrainConfig",
+    plan: Plan,
+    run: RunDir,
+    chosen: _Chosen,
+    console: Console,
+    encoded: PairDataset,
 ) -> tuple[Trainer, Decoding]:
     """Model, optimiser and everything a checkpoint brings back; and where crops are to be decoded."""
     if plan.warning:
@@ -143,16 +164,14 @@ def _prepare(
         report = load_encoder_weights(model.encoder, Path(config.init))
         console.say(f"initial weights from {config.init}" + _described(report.missing, report.unexpected))
     model.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    environment = run.path / "environment.json"
-    earlier = recorded_precision(environment) if run.checkpoint else None
-    precision = choose_precision(config.precision, ranks, TrialStep(model, config.views.output_px), earlier)
+    precision = choose_precision(config.precision, ranks, TrialStep(model, config.views.output_px), chosen.precision)
     decoding = choose_decoding(
         config.decode,
         ranks,
         config.loader_workers(ranks),
         lambda: encoded.files_of(_TRIAL_CROPS),
-        lambda: _crops_per_s(TrialStep(model, config.views.output_px, _TRIAL_CROPS), precision, config),
-        recorded_decoding(environment) if run.checkpoint else None,
+        lambda: _crops_per_s(model, precision, config, min(_TRIAL_CROPS, 2 * plan.part_pairs)),
+        chosen.decoding,
     )
     if config.sync_bn:  # only now: rank 0 alone runs the trial steps, and would wait for the others' statistics
         synchronise_batch_norm(model, ranks)
@@ -171,15 +190,27 @@ def _prepare(
         trainer.step = int(state.load(run.checkpoint, ranks)["step"])
         console.say(f"going on after step {trainer.step} of {plan.total_steps} ({run.path})")
     if ranks.is_main:
-        save_config(config, run.path / "config.yaml")
-        record_start(environment, ranks, precision, trainer.step, decoding)
+        save_config(_resolved(config), run.path / "config.yaml")
+        record_start(run.path / ENVIRONMENT_FILE, ranks, precision, trainer.step, decoding)
     return trainer, decoding
 
 
-def _crops_per_s(trial: "TrialStep", precision: Precision, config: "PretrainConfig") -> float:
+def _crops_per_s(model: nn.Module, precision: Precision, config: "PretrainConfig", images: int) -> float:
     """How fast steps use crops up; two views are of one crop where an image is contrasted with itself."""
     crops_per_view = 0.5 if METHODS[config.method].positive == "same-image" else 1.0
-    return crops_per_view * _TRIAL_CROPS / shortest_s(trial, precision)
+    seconds = shortest_s(TrialStep(model, config.views.output_px, images), precision)
+    torch.cuda.empty_cache()
+    return crops_per_view * images / seconds
+
+
+def _resolved(config: "PretrainConfig") -> "PretrainConfig":
+    """The config with all that method and recipe fill in, so that config.yaml means the same run to any version."""
+    method = METHODS[config.method]
+    filled = {
+        "loss": config.loss.filled(method.weights),
+        "views": resolve_views(method, config.loss.recipe, config.views),
+    }
+    return config.model_copy(update=filled)
 
 
 class TrialStep:
@@ -187,24 +218,27 @@ class TrialStep:
 
     def __init__(self, model: nn.Module, image_px: int, images: int = _TRIAL_IMAGES) -> None:
         self._model, self._image_px, self._images = model, image_px, images
-        self._copy: nn.Module | None = None
+        self._made: tuple[nn.Module, Tensor] | None = None
 
     def __call__(self, precision: Precision) -> None:
         """One step in a precision."""
-        import copy
+        if self._made is None:
+            self._made = self._make()
+        copied, images = self._made
+        with torch.random.fork_rng(devices=[]):
+            with precision.autocast(images.device.type):
+                projections = copied(images)
+            projections.float().square().mean().backward()
+        if images.is_cuda:
+            torch.cuda.synchronize(images.device)
 
-        if self._copy is None:
-            self._copy = copy.deepcopy(self._model).train()
-        device = next(self._copy.parameters()).device
+    def _make(self) -> tuple[nn.Module, Tensor]:
+        """The copy, and images on its device: made once, so that the host's work is not timed."""
+        copied = copy.deepcopy(self._model).train()
+        like = next(copied.parameters())
         generator = torch.Generator().manual_seed(0)
         images = torch.rand(self._images, 3, self._image_px, self._image_px, generator=generator)
-        images = images.to(device, next(self._copy.parameters()).dtype)
-        with torch.random.fork_rng(devices=[]):
-            with precision.autocast(device.type):
-                projections = self._copy(images.contiguous(memory_format=torch.channels_last))
-            projections.float().square().mean().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        return copied, images.to(like.device, like.dtype).contiguous(memory_format=torch.channels_last)
 
 
 def _described(missing: list[str], unexpected: list[str]) -> str:

@@ -1,6 +1,7 @@
 """A batch of pairs on its way from the stored crops to the device: as pixels, or as JPEG files that the GPU decodes."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,42 +34,26 @@ class PairBatch:
 
     def pin_memory(self) -> "PairBatch":
         """Page-locked copies, so that the copy to a GPU runs beside its work (called by the data loader)."""
-        crops1 = self.crops1.pin_memory()
-        crops2 = crops1 if self.crops2 is self.crops1 else self.crops2.pin_memory()
-        return PairBatch(
-            crops1,
-            crops2,
-            self.keypoints1_px.pin_memory(),
-            self.keypoints2_px.pin_memory(),
-            self.rows1.pin_memory(),
-            self.rows2.pin_memory(),
-            self.epoch,
-        )
+        return self._each(Tensor.pin_memory)
 
     def part(self, start: int, stop: int) -> "PairBatch":
         """Pairs ``start`` to ``stop``; views of the same memory."""
-        crops1 = self.crops1[start:stop]
-        return PairBatch(
-            crops1,
-            crops1 if self.crops2 is self.crops1 else self.crops2[start:stop],
-            self.keypoints1_px[start:stop],
-            self.keypoints2_px[start:stop],
-            self.rows1[start:stop],
-            self.rows2[start:stop],
-            self.epoch,
-        )
+        return self._each(lambda tensor: tensor[start:stop])
 
     def to(self, device: str) -> "PairBatch":
         """The batch on a device; asynchronous where it is pinned."""
-        crops1 = self.crops1.to(device, non_blocking=True)
-        crops2 = crops1 if self.crops2 is self.crops1 else self.crops2.to(device, non_blocking=True)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "PairBatch":
+        """All tensors changed alike, and crops that are the same tensor only once."""
+        crops1 = change(self.crops1)
         return PairBatch(
             crops1,
-            crops2,
-            self.keypoints1_px.to(device, non_blocking=True),
-            self.keypoints2_px.to(device, non_blocking=True),
-            self.rows1.to(device, non_blocking=True),
-            self.rows2.to(device, non_blocking=True),
+            crops1 if self.crops2 is self.crops1 else change(self.crops2),
+            change(self.keypoints1_px),
+            change(self.keypoints2_px),
+            change(self.rows1),
+            change(self.rows2),
             self.epoch,
         )
 
@@ -117,18 +102,25 @@ class Jpegs:
     def by_gpu(self, device: str) -> Tensor:
         """(B, S, S, 3) uint8 RGB on a device, but for rounding as :meth:`by_cpu` has them; by nvJPEG on a GPU.
 
+        The host waits for the GPU first: torchvision decodes on streams of its own, which wait for nobody, into memory
+        that the step under way may still be reading (pytorch/vision issue 9606).
+
         Raises:
             RuntimeError: a crop is damaged, or the device cannot decode.
         """
         from torchvision.io import ImageReadMode, decode_jpeg
 
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="(?s).*TorchCodec")  # the successor: one more dependency
-            images = decode_jpeg(self.files(), mode=ImageReadMode.RGB, device=device)
-        return torch.stack(images).permute(0, 2, 3, 1)
+            images = torch.stack(decode_jpeg(self.files(), mode=ImageReadMode.RGB, device=device))
+        if device.startswith("cuda"):  # nor may the next call take over what the copy is still reading
+            torch.cuda.synchronize(device)
+        return images.permute(0, 2, 3, 1)
 
     def decoded(self, device: str) -> Tensor:
-        """(B, S, S, 3) uint8 RGB on a device, decoded there, or on the CPU if that device refuses one of the files.
+        """(B, S, S, 3) uint8 RGB on a device, decoded there, or all on the CPU if that device refuses one of the files.
 
         Raises:
             InputProblem: a crop is damaged.

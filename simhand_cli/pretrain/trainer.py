@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 #: A slow run saves at least this often, whatever --checkpoint-every says.
 SAVE_EVERY_S = 600.0
+#: Without --checkpoint-every: steps between checkpoints, if writing one took at most this share of the time since then.
+SAVE_EVERY_STEPS, SAVE_SHARE = 500, 0.01
 #: Beginning of the names of a probe's figures.
 PROBED = "probe_"
 #: Digits of a histogram's shares in the log.
@@ -143,17 +145,18 @@ class Trainer:
             if plan.probes_after(self.step) and self._probe(probe, log, signals):
                 raise KeyboardInterrupt(f"stopped after step {self.step}")
             launched: deque[LaunchedStep] = deque()
-            saved = time.monotonic()
+            clock = _SaveClock(config.checkpoint_every, plan.total_steps)
             for batch in pair_batches(dataset, steps, ranks, config.loader_workers(ranks)):
-                due = (self.step + 1) % config.checkpoint_every == 0 or self.step + 1 == plan.total_steps
-                late = ranks.is_main and time.monotonic() - saved > SAVE_EVERY_S
+                due = clock.due(self.step + 1)
+                late = ranks.is_main and clock.late(self.step + 1)
                 launched.append(self._learn(batch, config.grad_clip, signals, save=due or late))
+                del batch  # on a GPU it is large, and the next one is about to come
                 probing = plan.probes_after(self.step)
                 verdict = report.settle(launched, keep=0 if due or probing else self.ahead)
                 if verdict.save or verdict.stop:
                     report.settle(launched)  # what is saved is known to be good
-                    self._save(log)
-                    saved = time.monotonic()
+                    with clock.saving():
+                        self._save(log)
                 stop = verdict.stop
                 if probing and not stop:  # after the save: a run that goes on makes up for a missing probe
                     stop = self._probe(probe, log, signals)
@@ -216,6 +219,32 @@ class Trainer:
         return launched
 
 
+class _SaveClock:
+    """When checkpoints are written. Every rank knows which step is due; rank 0 alone looks at the time."""
+
+    def __init__(self, every: int | None, total_steps: int) -> None:
+        self._every, self._total_steps = every, total_steps
+        self._saved_at, self._cost_s = time.monotonic(), 0.0
+
+    def due(self, step: int) -> bool:
+        """Whether every rank knows that there is a checkpoint after this step."""
+        return step == self._total_steps or (self._every is not None and step % self._every == 0)
+
+    def late(self, step: int) -> bool:
+        """Whether this process would like one by its clock."""
+        passed = time.monotonic() - self._saved_at
+        cheap = self._cost_s <= SAVE_SHARE * passed
+        return passed > SAVE_EVERY_S or (self._every is None and step % SAVE_EVERY_STEPS == 0 and cheap)
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Around the writing of one, to know what it costs."""
+        start = time.monotonic()
+        yield
+        self._saved_at = time.monotonic()
+        self._cost_s = self._saved_at - start
+
+
 class _Report:
     """What is said of steps whose numbers have arrived: progress, and lines of metrics."""
 
@@ -266,7 +295,8 @@ class _Report:
         if self._alike == _ALIKE_LINES:
             self._console.warn(
                 f"after step {step} all hands have nearly the same features (similarity {negative_similarity:.3f}), so "
-                "nothing is being learned; stop, and try --init with trained weights, a lower --lr, or --recipe simhand"
+                "nothing is being learned; stop, and try --init with trained weights, a lower --lr, or "
+                "--loss.similarities centred"
             )
 
 

@@ -14,6 +14,8 @@ from simhand_cli.training.precision import Precision, PrecisionName
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.workspace.atomic import write_json
 
+#: In a run's folder.
+ENVIRONMENT_FILE = "environment.json"
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "h5py", "opencv-python", "safetensors")
 
 
@@ -82,12 +84,6 @@ def recorded_decoding(path: Path) -> Literal["workers", "gpu"] | None:
     """Where the crops of a run were decoded when it was started, or None if it has not been started."""
     name = _read(path).get("decoding", {}).get("name")
     return name if name in ("workers", "gpu") else None
-
-
-def recorded_processes(path: Path) -> int | None:
-    """The number of processes of a run's last start, or None if it has not been started."""
-    starts = _read(path).get("starts", [])
-    return int(starts[-1]["processes"]) if starts else None
 
 
 def _read(path: Path) -> dict[str, Any]:

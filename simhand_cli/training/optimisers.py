@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
-OptimiserName = Literal["adam", "adamw", "lars"]
+OptimiserName = Literal["adam", "adamw", "lars", "adam-lars"]
 #: Modules whose ``weight`` is a matrix or kernel; only these are decayed.
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Bilinear)
 
@@ -49,7 +49,8 @@ def build_optimiser(name: OptimiserName, groups: list[dict[str, Any]], lr: float
     """An optimiser over :func:`parameter_groups`.
 
     Args:
-        name: ``adam`` (coupled L2 decay), ``adamw`` (decoupled decay) or ``lars`` (layer-wise rates on SGD).
+        name: ``adam`` (coupled L2 decay), ``adamw`` (decoupled decay), ``lars`` (layer-wise rates on SGD) or
+            ``adam-lars`` (the released code's).
         groups: from :func:`parameter_groups`.
         lr: initial rate; loops set it every step with :func:`set_lr`.
     """
@@ -57,7 +58,7 @@ def build_optimiser(name: OptimiserName, groups: list[dict[str, Any]], lr: float
         return Lars(groups, lr=lr)
     # One kernel for all parameters on a GPU; on the CPU the plain loop is as fast and the same on every machine.
     fused = all(p.is_cuda for group in groups for p in group["params"])
-    kind = Adam if name == "adam" else AdamW
+    kind: type[Adam] = {"adam": Adam, "adamw": AdamW, "adam-lars": AdamLars}[name]
     return kind(groups, lr=lr, fused=fused)
 
 
@@ -109,3 +110,39 @@ class Lars(Optimizer):
         momentum = state["momentum"]
         momentum.mul_(group["momentum"]).add_(update, alpha=group["lr"])
         parameter.sub_(momentum)
+
+
+class AdamLars(Adam):
+    """Adam in the LARS wrapper of the released code (pytorch-lightning-bolts 0.2.2; fact sheet, section 1).
+
+    Before Adam's step every gradient becomes ``r (g + decay w)``, with the smaller of 1 and
+    ``trust |w| / (|g| + decay |w| + eps) / lr`` for ``r``; tensors whose weights or gradients are all zero stay as they
+    are, without decay. Adam hardly notices a factor of a whole gradient, so this is nearly Adam with coupled decay.
+    """
+
+    TRUST, EPSILON = 0.02, 1e-8
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update all parameters that have a gradient; no value leaves the device."""
+        if closure is not None:
+            raise ValueError("AdamLars takes no closure")
+        decays = [group["weight_decay"] for group in self.param_groups]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._scale(parameter, parameter.grad, group["lr"], group["weight_decay"])
+            group["weight_decay"] = 0.0  # it is in the gradients by now
+        try:
+            super().step()
+        finally:
+            for group, decay in zip(self.param_groups, decays, strict=True):
+                group["weight_decay"] = decay
+
+    def _scale(self, parameter: Tensor, gradient: Tensor, lr: float, decay: float) -> None:
+        weight_norm, gradient_norm = parameter.norm(), gradient.norm()
+        rate = self.TRUST * weight_norm / (gradient_norm + decay * weight_norm + self.EPSILON)
+        ratio = (rate / lr).clamp(max=1.0) if lr > 0 else torch.ones_like(rate)
+        adapted = (weight_norm > 0) & (gradient_norm > 0)
+        scaled = gradient.add(parameter, alpha=decay).mul_(ratio)
+        gradient.copy_(torch.where(adapted, scaled, gradient))

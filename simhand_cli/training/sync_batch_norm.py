@@ -1,4 +1,4 @@
-"""Batch normalisation whose statistics span all ranks, on GPUs and (for proofs without one) on CPUs."""
+"""Batch normalisation whose statistics span all ranks, on GPUs and on CPUs."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from simhand_cli.training.ranks import Ranks
 
@@ -32,7 +33,7 @@ def synchronise_batch_norm(module: nn.Module, ranks: Ranks) -> nn.Module:
 
 
 class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over the joined batch of all ranks by two sums; simple and exact rather than fast."""
+    """Batch norm over the joined batch of all ranks: one sum over the ranks forward, one backward."""
 
     @classmethod
     def like(cls, norm: nn.modules.batchnorm._BatchNorm) -> "CpuSyncBatchNorm":
@@ -45,18 +46,10 @@ class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         """Normalise (B, C, ...) by the mean and variance per channel over all ranks' batches."""
         if not self.training:
             return super().forward(features)
-        axes = [0, *range(2, features.ndim)]
-        shape = [1, -1] + [1] * (features.ndim - 2)
-        values = features.to(torch.promote_types(features.dtype, torch.float32))
-        count = _sum_over_ranks(values.new_tensor(float(values.numel() // values.shape[1])))
-        mean = _sum_over_ranks(values.sum(axes)) / count
-        centred = values - mean.view(shape)
-        variance = _sum_over_ranks(centred.square().sum(axes)) / count
+        normalised, mean, variance, count = _SynchronisedNorm.apply(features, self.weight, self.bias, self.eps)
         self._remember(mean, variance * (count / (count - 1)))
-        normalised = centred * torch.rsqrt(variance + self.eps).view(shape)
-        if self.affine:
-            normalised = normalised * self.weight.view(shape) + self.bias.view(shape)
-        return normalised.to(features.dtype)
+        result: Tensor = normalised
+        return result
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, unbiased_variance: Tensor) -> None:
@@ -72,23 +65,54 @@ class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"batch norm needs (B, C, ...), got {tuple(input.shape)}")
 
 
-def _sum_over_ranks(value: Tensor) -> Tensor:
-    summed: Tensor = _Sum.apply(value)
-    return summed
-
-
-class _Sum(torch.autograd.Function):
-    """Sum over ranks; every rank's loss depends on it, so its gradient is summed over the ranks too."""
+class _SynchronisedNorm(torch.autograd.Function):
+    """The exact gradient of batch norm over all ranks, by torch's own kernels on each and sums of (C,) between them."""
 
     @staticmethod
-    def forward(_ctx: Any, value: Tensor) -> Tensor:
-        total = value.clone()
-        dist.all_reduce(total)
-        return total
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        channels = features.shape[1]
+        zeros, ones = _zeros_and_ones(features)
+        mean, variance = torch.batch_norm_update_stats(features, zeros.clone(), ones.clone(), 0.0)
+        mean, variance = mean.double(), variance.double()  # so that little is lost in the difference of squares below
+        own = features.numel() // channels
+        sums = torch.cat([own * mean, own * (variance + mean.square()), mean.new_tensor([own])])
+        dist.all_reduce(sums)
+        count = sums[-1]
+        mean, squares = (sums[:-1] / count).chunk(2)
+        variance = (squares - mean.square()).clamp_min(0)
+        mean, variance = mean.to(zeros.dtype), variance.to(zeros.dtype)
+        ctx.save_for_backward(features, weight, mean, variance, count)
+        ctx.eps = eps
+        ctx.mark_non_differentiable(mean, variance, count)
+        normalised = functional.batch_norm(features, mean, variance, weight, bias, False, 0.0, eps)
+        return normalised, mean, variance, count
 
     @staticmethod
     @once_differentiable
-    def backward(_ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+        features, weight, mean, variance, count = ctx.saved_tensors
+        zeros, ones = _zeros_and_ones(features)
+        scale = torch.rsqrt(variance + ctx.eps)
+        # Sums over this rank of the gradient times the normalised features, and of the gradient.
+        _, weight_gradient, bias_gradient = torch.ops.aten.native_batch_norm_backward(
+            gradient, features, weight, zeros, ones, mean, scale, True, ctx.eps, [False, True, True]
+        )
+        sums = torch.cat([weight_gradient, bias_gradient]).double()
+        dist.all_reduce(sums)
+        along, offset = (sums / count).to(zeros.dtype).chunk(2)
+        slope = scale if weight is None else weight * scale
+        # d loss / d features = slope (gradient - offset - normalised features * along), each part in one pass.
+        result = functional.batch_norm(gradient, zeros, ones - ctx.eps, slope, zeros, False, 0.0, ctx.eps)
+        result += functional.batch_norm(features, mean, variance, -slope * along, -slope * offset, False, 0.0, ctx.eps)
+        if weight is None:
+            return result, None, None, None
+        return result, weight_gradient, bias_gradient, None
+
+
+def _zeros_and_ones(features: Tensor) -> tuple[Tensor, Tensor]:
+    """(C,) of the precision that statistics need; with them torch takes half-precision features as they are."""
+    kind = torch.promote_types(features.dtype, torch.float32)
+    shape = features.shape[1]
+    return torch.zeros(shape, dtype=kind), torch.ones(shape, dtype=kind)

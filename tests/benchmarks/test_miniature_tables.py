@@ -34,7 +34,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def write_result(folder: Path, cell: Any, bone: float) -> None:
     """What a finished cell leaves."""
     figures = {"root": bone + 5, "root_bone_scale": bone, "procrustes_scale": bone / 2}
-    frozen = {"linear_probe": bone + 20, "retrieval_1": bone + 40}
+    frozen = {"linear": bone + 20, "retrieval_1": bone + 40}
     found = {UNSEEN: figures, f"frozen encoder, {UNSEEN}": frozen}
     record = {"name": cell.name, "pre-training": {}, "mpjpe_mm": found, "auc_20_50": {UNSEEN: 0.5}}
     folder.mkdir(exist_ok=True)

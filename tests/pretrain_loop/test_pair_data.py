@@ -115,13 +115,26 @@ def test_same_image_methods_use_every_crop_with_itself(workspace):
 
 
 def test_limit_is_a_seeded_draw(workspace):
-    def anchors(seed):
-        table = load_pair_table(workspace, "mined", limit_crops=9, seed=seed)
-        assert table.beyond_limit == 19
+    def anchors(seed, kind="same-image"):
+        table = load_pair_table(workspace, kind, limit_crops=9, seed=seed)
+        assert table.beyond_limit == 21
         return table.anchor.tolist()
 
     assert len(set(anchors(0))) == 9
     assert anchors(0) == anchors(0) != anchors(1)
+    assert anchors(0, "mined") == anchors(0)  # the same crops for every method
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_mined_pairs_of_a_part_lie_within_it(workspace, rank):
+    table = load_pair_table(workspace, "mined", limit_crops=12, positive_rank=rank, drawn_among=2, seed=4)
+    with h5py.File(workspace.mining_dir / "embeddings.h5") as file:
+        embedding, video = file["embedding"][:].astype(np.float64), file["video_index"][:]
+    assert table.positive.shape == (12, 2)  # though only two neighbours were mined
+    for anchor, positives in zip(table.anchor, table.positive, strict=True):
+        others = [row for row in table.anchor if video[row] != video[anchor]]
+        others.sort(key=lambda row: ((embedding[row] - embedding[anchor]) ** 2).sum())
+        assert positives.tolist() == others[rank - 1 : rank + 1]
 
 
 def test_few_open_files_suffice(workspace, monkeypatch):

@@ -109,7 +109,7 @@ def test_figures_of_the_written_encoder_against_loops(workspace, ema):
     assert [last[name] for name in names] == pytest.approx(expected, rel=1e-9)
     assert expected[2] < expected[0] != expected[1]
     result = summary.data["result"]
-    assert [result[name] for name in ("probe_distance", "probe_distance_chance", "probe_distance_best")] == expected
+    assert [result[name] for name in names] == pytest.approx(expected, rel=1e-9)
     assert summary.facts["nearest pose among crops"].endswith(
         f"(chance {expected[1]:.3g}, best possible {expected[2]:.3g})"
     )

@@ -11,6 +11,7 @@ from typing import get_args
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from tiny_workspace import TINY, make_workspace, terminated_after_logging
 
@@ -93,6 +94,10 @@ def test_a_run_leaves_what_was_promised(reference):
     assert logged(reference)[0].keys() >= wanted
     assert "Adaptive weights" in (reference / "report.html").read_text()
     assert not list(reference.rglob("*.part"))
+    resolved = yaml.safe_load((reference / "config.yaml").read_text())
+    for section in ("loss", "views"):  # what method and recipe fill in stands there too
+        assert None not in resolved[section].values()
+    assert resolved["loss"]["weights"] == "linear"
     trained, fresh = build_encoder("test_resnet"), build_encoder("test_resnet")
     assert load_encoder_weights(trained, reference).missing == []
     weights = load_file(reference / "backbone.safetensors")

@@ -108,7 +108,7 @@ def test_damage_is_named_in_one_line(tmp_path):
         load_checkpoint(newer)
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "lars"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "lars", "adam-lars"])
 def test_training_state_goes_on_exactly(tmp_path, name):
     """Weights, optimiser moments and all three random generators go on as if never stopped."""
 

@@ -5,6 +5,7 @@ import os
 import signal
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -13,7 +14,7 @@ from torch import nn
 
 from simhand_cli.errors import EnvironmentProblem
 from simhand_cli.training.launch import launch
-from simhand_cli.training.optimisers import Lars, build_optimiser, parameter_groups, set_lr
+from simhand_cli.training.optimisers import AdamLars, Lars, build_optimiser, parameter_groups, set_lr
 from simhand_cli.training.precision import Precision, choose_precision
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.schedule import scaled_lr, warmup_cosine
@@ -83,6 +84,40 @@ def test_lr_factor_scales_a_groups_rate():
     optimiser = build_optimiser("adamw", groups, lr=1.0)
     set_lr(optimiser, 0.5)
     assert [group["lr"] for group in optimiser.param_groups] == [0.5, 0.5, 0.05, 0.05]
+
+
+@pytest.mark.parametrize("lr", [3.2e-3, 0.5])
+def test_adam_lars_is_adam_on_the_wrappers_gradients(lr):
+    torch.manual_seed(0)
+    tensors = {"weight": torch.randn(3, 2), "bias": torch.randn(3), "zero": torch.zeros(2)}
+    decays = {"weight": 0.05, "bias": 0.0, "zero": 0.05}
+    parameters = {name: nn.Parameter(value.double()) for name, value in tensors.items()}
+    groups = [{"params": [p], "weight_decay": decays[name]} for name, p in parameters.items()]
+    optimiser = AdamLars(groups, lr=lr)
+    values = {name: p.detach().numpy().copy() for name, p in parameters.items()}
+    moments = {name: (np.zeros_like(v), np.zeros_like(v)) for name, v in values.items()}
+    clipped = []
+    for step in range(1, 6):
+        for p in parameters.values():
+            p.grad = torch.sin(p.detach() + step) + 0.1
+        optimiser.step()
+        for name, w in values.items():
+            gradient, decay = np.sin(w + step) + 0.1, decays[name]
+            w_norm, g_norm = np.sqrt((w**2).sum()), np.sqrt((gradient**2).sum())
+            if w_norm != 0:
+                ratio = min(0.02 * w_norm / (g_norm + decay * w_norm + 1e-8) / lr, 1)
+                clipped.append(ratio == 1)
+                gradient = ratio * (gradient + decay * w)
+            first, second = moments[name]
+            first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+            moments[name] = first, second
+            root = np.sqrt(second / (1 - 0.999**step)) + 1e-8
+            values[name] = w - lr * first / (1 - 0.9**step) / root
+    for name, p in parameters.items():
+        np.testing.assert_allclose(p.detach(), values[name], rtol=1e-10)
+    # At the released rate the wrapper hardly ever changes more than the decay, at a large one always.
+    assert sum(clipped) >= 0.7 * len(clipped) if lr < 0.1 else not any(clipped)
+    assert [group["weight_decay"] for group in optimiser.param_groups] == list(decays.values())
 
 
 def test_lars_matches_the_papers_recursion():
