@@ -3,8 +3,8 @@
 Usage: python benchmarks/bf16_learning.py WORKSPACE LABELLED_SET [--encoder resnet18] [--steps 120] [--seeds 2]
 
 WORKSPACE has mined pairs. PeCLR is pre-trained at 64 px with `--precision fp32` and with `bf16`, everything else equal.
-Compared are the losses of the last tenth of the steps, and the frozen encoders by `simhand probe` on LABELLED_SET (linear
-probe and nearest neighbour, MPJPE in mm after root + bone scale); two seeds in one precision show what chance does. One
+Compared are the losses of the last tenth of the steps, and the frozen encoders by `simhand probe` on LABELLED_SET
+(linear probe and nearest neighbour, MPJPE in mm after root + bone scale); several seeds show what chance does. One
 thread each, both precisions at once. Writes benchmarks/results/bf16_learning.json.
 """
 

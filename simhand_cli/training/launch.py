@@ -107,5 +107,6 @@ def gpu_memory_problems() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise EnvironmentProblem(
-            "out of GPU memory; use a smaller --batch-size or more --gpus, or end other programs on the GPU"
+            "out of GPU memory; use a smaller --batch-size (pretrain: --micro-batch) or more --gpus, or end other "
+            "programs on the GPU"
         ) from error
