@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from simhand_cli.config.base import option
 from simhand_cli.config.training import TrainingConfig
 from simhand_cli.console import Console, format_bytes, format_duration
+from simhand_cli.errors import UsageProblem
 from simhand_cli.pretrain.options import LossOptions
 from simhand_cli.summary import Dropped, Summary
 from simhand_cli.views.options import ViewOptions
@@ -145,6 +146,8 @@ def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "
     from simhand_cli.workspace.paths import Workspace
 
     check_trackers(config.log)
+    if config.decode == "gpu" and not world.use_gpu:
+        raise UsageProblem("--decode gpu needs a GPU; leave it out, or use --gpus 1 or more")
     if config.compile:
         refuse_several(world.size)
     workspace = Workspace.open(config.workspace)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from simhand_cli.errors import EnvironmentProblem, SimhandError, UsageProblem
+from simhand_cli.errors import EnvironmentProblem, SimhandError
 from simhand_cli.pretrain.pair_batch import Jpegs
 from simhand_cli.training.ranks import Ranks
 
@@ -47,12 +47,9 @@ def choose_decoding(
         earlier: the choice of the run that is being resumed.
 
     Raises:
-        UsageProblem: decoding on a GPU was asked for and none is used.
-        EnvironmentProblem: it was asked for, and this GPU or this torchvision cannot.
+        EnvironmentProblem: decoding on the GPU was asked for, and this GPU or this torchvision cannot.
     """
     if not ranks.device.startswith("cuda"):
-        if requested == "gpu":
-            raise UsageProblem("--decode gpu needs a GPU; leave it out, or use --gpus 1 or more")
         return Decoding("workers", "there is no GPU")
     if requested == "workers":
         return Decoding("workers", "asked for")

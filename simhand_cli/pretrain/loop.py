@@ -190,7 +190,8 @@ def _prepare(
         trainer.step = int(state.load(run.checkpoint, ranks)["step"])
         console.say(f"going on after step {trainer.step} of {plan.total_steps} ({run.path})")
     if ranks.is_main:
-        save_config(_resolved(config), run.path / "config.yaml")
+        save_config(config, run.path / "config.yaml")
+        save_config(_resolved(config), run.path / "resolved.yaml")
         record_start(run.path / ENVIRONMENT_FILE, ranks, precision, trainer.step, decoding)
     return trainer, decoding
 
@@ -204,7 +205,7 @@ def _crops_per_s(model: nn.Module, precision: Precision, config: "PretrainConfig
 
 
 def _resolved(config: "PretrainConfig") -> "PretrainConfig":
-    """The config with all that method and recipe fill in, so that config.yaml means the same run to any version."""
+    """The config with all that method and recipe fill in; to be read, not to be used with another method."""
     method = METHODS[config.method]
     filled = {
         "loss": config.loss.filled(method.weights),

@@ -47,7 +47,8 @@ def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool, job: str = 
         job: the same for every start of this job's processes (:attr:`simhand_cli.training.ranks.Ranks.job`).
 
     Raises:
-        UsageProblem: the folder holds a run with another identity; what differs is named.
+        UsageProblem: the folder holds a run with another identity that has a checkpoint or is finished; what differs is
+            named.
     """
     path.mkdir(parents=True, exist_ok=True)
     if redo and not (job and _read_json(path / _REDONE) == {"job": job}):
@@ -55,8 +56,12 @@ def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool, job: str = 
         if job:
             write_json(path / _REDONE, {"job": job})
     wanted, known = _plain(identity), _read_json(path / _IDENTITY)
-    if known is None and (latest_complete(path) is not None or read_result(path) is not None):
+    begun = _is_begun(path)
+    if known is None and begun:
         raise UsageProblem(f"{path} holds a run of unknown config; {_WAYS_OUT}")
+    if known is not None and known != wanted and not begun:  # a start that failed: there is nothing to mix
+        discard_run(path)
+        known = None
     refuse_changes(f"{path.name}", known, wanted, _WAYS_OUT)
     remove_leftovers(path)
     remove_partial_checkpoints(path)
@@ -68,14 +73,18 @@ def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool, job: str = 
 def peek_run(path: Path, identity: Mapping[str, Any], *, redo: bool) -> str:
     """What :func:`open_run` would do, for ``--dry-run``: ``new``, ``resume``, ``finished``, ``refuse`` or ``redo``."""
     known = _read_json(path / _IDENTITY)
-    begun = known is not None or read_result(path) is not None or latest_complete(path) is not None
-    if redo and begun:
+    if redo and (known is not None or _is_begun(path)):
         return "redo"
-    if known is not None and known != _plain(identity):
+    if known is not None and known != _plain(identity) and _is_begun(path):
         return "refuse"
     if read_result(path) is not None:
         return "finished"
     return "resume" if latest_complete(path) is not None else "new"
+
+
+def _is_begun(path: Path) -> bool:
+    """Whether something was learned there."""
+    return latest_complete(path) is not None or read_result(path) is not None
 
 
 def read_result(path: Path) -> dict[str, Any] | None:

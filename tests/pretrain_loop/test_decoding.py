@@ -132,10 +132,12 @@ def test_choice_on_a_gpu(monkeypatch):
         chosen("gpu")
 
 
-def test_without_a_gpu_there_is_no_choice():
+def test_without_a_gpu_there_is_no_choice(workspace):
     assert chosen("auto", ranks=Ranks()) == Decoding("workers", "there is no GPU")
+    config = PretrainConfig(workspace=workspace.root, name="none", decode="gpu", **TINY)
     with pytest.raises(UsageProblem, match="--decode gpu needs a GPU"):
-        chosen("gpu", ranks=Ranks())
+        pretrain(config)
+    assert not workspace.run_dir("pretrain", "none").exists()
 
 
 def test_a_decoder_that_is_missing_is_a_fault(workspace, monkeypatch):

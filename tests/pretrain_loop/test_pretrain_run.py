@@ -94,7 +94,9 @@ def test_a_run_leaves_what_was_promised(reference):
     assert logged(reference)[0].keys() >= wanted
     assert "Adaptive weights" in (reference / "report.html").read_text()
     assert not list(reference.rglob("*.part"))
-    resolved = yaml.safe_load((reference / "config.yaml").read_text())
+    resolved = yaml.safe_load((reference / "resolved.yaml").read_text())
+    given = yaml.safe_load((reference / "config.yaml").read_text())  # to be used again, with another recipe too
+    assert given["loss"]["weight_range"] is None
     for section in ("loss", "views"):  # what method and recipe fill in stands there too
         assert None not in resolved[section].values()
     assert resolved["loss"]["weights"] == "linear"

@@ -75,8 +75,20 @@ def test_leftovers_of_killed_writers_are_swept(tmp_path):
 def test_changed_options_are_named_with_both_ways_out(tmp_path):
     path = tmp_path / "pretrain-a"
     open_run(path, {"lr": 0.1, "views": {"margin": (0.9, 1.5)}}, redo=False)
+    save_checkpoint(path, 3, {"x": torch.zeros(1)}, {})
     with pytest.raises(UsageProblem, match=r"views\.margin=\[0\.9, 1\.5\], now \[0\.9, 2\.0\].*--redo.*--name"):
         open_run(path, {"lr": 0.1, "views": {"margin": (0.9, 2.0)}}, redo=False)
+
+
+def test_a_start_that_failed_does_not_keep_the_name(tmp_path):
+    path = tmp_path / "pretrain-a"
+    open_run(path, {"init": "damaged.pth"}, redo=False)
+    (path / "metrics.jsonl").write_text("half a line")
+    assert peek_run(path, {"init": "good.pth"}, redo=False) == "new"
+    run = open_run(path, {"init": "good.pth"}, redo=False)
+    assert (run.checkpoint, run.result) == (None, None)
+    assert [p.name for p in path.iterdir()] == ["identity.json"]
+    assert json.loads((path / "identity.json").read_text()) == {"init": "good.pth"}
 
 
 def test_redo_removes_everything_but_the_lock(tmp_path):
