@@ -14,6 +14,11 @@ from simhand_cli.workspace.changes import refuse_changes
 from simhand_cli.workspace.lock import LOCK_NAME
 
 _IDENTITY, _RESULT, _REDONE = "identity.json", "result.json", "redone.json"
+#: Files and folders of a run that has learned nothing yet.
+_OF_A_START = {
+    _IDENTITY, _REDONE, LOCK_NAME, "checkpoints", "config.yaml", "resolved.yaml", "environment.json", "metrics.jsonl",
+    "pairs.png", "tensorboard", "wandb",
+}  # fmt: skip
 _WAYS_OUT = "--redo replaces it, --name keeps both"
 
 
@@ -59,7 +64,7 @@ def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool, job: str = 
     begun = _is_begun(path)
     if known is None and begun:
         raise UsageProblem(f"{path} holds a run of unknown config; {_WAYS_OUT}")
-    if known is not None and known != wanted and not begun:  # a start that failed: there is nothing to mix
+    if known is not None and known != wanted and not _holds_work(path):  # a start that failed: nothing to mix
         discard_run(path)
         known = None
     refuse_changes(f"{path.name}", known, wanted, _WAYS_OUT)
@@ -75,7 +80,7 @@ def peek_run(path: Path, identity: Mapping[str, Any], *, redo: bool) -> str:
     known = _read_json(path / _IDENTITY)
     if redo and (known is not None or _is_begun(path)):
         return "redo"
-    if known is not None and known != _plain(identity) and _is_begun(path):
+    if known is not None and known != _plain(identity) and _holds_work(path):
         return "refuse"
     if read_result(path) is not None:
         return "finished"
@@ -85,6 +90,11 @@ def peek_run(path: Path, identity: Mapping[str, Any], *, redo: bool) -> str:
 def _is_begun(path: Path) -> bool:
     """Whether something was learned there."""
     return latest_complete(path) is not None or read_result(path) is not None
+
+
+def _holds_work(path: Path) -> bool:
+    """Whether there is more than what a start leaves that failed before its first checkpoint."""
+    return _is_begun(path) or any(entry.name not in _OF_A_START for entry in path.iterdir())
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
