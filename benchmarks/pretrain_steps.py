@@ -29,7 +29,7 @@ from simhand_cli.commands.pretrain import PretrainConfig
 from simhand_cli.pretrain.data import PairDataset, StepBatches
 from simhand_cli.pretrain.loop import load_table
 from simhand_cli.pretrain.pair_batch import PairBatch
-from simhand_cli.pretrain.trainer import SAVE_EVERY_S
+from simhand_cli.pretrain.trainer import SAVE_EVERY_S, SAVE_EVERY_STEPS
 from simhand_cli.training.loader import single_threaded_opencv
 from simhand_cli.training.snapshot import TrainingState
 from simhand_cli.workspace.paths import Workspace
@@ -94,7 +94,7 @@ def checkpoint(stepper: Stepper, step_ms: float) -> dict[str, float]:
             state.save(Path(folder), number + 1, stepper.ranks, {})
             waited.append(time.perf_counter() - start)
     wait_s = statistics.median(waited[1:])
-    between_s = min(stepper.config.checkpoint_every * step_ms / 1e3, SAVE_EVERY_S)
+    between_s = min(SAVE_EVERY_STEPS * step_ms / 1e3, SAVE_EVERY_S)
     return {
         "seconds waited": round(wait_s, 3),
         "seconds between two": round(between_s, 1),
