@@ -102,12 +102,8 @@ def load_pair_table(
         if limit_crops is not None and limit_crops < len(anchor):
             beyond, anchor = len(anchor) - limit_crops, _draw(np.asarray(anchor), limit_crops, seed)
             positives = _mined_among(anchor, rows, last)
-        elif last > positives.shape[1]:
-            asked = f"--positive-rank {positive_rank}" + (f" --positives {drawn_among}" if drawn_among > 1 else "")
-            mined = positives.shape[1]
-            raise InputProblem(
-                f"{asked}, but {mined} neighbours were mined; run 'simhand mine --topk {last} --redo' first"
-            )
+        else:
+            _check_enough_mined(positive_rank, drawn_among, positives.shape[1])
         positive = positives[:, first:last]
     chosen = np.flatnonzero(positive[:, 0] >= 0)
     without = len(positive) - len(chosen)
@@ -129,6 +125,13 @@ def load_pair_table(
         without_positive=without,
         beyond_limit=beyond,
     )
+
+
+def _check_enough_mined(positive_rank: int, drawn_among: int, mined: int) -> None:
+    last = positive_rank + drawn_among - 1
+    if last > mined:
+        asked = f"--positive-rank {positive_rank}" + (f" --positives {drawn_among}" if drawn_among > 1 else "")
+        raise InputProblem(f"{asked}, but {mined} neighbours were mined; run 'simhand mine --topk {last} --redo' first")
 
 
 def _draw(rows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
