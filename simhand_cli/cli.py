@@ -149,7 +149,8 @@ def _report(error: BaseException, command: str, *, as_json: bool, debug: bool) -
     if isinstance(error, SimhandError):
         code, line = error.exit_code, str(error)
     elif isinstance(error, KeyboardInterrupt):
-        code, line = ExitCode.INTERRUPTED, "interrupted; run the same command again to go on"
+        said = f"interrupted, {error}" if error.args else "interrupted"
+        code, line = ExitCode.INTERRUPTED, f"{said}; run the same command again to go on"
     elif problem := machine_problem(error):
         code, line = problem.exit_code, str(problem)
     else:

@@ -26,6 +26,7 @@ EXAMPLES = (
     "simhand pretrain --init resnet50-imagenet.pth --max-steps 1000",
     "simhand pretrain --recipe paper --weights nonlinear --name paper-nonlinear --dry-run",
 )
+_RECIPE = "default: as the recipe says, for simhand"
 #: Decoding a crop and waiting for a worker cost little beside a GPU's step up to about this many workers a GPU.
 _WORKERS_PER_GPU = 8
 
@@ -50,14 +51,15 @@ class PretrainConfig(TrainingConfig):
         "for batch norm, which sees parts",
         ge=1,
     )
-    lr: float = option(1e-4, "Learning rate that --lr-rule starts from", gt=0)
-    lr_rule: Literal["constant", "sqrt", "linear"] = option(
-        "sqrt", "Peak rate: lr itself, lr x sqrt(batch size), or lr x batch size / 256"
+    lr: float | None = option(None, f"Learning rate that --lr-rule starts from ({_RECIPE} 1e-4)", gt=0)
+    lr_rule: Literal["constant", "sqrt", "linear"] | None = option(
+        None, f"Peak rate: lr itself, lr x sqrt(batch size), or lr x batch size / 256 ({_RECIPE} sqrt)"
     )
-    warmup_epochs: float | None = option(None, "Epochs of linear warm-up (default: a tenth of the run)", ge=0)
-    optimiser: Literal["adam", "adamw", "lars", "adam-lars"] = option(
-        "adam",
-        "lars: layer-wise rates on SGD, give it lr 0.3 linear; adam-lars: the released code's wrapper around Adam",
+    warmup_epochs: float | None = option(None, f"Epochs of linear warm-up ({_RECIPE} a tenth of the run)", ge=0)
+    optimiser: Literal["adam", "adamw", "lars", "adam-lars"] | None = option(
+        None,
+        "lars: layer-wise rates on SGD, give it lr 0.3 linear; adam-lars: the released code's wrapper around Adam "
+        f"({_RECIPE} adam)",
     )
     weight_decay: float = option(1e-6, "Weight decay of linear and convolution weights", ge=0)
     grad_clip: float | None = option(None, "Largest norm of the gradient; longer ones are shortened", gt=0)
@@ -75,7 +77,10 @@ class PretrainConfig(TrainingConfig):
         "auto", "auto: bf16 where the GPU has it, or where it is measured to be faster on the CPU; else fp32"
     )
     compile: bool = option(False, "Let torch.compile speed up one process's network; the first steps then take minutes")
-    sync_bn: bool = option(True, "Batch-norm statistics over all GPUs, so that their number does not change the result")
+    sync_bn: bool | None = option(
+        None,
+        f"Batch-norm statistics over all GPUs, so that their number does not change the result ({_RECIPE} yes)",
+    )
     decode: Literal["auto", "workers", "gpu"] = option(
         "workers",
         "Where crops are decoded: by the loader's processes, on the GPU, or (auto) where it is measured faster",
@@ -170,6 +175,7 @@ def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "
     figures = {
         "final loss": result["loss"],
         "positives that are the nearest": result["top1"],
+        "the same by chance": result.get("top1_chance"),
         "similarity of positives": result["positive_similarity"],
         "similarity of negatives": result["negative_similarity"],
         **probe_facts(result),
@@ -209,10 +215,12 @@ def _dropped(table: "PairTable", method: str) -> list[Dropped]:
 def _dry_run(
     config: PretrainConfig, workspace: "Workspace", table: "PairTable", world: "World", console: Console
 ) -> Summary:
+    from simhand_cli.models.encoder import build_encoder, load_encoder_weights
     from simhand_cli.pretrain.estimate import estimate_step
     from simhand_cli.pretrain.identity import run_identity
     from simhand_cli.pretrain.loop import open_probe
     from simhand_cli.pretrain.plan import make_plan
+    from simhand_cli.training.checkpoint import saved_steps
     from simhand_cli.training.compiler import check_compiler
     from simhand_cli.training.launch import gpu_memory_problems
     from simhand_cli.training.run_dir import peek_run
@@ -220,20 +228,24 @@ def _dry_run(
     plan = make_plan(config, len(table), world.size)
     run_dir = workspace.run_dir("pretrain", config.run_name())
     found = peek_run(run_dir, run_identity(config, workspace, plan, world.size), redo=config.redo)
-    views = 2 * plan.batch_size
+    done = {"resume": saved_steps(run_dir), "finished": plan.total_steps}.get(found, 0)
     device = "cuda:0" if world.use_gpu else "cpu"
+    if config.init != "random":  # whether it can be read, and fits
+        load_encoder_weights(build_encoder(config.encoder), Path(config.init))
     open_probe(config, plan, table, workspace, console)
     if config.compile:
         check_compiler(device)
     with gpu_memory_problems():
         costs = estimate_step(config.encoder, config.views.output_px, 2 * plan.part_pairs, device, config.precision)
     forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // world.size else 1.0
-    seconds = forward_twice * costs.seconds_per_view * views * plan.total_steps / (world.size if world.use_gpu else 1)
+    views = 2 * plan.batch_size * max(plan.total_steps - done, 0)
+    seconds = forward_twice * costs.seconds_per_view * views / (world.size if world.use_gpu else 1)
     return Summary(
         "pretrain",
         facts={
             "run": str(run_dir),
             "found there": found,
+            **({"steps done": done} if found == "resume" else {}),
             "processes": str(world),
             "pairs": plan.pairs,
             "pairs per step": plan.batch_size,
@@ -243,7 +255,7 @@ def _dry_run(
             "peak learning rate": plan.peak_lr,
             "k-NN probe": f"every {plan.probe_every} epochs" if plan.probe_every else "none",
             "precision": costs.precision,
-            "time, measured on 8 images": format_duration(seconds),
+            "time of the steps to do, measured on 8 images": format_duration(seconds),
             "memory per process, by a formula": format_bytes(costs.bytes_per_process),
             "size of a checkpoint": format_bytes(costs.checkpoint_bytes),
             **({"note": plan.warning} if plan.warning else {}),

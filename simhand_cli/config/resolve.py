@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -74,11 +75,14 @@ def describe_error(model: type[BaseModel], error: ValidationError) -> str:
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown option '{name}'{_nearest(model, name)}"
+    if first["type"] == "missing" and isinstance(first["loc"][-1], int):  # of an option of several numbers
+        flag, count = _as_typed(model, name.rpartition(".")[0]), first["loc"][-1] + 1
+        return f"{flag} needs {count} values; give it {count} times, in their order"
     if first["type"] == "missing":
         return f"{_as_typed(model, name)} must be given{_choices(model, name)} (--help shows how)"
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     got = "" if isinstance(first["input"], Mapping) else f", got {first['input']!r}"
-    return f"'{name}': {_plain_message(first)}{got}{more}"
+    return f"'{name}': {_plain_message(first)}{got}{_nearest_word(first)}{more}"
 
 
 def _as_typed(model: type[BaseModel], name: str) -> str:
@@ -99,6 +103,13 @@ def _choices(model: type[BaseModel], name: str) -> str:
 def _plain_message(detail: ErrorDetails) -> str:
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return message[0].lower() + message[1:]
+
+
+def _nearest_word(detail: ErrorDetails) -> str:
+    """What a misspelt choice was probably meant to be."""
+    choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
+    found = difflib.get_close_matches(str(detail["input"]), choices, n=1)
+    return f"; did you mean '{found[0]}'?" if found else ""
 
 
 def _nearest(model: type[BaseModel], name: str) -> str:

@@ -39,7 +39,7 @@ from simhand_cli.training.metrics_log import MetricsLog
 from simhand_cli.training.optimisers import build_optimiser, parameter_groups, set_lr
 from simhand_cli.training.precision import choose_precision
 from simhand_cli.training.ranks import Ranks
-from simhand_cli.training.run_dir import RunDir, open_run
+from simhand_cli.training.run_dir import REPLACED, RunDir, open_run
 from simhand_cli.training.schedule import warmup_cosine, warmup_step
 from simhand_cli.training.snapshot import TrainingState
 from simhand_cli.training.stop import StopSignals, Verdict, refuse_non_finite
@@ -96,10 +96,13 @@ def train(ranks: Ranks, job: FinetuneJob) -> dict[str, Any]:
         held.enter_context(single_threaded_opencv())
         held.enter_context(killed_workers())
         run = _open_on_main(ranks, job, held)
+        console = Console(quiet=job.quiet or not ranks.is_main)
+        if run.replaced:
+            console.say(REPLACED)
         if run.result is not None:
             return {**run.result, "skipped": True} if ranks.is_main else {}
         trainer = Finetuner(ranks, job, run)
-        trainer.run(Console(quiet=job.quiet or not ranks.is_main))
+        trainer.run(console)
         broken = trainer.all_broken()
         if trainer.best_epoch == 0:
             raise InputProblem(f"{run.path}: no epoch of it could be measured; --redo does it over")
@@ -122,9 +125,11 @@ def _open_on_main(ranks: Ranks, job: FinetuneJob, held: ExitStack) -> RunDir:
         if run.result is None:
             save_config(job.config, run.path / "config.yaml")
             write_json(run.path / "samples.json", job.data.record())
-        found = json.dumps({"checkpoint": run.checkpoint and str(run.checkpoint), "result": run.result})
+        found = json.dumps(
+            {"checkpoint": run.checkpoint and str(run.checkpoint), "result": run.result, "replaced": run.replaced}
+        )
     told = json.loads(ranks.from_main(found))
-    return RunDir(job.run_path, told["checkpoint"] and Path(told["checkpoint"]), told["result"])
+    return RunDir(job.run_path, told["checkpoint"] and Path(told["checkpoint"]), told["result"], told["replaced"])
 
 
 class Finetuner:
@@ -237,7 +242,7 @@ class Finetuner:
                 steps, started = 0, time.monotonic()
             if stop:
                 self._save(log)
-                raise KeyboardInterrupt(f"stopped after step {self.steps_done}")
+                raise KeyboardInterrupt(f"saved after step {self.steps_done}")
 
     def _finished(self) -> bool:
         """Whether all epochs are done, or enough of them brought nothing better (--patience)."""

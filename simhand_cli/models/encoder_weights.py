@@ -50,7 +50,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
             f"{path} holds program objects, which are not loaded for safety; save its state_dict alone and use that"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise InputProblem(f"{path} is not a readable torch file: {str(error).splitlines()[0]}") from error
+        raise InputProblem(f"{path} is not a readable torch file{_said_by(error)}") from error
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -61,6 +61,12 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     if not weights:
         raise InputProblem(f"{path} holds no named tensors")
     return weights
+
+
+def _said_by(error: Exception) -> str:
+    """The reader's reason, if it gave one: of a file of another kind it may say a mere number."""
+    lines = str(error).splitlines()
+    return f": {lines[0]}" if lines and " " in lines[0] else ""
 
 
 def match_names(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

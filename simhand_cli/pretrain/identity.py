@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from simhand_cli.errors import InputProblem
 from simhand_cli.mining.manifest import read_manifest
 from simhand_cli.models.encoder import weight_file
-from simhand_cli.pretrain.methods import METHODS, resolve_views
 from simhand_cli.pretrain.plan import Plan
+from simhand_cli.pretrain.resolved import resolved
 from simhand_cli.workspace.atomic import sha256_file
 from simhand_cli.workspace.crop_set import crop_set_fingerprint
 from simhand_cli.workspace.paths import Workspace
@@ -29,18 +29,15 @@ def run_identity(config: "PretrainConfig", workspace: Workspace, plan: Plan, pro
         InputProblem: ``--init`` names a file that is not there, or the pairs are not those of today's crops.
     """
     _check_mined(workspace)
-    method = METHODS[config.method]
-    loss = config.loss.filled(method.weights)
-    identity: dict[str, Any] = {**config.identity(), "batch_size": plan.batch_size}
-    identity["loss"] = loss.model_dump(mode="json")
-    identity["views"] = resolve_views(method, loss.recipe, config.views).model_dump(mode="json")
+    filled = resolved(config)
+    identity: dict[str, Any] = {**filled.identity(), "batch_size": plan.batch_size}
     identity["mined"] = {name: sha256_file(workspace.mining_dir / name) for name in ("embeddings.h5", "pairs.h5")}
     if config.init != "random":
         file = weight_file(Path(config.init))
         if not file.is_file():
             raise InputProblem(f"--init {config.init} is not there; give a run's folder, a weight file or 'random'")
         identity["init"] = sha256_file(file)
-    if loss.negatives == "rank" or not config.sync_bn:
+    if filled.loss.negatives == "rank" or not filled.sync_bn:
         identity["processes"] = processes
     return identity
 

@@ -17,11 +17,13 @@ from simhand_cli.models.encoder import load_encoder_weights
 from simhand_cli.pretrain.data import PairDataset, PairTable, load_pair_table
 from simhand_cli.pretrain.decoding import DecodePlace, Decoding, choose_decoding
 from simhand_cli.pretrain.identity import run_identity
-from simhand_cli.pretrain.methods import METHODS, resolve_views
+from simhand_cli.pretrain.methods import METHODS
 from simhand_cli.pretrain.model import PairLoss, build_model
+from simhand_cli.pretrain.optimisation import optimisation_of
 from simhand_cli.pretrain.outcome import finish_run, picture_pairs
 from simhand_cli.pretrain.plan import Plan, make_plan
 from simhand_cli.pretrain.pose_probe import CropProbe, LabelledProbe, PoseProbe
+from simhand_cli.pretrain.resolved import resolved
 from simhand_cli.pretrain.trainer import Trainer
 from simhand_cli.training.average import MovingAverage
 from simhand_cli.training.compiler import check_compiler, compile_model
@@ -30,7 +32,7 @@ from simhand_cli.training.loader import single_threaded_opencv
 from simhand_cli.training.optimisers import build_optimiser, parameter_groups
 from simhand_cli.training.precision import Precision, PrecisionName, choose_precision, shortest_s
 from simhand_cli.training.ranks import Ranks
-from simhand_cli.training.run_dir import RunDir, open_run
+from simhand_cli.training.run_dir import REPLACED, RunDir, open_run
 from simhand_cli.training.snapshot import TrainingState, seed_generators
 from simhand_cli.training.sync_batch_norm import synchronise_batch_norm
 from simhand_cli.views.counter_rng import combine
@@ -74,6 +76,8 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
         table = load_table(workspace, config)
         plan = make_plan(config, len(table), ranks.world_size)
         run, chosen = _open_on_main(ranks, config, workspace, plan, held)
+        if run.replaced:
+            console.say(REPLACED)
         if run.result is not None:
             return {**run.result, "skipped": True} if ranks.is_main else {}
         probe = open_probe(config, plan, table, workspace, console) if ranks.is_main else None
@@ -139,10 +143,12 @@ def _open_on_main(
         known = path / ENVIRONMENT_FILE
         chosen = _Chosen(recorded_precision(known), recorded_decoding(known)) if run.checkpoint else _Chosen()
         found = json.dumps({
-            "checkpoint": run.checkpoint and str(run.checkpoint), "result": run.result, "chosen": asdict(chosen),
+            "checkpoint": run.checkpoint and str(run.checkpoint), "result": run.result, "replaced": run.replaced,
+            "chosen": asdict(chosen),
         })  # fmt: skip
     told = json.loads(ranks.from_main(found))
-    return RunDir(path, told["checkpoint"] and Path(told["checkpoint"]), told["result"]), _Chosen(**told["chosen"])
+    checkpoint = told["checkpoint"] and Path(told["checkpoint"])
+    return RunDir(path, checkpoint, told["result"], told["replaced"]), _Chosen(**told["chosen"])
 
 
 def _prepare(
@@ -173,11 +179,12 @@ def _prepare(
         lambda: _crops_per_s(model, precision, config, min(_TRIAL_CROPS, 2 * plan.part_pairs)),
         chosen.decoding,
     )
-    if config.sync_bn:  # only now: rank 0 alone runs the trial steps, and would wait for the others' statistics
+    how = optimisation_of(config)
+    if how.sync_bn:  # only now: rank 0 alone runs the trial steps, and would wait for the others' statistics
         synchronise_batch_norm(model, ranks)
     model.to(precision.dtype)
     wrapped = DistributedDataParallel(model) if ranks.grouped else model
-    optimiser = build_optimiser(config.optimiser, parameter_groups([model], config.weight_decay), plan.peak_lr)
+    optimiser = build_optimiser(how.optimiser, parameter_groups([model], config.weight_decay), plan.peak_lr)
     average = MovingAverage(model, config.ema) if config.ema else None
     modules: dict[str, nn.Module] = {"model": model, **({"average": average.net} if average else {})}
     state = TrainingState(modules, optimiser, precision.scaler(ranks.device))
@@ -191,7 +198,7 @@ def _prepare(
         console.say(f"going on after step {trainer.step} of {plan.total_steps} ({run.path})")
     if ranks.is_main:
         save_config(config, run.path / "config.yaml")
-        save_config(_resolved(config), run.path / "resolved.yaml")
+        save_config(resolved(config), run.path / "resolved.yaml")
         record_start(run.path / ENVIRONMENT_FILE, ranks, precision, trainer.step, decoding)
     return trainer, decoding
 
@@ -202,16 +209,6 @@ def _crops_per_s(model: nn.Module, precision: Precision, config: "PretrainConfig
     seconds = shortest_s(TrialStep(model, config.views.output_px, images), precision)
     torch.cuda.empty_cache()
     return crops_per_view * images / seconds
-
-
-def _resolved(config: "PretrainConfig") -> "PretrainConfig":
-    """The config with all that method and recipe fill in; to be read, not to be used with another method."""
-    method = METHODS[config.method]
-    filled = {
-        "loss": config.loss.filled(method.weights),
-        "views": resolve_views(method, config.loss.recipe, config.views),
-    }
-    return config.model_copy(update=filled)
 
 
 class TrialStep:

@@ -89,7 +89,9 @@ def finish_run(run: RunDir, config: "PretrainConfig", plan: Plan, encoder: Encod
         "batch_size": plan.batch_size,
         "steps": plan.total_steps,
         "epochs": plan.total_steps / plan.steps_per_epoch,
+        "init": config.init,
         **last_figures(metrics),
+        "top1_chance": plan.top1_chance,
     }
     write_report(run.path, config, plan, metrics, result)
     return run.finish(result)

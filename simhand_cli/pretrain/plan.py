@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.pretrain.optimisation import optimisation_of
 from simhand_cli.training.schedule import scaled_lr
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Plan:
     Attributes:
         pairs: pairs to learn from.
         batch_size: pairs per step over all processes.
+        compared_pairs: pairs whose features are compared with each other: the batch, or with negatives of the own rank
+            only a process's share of it.
         part_pairs: pairs of a process computed at once; its whole share of a batch unless --micro-batch is smaller.
         steps_per_epoch: full batches in an epoch.
         total_steps: optimiser steps of the whole run.
@@ -45,6 +48,7 @@ class Plan:
 
     pairs: int
     batch_size: int
+    compared_pairs: int
     part_pairs: int
     steps_per_epoch: int
     total_steps: int
@@ -53,6 +57,11 @@ class Plan:
     log_every: int
     probe_every: int
     warning: str
+
+    @property
+    def top1_chance(self) -> float:
+        """How often a positive would be the nearest if features were random."""
+        return 1 / (2 * self.compared_pairs - 1)
 
     def probes_after(self, step: int) -> bool:
         """Whether there is a probe after so many steps: at the start, every so many epochs, and at the end."""
@@ -79,32 +88,34 @@ def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
             f"batches of {wanted} pairs are too small for {processes} processes, which need 2 each; "
             "use fewer --gpus, a larger --batch-size or more crops"
         )
-    warning = ""
+    notes = []
     if batch_size < config.batch_size:
         why = f"there are only {pairs} pairs" if pairs < config.batch_size else f"divided over {processes} processes"
-        warning = f"--batch-size {config.batch_size} reduced to {batch_size}: {why}"
+        notes.append(f"--batch-size {config.batch_size} reduced to {batch_size}: {why}")
     steps_per_epoch = pairs // batch_size
     total_steps = steps_per_epoch * config.epochs
     if config.max_steps is not None:
         total_steps = min(total_steps, config.max_steps)
-    if total_steps < _FEW_STEPS and config.max_steps is None:
-        few = f"only {total_steps} steps in all, too few to learn much: ingest more videos or raise --epochs"
-        warning = f"{warning}; {few}" if warning else few
-    if config.warmup_epochs is None:
-        warmup_steps = round(total_steps / 10)
-    else:
-        warmup_steps = round(config.warmup_epochs * steps_per_epoch)
+    elif total_steps < _FEW_STEPS:
+        notes.append(f"only {total_steps} steps in all, too few to learn much: ingest more videos or raise --epochs")
+    how = optimisation_of(config)
+    warmup_epochs = how.warmup_epochs
+    warmup_steps = round(total_steps / 10 if warmup_epochs is None else warmup_epochs * steps_per_epoch)
+    if warmup_steps > total_steps:
+        notes.append(f"the learning rate rises for {warmup_epochs:g} epochs, longer than the run: see --warmup-epochs")
+    negatives = config.loss.filled("none").negatives
     return Plan(
         pairs=pairs,
         batch_size=batch_size,
+        compared_pairs=batch_size // processes if negatives == "rank" else batch_size,
         part_pairs=min(config.micro_batch or batch_size, batch_size // processes),
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
         warmup_steps=warmup_steps,
-        peak_lr=scaled_lr(config.lr, config.lr_rule, batch_size),
+        peak_lr=scaled_lr(how.lr, how.lr_rule, batch_size),
         log_every=config.log_every or max(1, total_steps // _METRIC_LINES),
         probe_every=_probe_every(config, pairs, batch_size, total_steps, processes),
-        warning=warning,
+        warning="; ".join(notes),
     )
 
 

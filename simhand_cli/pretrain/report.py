@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from simhand_cli.pretrain.methods import METHODS, resolve_views
 from simhand_cli.pretrain.plan import Plan
+from simhand_cli.pretrain.resolved import resolved
 from simhand_cli.report.heat_plot import heat_plot
 from simhand_cli.report.page import Page
 from simhand_cli.report.plots import line_plot
@@ -59,8 +59,11 @@ def write_report(run_dir: Path, config: "PretrainConfig", plan: Plan, metrics: M
     page.heading("Result")
     page.facts(
         {
+            "initial weights": result["init"],
+            **_dropped(result, config.method),
             "final loss": result["loss"],
             "positive is nearest (top-1)": result["top1"],
+            "the same by chance": result["top1_chance"],
             "similarity of positives": result["positive_similarity"],
             "similarity of negatives": result["negative_similarity"],
             **probe_facts(result),
@@ -76,6 +79,13 @@ def write_report(run_dir: Path, config: "PretrainConfig", plan: Plan, metrics: M
         page.picture((run_dir / PAIRS_FILE).read_bytes(), "Stored crops and their augmented views, joints drawn.")
     _add_options(page, config)
     page.write(run_dir / "report.html")
+
+
+def _dropped(result: dict[str, Any], method: str) -> dict[str, int]:
+    """Crops that were not learned from, by reason."""
+    why = "found no more a moment later" if method == "tempclr" else "without a positive in another video"
+    counts = {f"crops {why}": result["crops_without_positive"], "crops beyond the limit": result["crops_beyond_limit"]}
+    return {reason: count for reason, count in counts.items() if count}
 
 
 def _add_probes(page: Page, metrics: Metrics) -> None:
@@ -138,11 +148,7 @@ def _add_weights(page: Page, metrics: Metrics) -> None:
 
 def _add_options(page: Page, config: "PretrainConfig") -> None:
     page.heading("Options")
-    method = METHODS[config.method]
-    options = config.model_dump(mode="json")
-    options["loss"] = config.loss.filled(method.weights).model_dump(mode="json")
-    options["views"] = resolve_views(method, config.loss.recipe, config.views).model_dump(mode="json")
-    rows = [(name, str(value)) for name, value in _flat(options)]
+    rows = [(name, str(value)) for name, value in _flat(resolved(config).model_dump(mode="json"))]
     page.table(("option", "value"), rows, "As method and recipe fill them.")
 
 

@@ -143,7 +143,7 @@ class Trainer:
             report = _Report(plan, log, ticker, console)
             # The first one, or that of the step after which the run was stopped.
             if plan.probes_after(self.step) and self._probe(probe, log, signals):
-                raise KeyboardInterrupt(f"stopped after step {self.step}")
+                raise KeyboardInterrupt(f"no step taken after step {self.step}")
             launched: deque[LaunchedStep] = deque()
             clock = _SaveClock(config.checkpoint_every, plan.total_steps)
             for batch in pair_batches(dataset, steps, ranks, config.loader_workers(ranks)):
@@ -164,7 +164,7 @@ class Trainer:
                     if stop and not verdict.save:
                         self._save(log)
                 if stop:
-                    raise KeyboardInterrupt(f"stopped after step {self.step}")
+                    raise KeyboardInterrupt(f"saved after step {self.step}")
 
     def _open_log(self, config: "PretrainConfig") -> MetricsLog:
         trackers = open_trackers(config.log, self.path, self.step, config.model_dump(mode="json"))

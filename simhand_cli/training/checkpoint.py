@@ -101,6 +101,12 @@ def latest_complete(run_dir: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def saved_steps(run_dir: Path) -> int:
+    """The step of a run's newest complete checkpoint; 0 without one."""
+    found = latest_complete(run_dir)
+    return int(found.name.removeprefix("step-")) if found else 0
+
+
 def _is_complete(folder: Path) -> bool:
     """Whether a folder has its final name and every file in the size its state tells."""
     if not folder.name.removeprefix("step-").isdigit():

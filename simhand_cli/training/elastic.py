@@ -63,14 +63,14 @@ def launch_many(
                 max_restarts=world.max_restarts,
                 monitor_interval=0.1,
             )
-            result = _run(_Agent(spec, Path(folder), notes, console))
+            result = _run(_Agent(spec, Path(folder), notes, console), notes)
         if result is None or result.state != WorkerState.SUCCEEDED:
             raise _explain(result, notes)
     returned: Result = next(iter(result.return_values.values()))
     return returned
 
 
-def _run(agent: "_Agent") -> RunResult | None:
+def _run(agent: "_Agent", notes: Path) -> RunResult | None:
     """Let an agent do its work; signals are handled as before afterwards."""
     # Those that the agent handles, in a main thread only: another one may not.
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -79,8 +79,10 @@ def _run(agent: "_Agent") -> RunResult | None:
     try:
         result: RunResult | None = agent.run()
         return result
-    except SignalException as stopped:
-        raise KeyboardInterrupt(str(stopped)) from None
+    except SignalException:
+        left = [problem.as_error() for problem, _ in _read_notes(notes)]
+        told = [error for error in left if isinstance(error, KeyboardInterrupt)]
+        raise (told[0] if told else KeyboardInterrupt) from None
     finally:
         agent.get_worker_group().spec.rdzv_handler.shutdown()
         for number, action in previous.items():

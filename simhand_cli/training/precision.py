@@ -13,8 +13,11 @@ from simhand_cli.training.ranks import Ranks
 
 PrecisionName = Literal["fp32", "bf16", "fp16", "fp64"]
 PrecisionOption = Literal["auto", "fp32", "bf16", "fp16", "fp64"]
-#: bf16 must be this many times as fast as fp32 on a CPU to be chosen: less is within the noise of the measurement.
-CPU_GAIN = 1.15
+#: bf16 must be this many times as fast as fp32 on a CPU to be chosen: less is within the noise of the measurement, and
+#: two runs that compute differently cannot be compared.
+CPU_GAIN = 1.25
+#: Trial steps of each format at least, and as many more as fit into so many seconds.
+_TRIALS, _TRIAL_S, _MOST_TRIALS = 3, 0.3, 20
 
 
 @dataclass(frozen=True)
@@ -87,15 +90,23 @@ def _check(name: PrecisionName, device: str) -> None:
 
 
 def _measure_on_cpu(trial_step: Callable[[Precision], object]) -> str:
-    fp32_s = shortest_s(trial_step, Precision("fp32", ""))
-    bf16_s = shortest_s(trial_step, Precision("bf16", ""))
+    """Time both formats by turns, so that what else runs on the machine disturbs them alike."""
+    formats = (Precision("fp32", ""), Precision("bf16", ""))
+    times: list[list[float]] = []
+    start = time.perf_counter()
+    while len(times) < _TRIALS or (time.perf_counter() - start < _TRIAL_S and len(times) < _MOST_TRIALS):
+        times.append([shortest_s(trial_step, one, repeats=1, warm=not times) for one in formats])
+    fp32_s, bf16_s = (min(column) for column in zip(*times, strict=True))
     name = "bf16" if fp32_s > CPU_GAIN * bf16_s else "fp32"
     return f"{name}|measured {1e3 * fp32_s:.0f} ms in fp32 and {1e3 * bf16_s:.0f} ms in bf16 on the CPU"
 
 
-def shortest_s(trial_step: Callable[[Precision], object], precision: Precision, repeats: int = 3) -> float:
-    """Seconds of the fastest of some trial steps after one to warm up; the fastest is least disturbed by others."""
-    trial_step(precision)
+def shortest_s(
+    trial_step: Callable[[Precision], object], precision: Precision, repeats: int = 3, *, warm: bool = True
+) -> float:
+    """Seconds of the fastest of some trial steps, which others disturb least; ``warm``: after one that is not timed."""
+    if warm:
+        trial_step(precision)
     times = []
     for _ in range(repeats):
         start = time.perf_counter()

@@ -20,6 +20,8 @@ _OF_A_START = {
     "pairs.png", "tensorboard", "wandb",
 }  # fmt: skip
 _WAYS_OUT = "--redo replaces it, --name keeps both"
+#: What is said of :attr:`RunDir.replaced`.
+REPLACED = "an earlier start of this name, with other options, had saved nothing and is replaced"
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,13 @@ class RunDir:
         path: the folder, ``runs/<command>-<name>``.
         checkpoint: the newest complete checkpoint to resume from, or None to start.
         result: the content of result.json if the run is finished, else None.
+        replaced: whether it takes the place of a start with other options that had saved nothing.
     """
 
     path: Path
     checkpoint: Path | None
     result: dict[str, Any] | None
+    replaced: bool = False
 
     def finish(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """Write result.json, the last file of a run: from now on it counts as finished."""
@@ -60,31 +64,45 @@ def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool, job: str = 
         discard_run(path)
         if job:
             write_json(path / _REDONE, {"job": job})
-    wanted, known = _plain(identity), _read_json(path / _IDENTITY)
-    begun = _is_begun(path)
-    if known is None and begun:
-        raise UsageProblem(f"{path} holds a run of unknown config; {_WAYS_OUT}")
-    if known is not None and known != wanted and not _holds_work(path):  # a start that failed: nothing to mix
+    wanted = _plain(identity)
+    known = _known(path, wanted)
+    replaced = known is None and (path / _IDENTITY).exists()
+    if replaced:
         discard_run(path)
-        known = None
-    refuse_changes(f"{path.name}", known, wanted, _WAYS_OUT)
     remove_leftovers(path)
     remove_partial_checkpoints(path)
     if known is None:
         write_json(path / _IDENTITY, wanted)
-    return RunDir(path, latest_complete(path), read_result(path))
+    return RunDir(path, latest_complete(path), read_result(path), replaced)
 
 
 def peek_run(path: Path, identity: Mapping[str, Any], *, redo: bool) -> str:
-    """What :func:`open_run` would do, for ``--dry-run``: ``new``, ``resume``, ``finished``, ``refuse`` or ``redo``."""
-    known = _read_json(path / _IDENTITY)
-    if redo and (known is not None or _is_begun(path)):
+    """What :func:`open_run` would do, for ``--dry-run``: ``new``, ``resume``, ``finished`` or ``redo``.
+
+    Raises:
+        UsageProblem: it would refuse.
+    """
+    if redo and ((path / _IDENTITY).exists() or _is_begun(path)):
         return "redo"
-    if known is not None and known != _plain(identity) and _holds_work(path):
-        return "refuse"
+    _known(path, _plain(identity))
     if read_result(path) is not None:
         return "finished"
     return "resume" if latest_complete(path) is not None else "new"
+
+
+def _known(path: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The identity of the run in a folder; None where there is none, or only a start with another that saved nothing.
+
+    Raises:
+        UsageProblem: it is that of another run.
+    """
+    known = _read_json(path / _IDENTITY)
+    if known is None and _is_begun(path):
+        raise UsageProblem(f"{path} holds a run of unknown config; {_WAYS_OUT}")
+    if known is not None and known != wanted and not _holds_work(path):  # a start that failed: nothing to mix
+        return None
+    refuse_changes(f"{path.name}", known, wanted, _WAYS_OUT)
+    return known
 
 
 def _is_begun(path: Path) -> bool:

@@ -250,6 +250,19 @@ def test_recipes_are_as_the_page_says() -> None:
         assert stated[flag] == {recipe: RECIPES[recipe][option] for recipe in recipes}, flag
 
 
+def test_optimisation_recipes_are_as_the_page_says() -> None:
+    from simhand_cli.pretrain.optimisation import OPTIMISATION
+
+    recipes, rows = _recipe_table()
+    stated = {row[0].strip("`"): dict(zip(recipes, row[1:], strict=True)) for row in rows}
+    for option in OPTIMISATION["simhand"].as_options():
+        in_words = {
+            recipe: _default_in_words(getattr(how, option)) or "a tenth of the run"
+            for recipe, how in OPTIMISATION.items()
+        }
+        assert stated["--" + option.replace("_", "-")] == in_words, option
+
+
 def test_view_recipes_are_as_the_page_says() -> None:
     from simhand_cli.pretrain.methods import METHODS, resolve_views
     from simhand_cli.views.options import ViewOptions

@@ -29,9 +29,9 @@ def test_other_training_labels_are_another_evaluation(tmp_path, model):
     evaluate(config(tmp_path, model=model))
     assert evaluate(config(tmp_path, model=model, dry_run=True)).facts["state"] == "finished"
     change_training(tmp_path, lambda joints_m: joints_m * 1.02)
-    assert evaluate(config(tmp_path, model=model, dry_run=True)).facts["state"] == "refuse"
-    with pytest.raises(UsageProblem, match="other data or another model"):
-        evaluate(config(tmp_path, model=model))
+    for dry_run in (True, False):
+        with pytest.raises(UsageProblem, match="other data or another model"):
+            evaluate(config(tmp_path, model=model, dry_run=dry_run))
 
 
 def test_training_labels_that_cannot_be_right_are_not_averaged(tmp_path):

@@ -240,7 +240,7 @@ def test_samples_broken_before_a_stop_are_still_counted_after_it(mini, tmp_path,
 
     with monkeypatch.context() as patched:
         patched.setattr(Console, "progress", lambda *_: contextlib.nullcontext(StopAtOnce()))
-        with pytest.raises(KeyboardInterrupt, match="stopped after step 2"):
+        with pytest.raises(KeyboardInterrupt, match="saved after step 2"):
             finetune(tiny(root, tmp_path / "parts", **options), QUIET)
     resumed = finetune(tiny(root, tmp_path / "parts", **options), QUIET)
     assert resumed.dropped == whole.dropped

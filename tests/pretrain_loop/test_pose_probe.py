@@ -117,7 +117,7 @@ def test_figures_of_the_written_encoder_against_loops(workspace, ema):
 
 def test_stopped_and_resumed_probes_as_often(workspace):
     run(workspace, "whole", probe_every=1, workers=0)
-    with terminated_after_logging(2), pytest.raises(KeyboardInterrupt, match="stopped after step 3"):
+    with terminated_after_logging(2), pytest.raises(KeyboardInterrupt, match="saved after step 3"):
         run(workspace, "cut", probe_every=1)
     assert [line["step"] for line in logged(workspace, "cut")[1]] == [0]  # who stops a run does not wait for a probe
     run(workspace, "cut", probe_every=1)
@@ -137,7 +137,7 @@ def test_a_signal_ends_a_probe_between_its_batches_and_a_resume_repeats_it(works
 
     monkeypatch.setattr(pose_probe, "_BATCH", 4)  # 28 crops: 7 batches a probe
     monkeypatch.setattr(FrozenEncoder, "__call__", encode_then_stop)
-    with pytest.raises(KeyboardInterrupt, match=f"stopped after step {step}"):
+    with pytest.raises(KeyboardInterrupt, match=f"after step {step}"):
         run(workspace, "cut", probe_every=1)
     assert len(asked) == at_batch
     assert [line["step"] for line in logged(workspace, "cut")[1]] == ([0] if step else [])

@@ -60,7 +60,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_all_before_the_update(works
 
 def test_stopped_and_resumed_is_bit_equal(workspace):
     train_ahead(Ranks(), (job(workspace, "whole"), 0))
-    with terminated_after_logging(2), pytest.raises(KeyboardInterrupt, match="stopped after step 5"):
+    with terminated_after_logging(2), pytest.raises(KeyboardInterrupt, match="saved after step 5"):
         train_ahead(Ranks(), (job(workspace, "cut"), 0))
     train_ahead(Ranks(), (job(workspace, "cut"), 0))
     assert_same(found(workspace, "cut"), found(workspace, "whole"))

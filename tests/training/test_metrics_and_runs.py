@@ -56,7 +56,8 @@ def test_run_is_new_then_resumed_then_finished(tmp_path):
     run.finish({"loss": 1.5})
     assert open_run(path, options, redo=False).result == {"loss": 1.5}
     assert peek_run(path, options, redo=False) == "finished"
-    assert peek_run(path, {**options, "lr": 0.2}, redo=False) == "refuse"
+    with pytest.raises(UsageProblem, match=r"lr=0\.1, now 0\.2"):  # as open_run would
+        peek_run(path, {**options, "lr": 0.2}, redo=False)
     assert peek_run(path, options, redo=True) == peek_run(path, {**options, "lr": 0.2}, redo=True) == "redo"
 
 
@@ -86,7 +87,8 @@ def test_a_start_that_failed_does_not_keep_the_name(tmp_path):
     (path / "metrics.jsonl").write_text("half a line")
     assert peek_run(path, {"init": "good.pth"}, redo=False) == "new"
     run = open_run(path, {"init": "good.pth"}, redo=False)
-    assert (run.checkpoint, run.result) == (None, None)
+    assert (run.checkpoint, run.result, run.replaced) == (None, None, True)
+    assert not open_run(path, {"init": "good.pth"}, redo=False).replaced
     assert [p.name for p in path.iterdir()] == ["identity.json"]
     assert json.loads((path / "identity.json").read_text()) == {"init": "good.pth"}
 

@@ -149,21 +149,19 @@ def test_lars_matches_the_papers_recursion():
 
 
 def test_precision_on_a_cpu_follows_the_measurement(monkeypatch):
-    clock = iter(range(10_000))
-    monkeypatch.setattr("simhand_cli.training.precision.time.perf_counter", lambda: next(clock) * cost["now"])
-    cost = {"now": 1.0, "fp32": 1.0, "bf16": 0.5}
+    now, cost = [0.0], {"fp32": 1.0, "bf16": 0.5}
+    monkeypatch.setattr("simhand_cli.training.precision.time.perf_counter", lambda: now[0])
 
     def trial(precision):
-        cost["now"] = cost[precision.name]
+        now[0] += cost[precision.name]
 
     def chosen(**options):
         return choose_precision("auto", Ranks(), trial, **options)
 
-    # perf_counter is read before and after; the last trial sets the price of a tick
     assert chosen().name == "bf16"
-    cost.update(fp32=1.0, bf16=0.95)
+    cost.update(fp32=0.01, bf16=0.0095)
     assert chosen().name == "fp32"
-    assert "measured" in chosen().reason
+    assert chosen().reason == "measured 10 ms in fp32 and 10 ms in bf16 on the CPU"
     assert chosen(earlier="bf16").name == "bf16"
     assert choose_precision("fp64", Ranks(), trial).dtype == torch.float64
     with pytest.raises(EnvironmentProblem, match="fp16 needs a GPU"):

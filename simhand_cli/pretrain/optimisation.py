@@ -1,0 +1,55 @@
+"""How the weights are moved: what each recipe says of rate, warm-up, optimiser and batch statistics (light imports)."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from simhand_cli.pretrain.options import Recipe
+
+if TYPE_CHECKING:
+    from simhand_cli.commands.pretrain import PretrainConfig
+    from simhand_cli.training.optimisers import OptimiserName
+    from simhand_cli.training.schedule import LrRule
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """The options of this kind, all set.
+
+    Attributes:
+        lr: rate that ``lr_rule`` starts from.
+        lr_rule: how the peak rate follows from it and the batch.
+        warmup_epochs: epochs of rising rate; None = a tenth of the run.
+        optimiser: its name.
+        sync_bn: whether batch norm takes its statistics over all processes.
+    """
+
+    lr: float
+    lr_rule: "LrRule"
+    warmup_epochs: float | None
+    optimiser: "OptimiserName"
+    sync_bn: bool
+
+    def as_options(self) -> dict[str, Any]:
+        """By option name."""
+        return asdict(self)
+
+
+#: The released code's rate is 1e-4 x sqrt(1024) whatever the batch, its statistics are each GPU's own, and its "LARS"
+#: wraps Adam (fact sheet, sections 1.3 to 1.5). The paper gives the rate and the optimiser alone.
+OPTIMISATION: dict[Recipe, Optimisation] = {
+    "simhand": Optimisation(lr=1e-4, lr_rule="sqrt", warmup_epochs=None, optimiser="adam", sync_bn=True),
+    "paper": Optimisation(lr=3.2e-3, lr_rule="constant", warmup_epochs=None, optimiser="adam-lars", sync_bn=True),
+    "official": Optimisation(lr=3.2e-3, lr_rule="constant", warmup_epochs=10, optimiser="adam-lars", sync_bn=False),
+}
+
+
+def optimisation_of(config: "PretrainConfig") -> Optimisation:
+    """A run's; what the user left open is as the recipe says.
+
+    A rate without a rule follows the recipe's rule, and a rule without a rate starts from the recipe's rate.
+    """
+    given = {name: getattr(config, name) for name in Optimisation.__dataclass_fields__}
+    recipe = OPTIMISATION[config.loss.recipe]
+    return Optimisation(
+        **{**recipe.as_options(), **{name: value for name, value in given.items() if value is not None}}
+    )

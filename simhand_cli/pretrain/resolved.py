@@ -1,0 +1,20 @@
+"""A run's options with nothing left open."""
+
+from typing import TYPE_CHECKING
+
+from simhand_cli.pretrain.methods import METHODS, resolve_views
+from simhand_cli.pretrain.optimisation import optimisation_of
+
+if TYPE_CHECKING:
+    from simhand_cli.commands.pretrain import PretrainConfig
+
+
+def resolved(config: "PretrainConfig") -> "PretrainConfig":
+    """The config with all that method and recipe fill in; to be read, not to be used with another method."""
+    method = METHODS[config.method]
+    filled = {
+        **optimisation_of(config).as_options(),
+        "loss": config.loss.filled(method.weights),
+        "views": resolve_views(method, config.loss.recipe, config.views),
+    }
+    return config.model_copy(update=filled)
