@@ -117,8 +117,14 @@ def _recipes(scale: Scale, seed: int) -> Iterator[Cell]:
     for row, how in (("PeCLR", PECLR), ("HandCLR = SiMHand - weights", HANDCLR), ("SiMHand (+ weights)", SIMHAND)):
         yield Cell("recipes", row, "simhand (default)", seed, how, scale.label_fraction)
         for recipe in ("paper", "official"):
-            other = Pretraining(f"{how.name}-{recipe}", (*how.options, "--loss.recipe", recipe))
+            other = Pretraining(f"{how.name}-{recipe}", (*how.options, "--recipe", recipe, *_moved_alike(scale)))
             yield Cell("recipes", row, recipe, seed, other, scale.label_fraction)
+
+
+def _moved_alike(scale: Scale) -> tuple[object, ...]:
+    """Options that leave a recipe the loss and T alone: its rate and warm-up are for 100 epochs of 8,192 pairs."""
+    warmup = scale.epochs / 10
+    return ("--lr", 1e-4, "--lr-rule", "sqrt", "--warmup-epochs", warmup, "--optimiser", "adam", "--sync-bn")
 
 
 def _part(how: Pretraining | None, videos: int | None) -> Pretraining:
