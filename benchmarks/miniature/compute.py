@@ -61,10 +61,8 @@ class Computer:
             encoder, facts = self._encoder(cell)
             tuned = self._simhand(*self._finetune_words(cell, encoder))
             record: dict[str, Any] = {"name": cell.name, "pre-training": facts, "mpjpe_mm": {}, "auc_20_50": {}}
-            for name, data in ((UNSEEN, self.places.labelled), (REAL, self.places.real)):
-                if data is not None:
-                    figures = self._evaluate(cell, name, data)
-                    record["mpjpe_mm"][name], record["auc_20_50"][name] = figures
+            for name, figures in self._evaluate(cell).items():
+                record["mpjpe_mm"][name], record["auc_20_50"][name] = figures
             record["mpjpe_mm"][FROZEN] = self._probe(cell, encoder)
             record["fine-tuning seconds"] = tuned["seconds"]
             write_json(self._result(cell), record)
@@ -85,10 +83,11 @@ class Computer:
     def _pretrain_words(self, how: Pretraining, seed: int) -> tuple[object, ...]:
         scale = self.scale
         repeats = scale.videos // how.videos if how.videos else 1
+        end = ("--max-steps", scale.steps) if scale.steps else ()
         return (
             "pretrain", "--encoder", scale.encoder, "--init", initial_weights(scale, self.places) or "random",
             "--views.output-px", scale.view_px, "--batch-size", scale.batch,
-            "--epochs", scale.epochs * repeats, *how.options, "--seed", seed, "--name", _run(how, seed),
+            "--epochs", scale.epochs * repeats, *end, *how.options, "--seed", seed, "--name", _run(how, seed),
             "--precision", scale.precision, "--gpus", scale.gpus, "--workers", scale.workers,
             "--workspace", self.places.workspace(how.videos),
         )  # fmt: skip
@@ -106,14 +105,17 @@ class Computer:
             "--workspace", self.places.workspace(),
         )  # fmt: skip
 
-    def _evaluate(self, cell: Cell, name: str, data: Path) -> tuple[dict[str, float], float]:
-        run = f"{cell.name}-{name.split()[0]}"
+    def _evaluate(self, cell: Cell) -> dict[str, tuple[dict[str, float], float]]:
+        """What :func:`figures_of` finds, by test set."""
+        tests = {UNSEEN: self.places.labelled} | ({REAL: self.places.real} if self.places.real is not None else {})
         workspace = self.places.workspace()
         self._simhand(
-            "evaluate", "--model", f"finetune-{cell.name}", "--data", data, "--name", run, "--bootstrap", 100,
+            "evaluate", "--model", f"finetune-{cell.name}", "--name", cell.name, "--bootstrap", 100,
+            *(word for data in tests.values() for word in ("--data", data)),
             "--device", "cuda" if self.scale.gpus else "cpu", "--samples-shown", 1, "--workspace", workspace,
         )  # fmt: skip
-        return figures_of(json.loads((workspace / "runs" / f"evaluate-{run}" / "metrics.json").read_text()))
+        metrics = json.loads((workspace / "runs" / f"evaluate-{cell.name}" / "metrics.json").read_text())
+        return {name: figures_of(one) for name, one in zip(tests, metrics["sets"], strict=True)}
 
     def _probe(self, cell: Cell, encoder: Path | None) -> dict[str, float]:
         name = f"{cell.start}-seed{cell.seed}"
@@ -146,9 +148,8 @@ def _run(how: Pretraining, seed: int) -> str:
     return f"{how.name}-seed{seed}"
 
 
-def figures_of(metrics: dict[str, Any]) -> tuple[dict[str, float], float]:
-    """MPJPE in mm of every kept alignment, and the AUC from 20 to 50 mm after root + bone scale, of the one set."""
-    (one,) = metrics["sets"]
+def figures_of(one: dict[str, Any]) -> tuple[dict[str, float], float]:
+    """MPJPE in mm of every kept alignment, and the AUC from 20 to 50 mm after root + bone scale, of one set."""
     found = {figure["alignment"]: figure["value"] for figure in one["figures"] if figure["metric"] == "mpjpe"}
     (auc,) = (
         figure["value"]

@@ -24,6 +24,8 @@ _GRIDS = {
     "recipes": ("Where paper and released code differ", "PeCLR"),
     "why": ("What could decide between mined positives and PeCLR", "PeCLR"),
 }
+#: Tables whose columns share their encoders before fine-tuning.
+_SAME_ENCODERS = ("fractions", "weak")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Report:
         lines = [
             f"# The paper in miniature: scale {scale.name}",
             f"{used:,} crops of {scale.videos} synthetic people, {scale.encoder} at {scale.view_px} px from "
-            f"{scale.initial} weights, batch {scale.batch}, epochs: {scale.epochs}; fine-tuned on {labels} labelled "
+            f"{scale.initial} weights, {_length(scale)} of {scale.batch} pairs; fine-tuned on {labels} labelled "
             f"pictures of other people. MPJPE in mm, mean ± standard deviation over up to {self.seeds} seeds; "
             "differences are paired by seed and "
             "after root + bone scale; negative is better. Design: benchmarks/miniature/README.md.",
@@ -87,12 +89,8 @@ class Report:
             lines.append("## Methods, real hands\n\nNot evaluated: the real labelled set was not there.")
         for table, (title, against) in _GRIDS.items():
             if figures.names(table, "row"):
-                lines += [
-                    f"## {title}",
-                    f"{UNSEEN}, root + bone scale"
-                    + (f"; in brackets the difference from {against}" if against else ""),
-                    grid_table(figures, table, UNSEEN, against),
-                ]
+                note = f" In brackets the difference from {against}." if against else ""
+                lines += [f"## {title}", f"Root + bone scale, mm.{note}", *_grids(figures, table, against)]
         lines += ["## The pairs", _PAIRS, self._pair_table()]
         return "\n\n".join(lines) + "\n"
 
@@ -108,12 +106,29 @@ class Report:
         return markdown(header, [[name, *map(str, row.values())] for name, row in self.pairs.items()])
 
 
+def _grids(figures: Figures, table: str, against: str) -> list[str]:
+    """The table on every test set, and of the frozen encoders where it compares encoders."""
+    kinds = {UNSEEN: "root_bone_scale", REAL: "root_bone_scale", FROZEN: "linear"}
+    if table in _SAME_ENCODERS:
+        kinds.pop(FROZEN)
+    known = {test: kind for test, kind in kinds.items() if any(test in cell["mpjpe_mm"] for cell in figures.cells)}
+    texts = []
+    for test, kind in known.items():
+        title = f"{test}, linear probe" if kind == "linear" else test
+        texts += [f"*{title}*", grid_table(figures, table, test, against, kind)]
+    return texts
+
+
 _FROZEN = (
     "Root + bone scale, mm, on unseen synthetic people, by `simhand probe`: a ridge regression from the encoder's "
     "pooled features, and the pose of the nearest neighbour in feature space, both from 2,000 labelled pictures; "
     "differences are the linear probe's."
 )
 _PAIRS = "Mean distance of the joints of a pair's two hands, by MediaPipe's 3D landmarks; mined by its 2D ones."
+
+
+def _length(scale: Scale) -> str:
+    return f"{scale.epochs} epochs" if scale.steps is None else f"{scale.steps} steps"
 
 
 def _missing_text(missing: dict[Cell, str]) -> str:

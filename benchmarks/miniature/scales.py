@@ -21,7 +21,7 @@ class Scale:
         frame_px, crop_px: side of the videos' frames and of the stored crops.
         encoder, view_px: architecture, and side of the pictures it sees in pre-training and in fine-tuning.
         initial: every method's initial weights: ``imagenet`` (initial.py) or ``random``.
-        batch, epochs: of pre-training.
+        batch, epochs, steps: of pre-training, which ends after so many steps (None: with the epochs).
         precision: number format of all trainings.
         workers: loader processes of a training.
         people, labelled: subjects and pictures of the labelled set; a fifth of both is the test split.
@@ -46,6 +46,7 @@ class Scale:
     initial: Literal["imagenet", "random"]
     batch: int
     epochs: int
+    steps: int | None
     precision: str
     workers: int
     people: int
@@ -57,6 +58,12 @@ class Scale:
     sizes: tuple[int, ...]
     ranks: tuple[int, ...]
     fractions: tuple[float, ...]
+
+    @property
+    def warmup_epochs(self) -> float:
+        """A tenth of pre-training, in passes over the crops; about one frame in ten yields none."""
+        passes = self.epochs if self.steps is None else self.steps * self.batch / (0.9 * self.videos * self.frames)
+        return round(passes / 10, 3)
 
     @property
     def training_pictures(self) -> int:
@@ -76,23 +83,23 @@ VIDEO_SEED, LABEL_SEED = 101, 202
 CPU = Scale(
     name="cpu", gpus=0, hours=2.0, at_once=2, threads=1,
     videos=280, frames=100, frame_px=256, crop_px=160,
-    encoder="tf_efficientnet_lite0", view_px=64, initial="imagenet", batch=128, epochs=1, precision="fp32",
+    encoder="tf_efficientnet_lite0", view_px=64, initial="imagenet", batch=128, epochs=1, steps=100, precision="fp32",
     workers=1,
     people=250, labelled=5000, label_fraction=0.1, finetune_batch=32, finetune_steps=500, width=64,
-    sizes=(35, 70, 140), ranks=(2, 5, 10, 50, 100, 500), fractions=(0.05, 0.25, 1.0),
+    sizes=(35, 105), ranks=(10, 100, 500), fractions=(0.025, 1.0),
 )  # fmt: skip
 GPU = Scale(
     name="gpu", gpus=1, hours=0.42, at_once=3, threads=2,
     videos=512, frames=100, frame_px=256, crop_px=160,
-    encoder="tf_efficientnet_lite0", view_px=128, initial="imagenet", batch=512, epochs=6, precision="bf16",
+    encoder="tf_efficientnet_lite0", view_px=128, initial="imagenet", batch=512, epochs=6, steps=None, precision="bf16",
     workers=4,
     people=250, labelled=5000, label_fraction=0.1, finetune_batch=32, finetune_steps=1500, width=128,
-    sizes=(64, 128, 256), ranks=(2, 5, 10, 50, 100, 500), fractions=(0.05, 0.25, 1.0),
+    sizes=(64, 192), ranks=(10, 100, 500), fractions=(0.025, 1.0),
 )  # fmt: skip
 TRIAL = Scale(
     name="trial", gpus=0, hours=1.0, at_once=2, threads=1,
     videos=8, frames=25, frame_px=192, crop_px=128,
-    encoder="resnet18", view_px=64, initial="random", batch=32, epochs=1, precision="fp32", workers=1,
+    encoder="resnet18", view_px=64, initial="random", batch=32, epochs=1, steps=None, precision="fp32", workers=1,
     people=10, labelled=200, label_fraction=0.5, finetune_batch=32, finetune_steps=6, width=16,
     sizes=(4,), ranks=(10,), fractions=(1.0,),
 )  # fmt: skip

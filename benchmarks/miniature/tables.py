@@ -89,15 +89,15 @@ def main_table(figures: Figures, test: str, against: Sequence[str], kinds: dict[
     return markdown(["method", *kinds.values(), *(f"minus {name}" for name in against)], rows)
 
 
-def grid_table(figures: Figures, table: str, test: str, against: str) -> str:
-    """Rows by columns, root + bone scale; in brackets the paired difference from a row of the same column."""
+def grid_table(figures: Figures, table: str, test: str, against: str, kind: str = "root_bone_scale") -> str:
+    """Rows by columns, one kind of figure; in brackets the paired difference from a row of the same column."""
     columns = figures.names(table, "column")
     rows = []
     for row in figures.names(table, "row"):
         texts = []
         for column in columns:
-            this = figures.seeds(table, row, column, test, "root_bone_scale")
-            other = figures.seeds(table, against, column, test, "root_bone_scale")
+            this = figures.seeds(table, row, column, test, kind)
+            other = figures.seeds(table, against, column, test, kind)
             difference = paired(this, other)
             more = f" ({difference.mean:+.2f})" if row != against and difference.seeds else ""
             texts.append(spread(this.values()).text() + more)

@@ -62,7 +62,7 @@ def test_a_table_from_result_files(load: Any, tmp_path: Path) -> None:
     scale, places = scales.CPU, prepare.Places(tmp_path, None)
     cells = cells_module.cells_of(scale, ("main", "topk"), 3)
     for cell in cells:
-        known = {"PeCLR": PECLR, "SiMHand (+ weights)": SIMHAND}.get(cell.row, {})
+        known = {"PeCLR": PECLR, "SiMHand (+ weights)": SIMHAND, cells_module.UNWEIGHTED: SIMHAND}.get(cell.row, {})
         if cell.seed in known and cell.column in ("MPJPE", "Top-1"):
             write_result(places.results, cell, known[cell.seed])
     computer = compute.Computer(scale, places)
@@ -77,16 +77,18 @@ def test_a_table_from_result_files(load: Any, tmp_path: Path) -> None:
     assert "| PeCLR | 18.00 ± 2.00 | 13.00 ± 2.00 | 6.50 ± 1.00 | – | – |" in text
     assert "| SiMHand (+ weights) | 18.00 ± 3.61 | 13.00 ± 3.61 | 6.50 ± 1.80 | +0.00 ± 3.61 | – |" in text
     assert "| SiMHand (+ weights) | 33.00 ± 3.61 | 53.00 ± 3.61 | +0.00 ± 3.61 | – |" in text
-    assert "| SiMHand (+ weights) | 13.00 ± 3.61 |" in text.split("Which neighbour")[1]
-    assert "main: 15 (random-labels0.1-seed0, none-labels0.1-seed0, " in text
+    after, frozen = text.split("Which neighbour")[1].split(", linear probe*")
+    assert f"| {cells_module.UNWEIGHTED} | 13.00 ± 3.61 |" in after
+    assert f"| {cells_module.UNWEIGHTED} | 33.00 ± 3.61 |" in frozen
+    assert "main: 12 (random-labels0.1-seed0, none-labels0.1-seed0, " in text
     document = json.loads((tmp_path / "miniature_cpu.json").read_text())
     (place,) = [
         one for one in document["tables"]
         if (one["table"], one["row"], one["alignment"]) == ("main", "SiMHand (+ weights)", "root_bone_scale")
     ]  # fmt: skip
     assert place["minus"] == {"PeCLR": {"mean": 0.0, "std": 3.606, "seeds": 3}}
-    assert len(document["cells"]) == 9  # three seeds of PeCLR and of SiMHand, which is also Top-1
-    assert len(document["missing"]) == len(cells) - 9
+    assert len(document["cells"]) == 12  # three seeds of PeCLR, SiMHand and HandCLR, which is also Top-1
+    assert len(document["missing"]) == len(cells) - 12
     assert (tmp_path / "miniature_cpu.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -109,7 +111,7 @@ def test_figures_are_read_by_their_alignment(load: Any) -> None:
     for name, area in (("auc_0_50mm", 0.1), ("auc_20_50mm", 0.2)):
         figures += [{"metric": "pck_auc", "name": name, "alignment": a, "value": area * n} for n, a in enumerate(names)]
     figures.append({"metric": "pck_auc", "name": "auc_0_30px", "value": 0.9})
-    means, auc = compute.figures_of({"sets": [{"figures": figures}]})
+    means, auc = compute.figures_of({"figures": figures})
     assert means == {"root": 1.0, "root_bone_scale": 2.0, "procrustes_scale": 4.0}
     assert auc == 0.4
 
