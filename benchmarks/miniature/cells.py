@@ -59,6 +59,7 @@ SIMCLR_WEIGHTS = Pretraining("simclr-weights", ("--method", "simclr", "--loss.we
 TEMPCLR = Pretraining("tempclr", ("--method", "tempclr"))
 HANDCLR = Pretraining("handclr", ("--method", "handclr"))
 SIMHAND = Pretraining("simhand", ("--method", "simhand"))
+SIMHAND_POSITIVES = Pretraining("simhand-positives", ("--method", "simhand", "--loss.weighted", "positives"))
 
 #: SiMHand without weights is HandCLR: the same positives, the same T, the same loss.
 MAIN: dict[str, Pretraining | None] = {
@@ -113,6 +114,7 @@ def _weights(labels: float, seed: int) -> Iterator[Cell]:
     for row, (plain, weighted) in rows.items():
         yield Cell("weights", row, "without weights", seed, plain, labels)
         yield Cell("weights", row, "with weights", seed, weighted, labels)
+    yield Cell("weights", "SiMHand", "of positives alone", seed, SIMHAND_POSITIVES, labels)
 
 
 def _recipes(scale: Scale, seed: int) -> Iterator[Cell]:

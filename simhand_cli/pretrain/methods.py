@@ -1,6 +1,6 @@
 """The methods of contrastive pre-training, each a choice among shared parts, and the loss they share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import torch
@@ -166,12 +166,18 @@ def _batch_joints(
 def _pair_weights(options: LossOptions, joints: BatchJoints) -> PairWeights | None:
     weight_range = options.weight_range or "single"
     if options.weights == "linear":
-        return linear_weights(joints, weight_range, options.block_rows)
-    if options.weights == "nonlinear":
-        return nonlinear_weights(
+        weights = linear_weights(joints, weight_range, options.block_rows)
+    elif options.weights == "nonlinear":
+        weights = nonlinear_weights(
             joints, weight_range, options.lambda_positive, options.lambda_negative, options.block_rows
         )
-    return None
+    else:
+        return None
+    if options.weighted == "positives":
+        return replace(weights, of_distance=torch.ones_like)
+    if options.weighted == "negatives":
+        return replace(weights, positive=torch.ones_like(weights.positive))
+    return weights
 
 
 def _weight_metrics(joints: BatchJoints, weights: PairWeights) -> dict[str, Tensor]:

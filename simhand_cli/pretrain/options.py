@@ -6,6 +6,7 @@ from simhand_cli.config.base import Section, option
 
 Recipe = Literal["simhand", "paper", "official"]
 WeightKind = Literal["none", "linear", "nonlinear"]
+Weighted = Literal["both", "positives", "negatives"]
 WeightRange = Literal["single", "separate"]
 WeightJoints = Literal["view", "undone"]
 PositiveDenominator = Literal["w_neg", "w_pos", "one"]
@@ -24,6 +25,9 @@ class LossOptions(Section):
     temperature: float = option(0.5, "Temperature of NT-Xent", gt=0)
     weights: WeightKind | None = option(
         None, "Adaptive weights of the pairs (default: as the method says)", short="--weights"
+    )
+    weighted: Weighted = option(
+        "both", "Where the weights count: in numerator and denominator, in the numerator, or in the denominator alone"
     )
     weight_range: WeightRange | None = option(
         None,

@@ -42,6 +42,8 @@ def cases() -> list[Case]:
         {"positive_denominator": "w_pos", "weight_range": "separate"},
         {"positive_denominator": "one"},
         {"weight_joints": "view"},
+        {"weighted": "positives"},
+        {"weighted": "negatives", "weights": "nonlinear"},
         {"similarities": "plain"},
         {"false_negative_px": 40.0},
         {"shift_unit": "pixels", "negatives": "global"},

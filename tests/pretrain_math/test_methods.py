@@ -59,6 +59,11 @@ def reference_loss(case: Case, z: tuple[torch.Tensor, torch.Tensor]) -> float:
         images = [set(pair) for pair in batch.images.tolist()]
         count = len(images)
         left_out = {(i, k) for i in range(2 * count) for k in range(2 * count) if images[i % count] & images[k % count]}
+    positive, matrix = weights
+    if options.weighted == "positives" and matrix is not None:
+        weights = (positive, np.ones_like(matrix))
+    if options.weighted == "negatives" and positive is not None:
+        weights = ([1.0] * len(positive), matrix)
     centred = options.recipe == "simhand" and kind != "none"
     return loop_reference.nt_xent(np.array(vectors), options.temperature, *weights, left_out=left_out, centred=centred)
 
@@ -76,6 +81,17 @@ def test_the_whole_loss_against_loops(method, recipe, weights):
     assert not any(value.requires_grad for value in metrics.values())
     weighted = (weights or METHODS[method].weights) != "none"
     assert ("positive_weight" in metrics) == weighted
+
+
+@pytest.mark.parametrize("recipe", ["simhand", "official"])
+@pytest.mark.parametrize("weights", ["none", "linear", "nonlinear"])
+@pytest.mark.parametrize("weighted", ["positives", "negatives"])
+def test_weights_of_one_side_alone_against_loops(recipe, weights, weighted):
+    case = Case("simhand", LossOptions(recipe=recipe, weights=weights, weighted=weighted))
+    model, batch = rank_worker.make_model(), rank_worker.make_batch(case)
+    loss, _ = rank_worker.part_loss(case, model, 0, 1)
+    expected = reference_loss(case, (model(batch.features[0]), model(batch.features[1])))
+    np.testing.assert_allclose(float(loss.detach()), expected, rtol=1e-11)
 
 
 def test_metrics_are_what_they_say():
