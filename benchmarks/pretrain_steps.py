@@ -5,8 +5,9 @@ Usage: python benchmarks/pretrain_steps.py WORKSPACE [--rounds 3] [--steps 6] [-
 WORKSPACE has mined pairs. Every part of a step is timed by itself on batches of the loader: fetching (which loader
 processes do beside the step), views, forward, loss, backward, the optimiser's update. A checkpoint is written as the
 loop writes it; its share is of the time between two checkpoints at the default options. One process and two gloo
-processes, which share the cores, run `simhand pretrain` in turn with the same global batch; their rates are the medians
-of what metrics.jsonl says, after the first steps. Writes benchmarks/results/pretrain_steps.json.
+processes, which share the cores, run `simhand pretrain` in turn with the same global batch, and with one four times as
+large; their rates are the medians of what metrics.jsonl says, after the first steps. Writes
+benchmarks/results/pretrain_steps.json.
 """
 
 import argparse
@@ -35,6 +36,9 @@ from simhand_cli.training.snapshot import TrainingState
 from simhand_cli.workspace.paths import Workspace
 
 Result = TypeVar("Result")
+#: Two processes are also compared with so many times the batch: each updates all weights after every step, and sends
+#: their gradients, so the larger the batch the less that costs.
+_FEWER_UPDATES = 4
 
 
 class Stopwatch:
@@ -102,7 +106,7 @@ def checkpoint(stepper: Stepper, step_ms: float) -> dict[str, float]:
     }
 
 
-def command_rate(given: argparse.Namespace, encoder: str, processes: int) -> float:
+def command_rate(given: argparse.Namespace, encoder: str, pairs: int, processes: int) -> float:
     """Views a second of the whole command, by its own log."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder) / "workspace"
@@ -111,7 +115,7 @@ def command_rate(given: argparse.Namespace, encoder: str, processes: int) -> flo
             if entry.name != "runs":
                 (workspace / entry.name).symlink_to(entry.resolve())
         words = (
-            "pretrain", "--encoder", encoder, "--batch-size", given.batch_size, "--max-steps", given.steps + WARM,
+            "pretrain", "--encoder", encoder, "--batch-size", pairs, "--max-steps", given.steps + WARM,
             "--gpus", 0, "--cpu-ranks", processes, "--probe-every", 0, "--log-every", 1, "--name", "rate",
             "--workspace", workspace,
         )  # fmt: skip
@@ -131,12 +135,22 @@ def measure(encoder: str, given: argparse.Namespace) -> dict[str, Any]:
         "checkpoint": checkpoint(stepper, parts["step"]),
     }
     if given.device == "cpu":
-        loops = {f"{n} process{'es' if n > 1 else ''}": n for n in (1, 2)}
-        rates = in_turn(
-            {name: lambda n=n: command_rate(given, encoder, n) for name, n in loops.items()}, given.rounds, encoder
-        )
-        found |= {"views a second": rates, "2 processes / 1 process": ratio(rates, "2 processes", "1 process")}
+        found["processes"] = {
+            f"{pairs} pairs a step": processes(given, encoder, pairs)
+            for pairs in (given.batch_size, _FEWER_UPDATES * given.batch_size)
+        }
     return found
+
+
+def processes(given: argparse.Namespace, encoder: str, pairs: int) -> dict[str, Any]:
+    """Rates of the command on one and on two processes, with the same global batch."""
+    loops = {f"{n} process{'es' if n > 1 else ''}": n for n in (1, 2)}
+    rates = in_turn(
+        {name: lambda n=n: command_rate(given, encoder, pairs, n) for name, n in loops.items()},
+        given.rounds,
+        f"{encoder}, {pairs} pairs",
+    )
+    return {"views a second": rates, "2 processes / 1 process": ratio(rates, "2 processes", "1 process")}
 
 
 def main() -> None:
