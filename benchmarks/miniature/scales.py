@@ -83,9 +83,9 @@ VIDEO_SEED, LABEL_SEED = 101, 202
 CPU = Scale(
     name="cpu", gpus=0, hours=2.0, at_once=2, threads=1,
     videos=280, frames=100, frame_px=256, crop_px=160,
-    encoder="tf_efficientnet_lite0", view_px=64, initial="imagenet", batch=128, epochs=1, steps=100, precision="fp32",
+    encoder="tf_efficientnet_lite0", view_px=64, initial="imagenet", batch=64, epochs=1, steps=150, precision="fp32",
     workers=1,
-    people=250, labelled=5000, label_fraction=0.1, finetune_batch=32, finetune_steps=500, width=64,
+    people=250, labelled=5000, label_fraction=0.1, finetune_batch=16, finetune_steps=500, width=64,
     sizes=(35, 105), ranks=(10, 100, 500), fractions=(0.025, 1.0),
 )  # fmt: skip
 GPU = Scale(
