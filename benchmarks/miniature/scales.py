@@ -5,7 +5,7 @@ from typing import Literal
 
 Table = Literal["main", "sizes", "topk", "fractions", "weights", "recipes", "weak", "why"]
 #: In the order in which they are computed; ``why`` only when asked for.
-TABLES: tuple[Table, ...] = ("main", "weights", "recipes", "topk", "fractions", "sizes", "weak", "why")
+TABLES: tuple[Table, ...] = ("main", "weights", "topk", "fractions", "weak", "recipes", "sizes", "why")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ CPU = Scale(
     encoder="tf_efficientnet_lite0", view_px=64, initial="imagenet", batch=64, epochs=1, steps=150, precision="fp32",
     workers=1,
     people=250, labelled=5000, label_fraction=0.1, finetune_batch=16, finetune_steps=500, width=64,
-    sizes=(35, 105), ranks=(10, 100, 500), fractions=(0.025, 1.0),
+    sizes=(70,), ranks=(50, 500), fractions=(1.0,),
 )  # fmt: skip
 GPU = Scale(
     name="gpu", gpus=1, hours=0.42, at_once=3, threads=2,
@@ -94,7 +94,7 @@ GPU = Scale(
     encoder="tf_efficientnet_lite0", view_px=128, initial="imagenet", batch=512, epochs=6, steps=None, precision="bf16",
     workers=4,
     people=250, labelled=5000, label_fraction=0.1, finetune_batch=32, finetune_steps=1500, width=128,
-    sizes=(64, 192), ranks=(10, 100, 500), fractions=(0.025, 1.0),
+    sizes=(32, 128), ranks=(5, 50, 500), fractions=(0.025, 0.25, 1.0),
 )  # fmt: skip
 TRIAL = Scale(
     name="trial", gpus=0, hours=1.0, at_once=2, threads=1,
