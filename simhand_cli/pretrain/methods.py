@@ -46,7 +46,7 @@ METHODS: Final[dict[MethodName, Method]] = {
     "simhand": Method("simhand", "mined", geometric=True, weights="linear"),
 }
 
-#: The released code's jitter goes one way, and its SimCLR moves the window but does not scale it.
+#: The released code cuts views off at the frame; its jitter goes one way, and its SimCLR moves but does not scale.
 _OFFICIAL_TRANSLATION = (0.0, 15 / 224)
 _OFFICIAL_SIMCLR_MARGIN = (1.25, 1.25)
 
@@ -61,6 +61,7 @@ def resolve_views(method: Method, recipe: Recipe, options: ViewOptions) -> ViewO
     if official:
         options = options.filled(
             hue_order="bgr-swapped",
+            border="cut",
             translation=_OFFICIAL_TRANSLATION,
             margin=None if method.geometric else _OFFICIAL_SIMCLR_MARGIN,
         )

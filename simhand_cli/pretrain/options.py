@@ -45,7 +45,7 @@ class LossOptions(Section):
     shift_unit: ShiftUnit | None = option(
         None,
         "How far features are moved back for a shift of the view: in units of the hand's spread, of the points' range "
-        f"per axis, or the released code's crop pixels over output pixels ({_RECIPE})",
+        f"per axis, or the released code's source pixels over output pixels ({_RECIPE})",
     )
     false_negatives: FalseNegatives | None = option(
         None, f"Keep or leave out negatives that share an image with the anchor's pair ({_RECIPE})"

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from simhand_cli.pretrain.gather import gather_with_gradient
 from simhand_cli.pretrain.methods import METHODS, MethodName, contrastive_loss, resolve_views
 from simhand_cli.pretrain.options import LossOptions
-from simhand_cli.views.geometry import move_points, view_affines
+from simhand_cli.views.geometry import move_points
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters
+from simhand_cli.views.window import draw_window
 
 PAIRS, FEATURES, STEPS = 8, 20, 3
 #: The first step's loss and gradient (P,), and the parameters (P,) after all steps.
@@ -56,23 +57,25 @@ class Batch:
     params: tuple[ViewParameters, ViewParameters]
     joints: tuple[Tensor, Tensor]
     images: Tensor
+    source: list[tuple[Tensor, ViewParameters]]  # joints in the stored crops, and T as drawn
 
 
 def make_batch(case: Case) -> Batch:
     """The joined batch of all ranks."""
     generator = torch.Generator().manual_seed(11)
     options = resolve_views(METHODS[case.method], case.options.recipe, ViewOptions())
-    features, params, joints = [], [], []
+    features, params, joints, source = [], [], [], []
     for view in (0, 1):
         crop_joints = 112 + 30 * torch.randn(PAIRS, 21, 2, generator=generator, dtype=torch.float64)
         drawn = draw_parameters(3, torch.arange(PAIRS), view, options)
-        affine, _, side = view_affines(crop_joints, drawn, options.output_px)
-        joints.append(move_points(affine, crop_joints))
-        params.append(ViewParameters(**{**vars(drawn), "side_px": side}))
+        window = draw_window(crop_joints, drawn, options)
+        joints.append(move_points(window.view_from_crop, crop_joints))
+        params.append(window.params)
+        source.append((crop_joints, drawn))
         features.append(torch.randn(PAIRS, FEATURES, generator=generator, dtype=torch.float64))
     # Some images stand in two pairs, on different ranks.
     images = torch.tensor([[0, 1], [2, 3], [4, 5], [6, 0], [7, 8], [3, 9], [10, 11], [12, 13]])
-    return Batch((features[0], features[1]), (params[0], params[1]), (joints[0], joints[1]), images)
+    return Batch((features[0], features[1]), (params[0], params[1]), (joints[0], joints[1]), images, source)
 
 
 def make_model() -> nn.Module:

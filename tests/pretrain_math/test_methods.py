@@ -32,6 +32,8 @@ def reference_loss(case: Case, z: tuple[torch.Tensor, torch.Tensor]) -> float:
             if not method.geometric:
                 vectors.append(projection / np.sqrt((projection**2).sum()))
                 continue
+            source, drawn = batch.source[view]
+            jitter = loop_reference.cut_window(source[i].numpy(), float(drawn.margin[i]), drawn.shift[i].numpy())[2]
             vectors.append(
                 loop_reference.undo_in_features(
                     projection,
@@ -39,7 +41,7 @@ def reference_loss(case: Case, z: tuple[torch.Tensor, torch.Tensor]) -> float:
                     params.shift[i].numpy(),
                     unit,
                     joints[i].numpy(),
-                    float(params.side_px[i]),
+                    np.array(jitter),
                     128,
                 )
             )
@@ -141,7 +143,9 @@ def test_views_of_methods_and_recipes():
     assert peclr.translation[0] == 0
     assert peclr.rotation_deg == (-45, 45)
     assert peclr.margin == (0.9, 1.5)
+    assert (simclr.border, peclr.border) == ("cut", "cut")
     default = resolve_views(METHODS["simhand"], "simhand", ViewOptions(rotation_deg=(-90, 90)))
-    assert default.hue_order == "rgb"
+    assert (default.hue_order, default.border) == ("rgb", "pad")
+    assert resolve_views(METHODS["simhand"], "official", ViewOptions(border="pad")).border == "pad"
     assert default.rotation_deg == (-90, 90)
     assert default.translation[0] < 0
