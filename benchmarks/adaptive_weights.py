@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from simhand_cli.pretrain.feature_inverse import hand_spread, invert_view_in_features
-from simhand_cli.pretrain.weights import BatchJoints, joint_distance, linear_weights
+from simhand_cli.pretrain.weights import BatchPoints, linear_weights, point_distance
 from simhand_cli.views.geometry import move_points, undo_view
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters
@@ -72,11 +72,11 @@ def weights_follow(poses: tuple[Tensor, Tensor], views: list[tuple[Tensor, ViewP
     found: dict[str, float] = {}
     for which in ("view", "undone"):
         shown = torch.cat([j if which == "view" else undo_view(j, p, SIZE_PX) for j, p in views])
-        batch = BatchJoints(shown, shown, offset=0, reduce=False)
+        batch = BatchPoints(shown, shown, offset=0, reduce=False)
         for weight_range in ("single", "separate"):
             weights = linear_weights(batch, weight_range)
             name = f"{which} {weight_range}"
-            everything = weights.of_distance(joint_distance(shown, shown))
+            everything = weights.of_distance(point_distance(shown, shown))
             others = ~torch.eye(len(shown), dtype=torch.bool)
             found[f"{name}: mean positive weight"] = float(weights.positive.mean())
             found[f"{name}: std of positive weight"] = float(weights.positive.std())

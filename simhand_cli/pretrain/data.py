@@ -42,6 +42,7 @@ class PairTable:
         crop_size_px: side of the stored crops.
         without_positive: rows left out since no positive of the wanted rank was found.
         beyond_limit: rows left out by ``limit_crops``.
+        embedding: (N, D) float32 pose embeddings; None where they were not asked for.
     """
 
     anchor: NDArray[np.int64]
@@ -53,6 +54,7 @@ class PairTable:
     crop_size_px: int
     without_positive: int
     beyond_limit: int
+    embedding: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.anchor)
@@ -67,6 +69,7 @@ def load_pair_table(
     temporal_gap: int = 2,
     limit_crops: int | None = None,
     seed: int = 0,
+    with_embeddings: bool = False,
 ) -> PairTable:
     """The pairs to train on.
 
@@ -79,6 +82,7 @@ def load_pair_table(
         limit_crops: use only so many crops, drawn at random with ``seed``. Mined positives are then mined anew among
             them, exactly; the moment after a crop may still lie outside.
         seed: of that draw.
+        with_embeddings: batches bring the crops' pose embeddings along.
 
     Raises:
         InputProblem: not mined yet, mined with fewer neighbours, or nothing left.
@@ -124,6 +128,7 @@ def load_pair_table(
         crop_size_px=int(rows.attribute("crop_size_px")),
         without_positive=without,
         beyond_limit=beyond,
+        embedding=rows.mapped("embedding") if with_embeddings else None,
     )
 
 
@@ -233,14 +238,17 @@ class PairDataset(Dataset[PairBatch]):
     def _batch(
         self, crops1: Tensor, crops2: Tensor, rows1: NDArray[np.int64], rows2: NDArray[np.int64], epoch: int
     ) -> PairBatch:
+        keypoints, embedding = self._table.keypoints_px, self._table.embedding
         return PairBatch(
             crops1,
             crops2,
-            torch.from_numpy(np.asarray(self._table.keypoints_px[rows1])),
-            torch.from_numpy(np.asarray(self._table.keypoints_px[rows2])),
+            torch.from_numpy(np.asarray(keypoints[rows1])),
+            torch.from_numpy(np.asarray(keypoints[rows2])),
             torch.from_numpy(rows1),
             torch.from_numpy(rows2),
             epoch,
+            None if embedding is None else torch.from_numpy(np.asarray(embedding[rows1])),
+            None if embedding is None else torch.from_numpy(np.asarray(embedding[rows2])),
         )
 
     def _crops(self, rows: NDArray[np.int64]) -> Tensor:

@@ -93,14 +93,16 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
 
 def load_table(workspace: Workspace, config: "PretrainConfig") -> PairTable:
     """The pairs that a config trains on."""
+    method = METHODS[config.method]
     return load_pair_table(
         workspace,
-        METHODS[config.method].positive,
+        method.positive,
         positive_rank=config.positive_rank,
         drawn_among=config.positives,
         temporal_gap=config.temporal_gap,
         limit_crops=config.limit_crops,
         seed=config.seed,
+        with_embeddings=config.loss.needs_embeddings(method.weights),
     )
 
 

@@ -115,10 +115,16 @@ class PairLoss:
             projected.keypoints1_px,
             projected.keypoints2_px,
             images=torch.stack([batch.rows1, batch.rows2], dim=1),
+            embeddings=self._embeddings(batch),
             output_px=self.views.output_px,
         )
         alignment = 2 - 2 * metrics["positive_similarity"]
         return loss, {**metrics, "alignment": alignment, "uniformity": uniformity(projected.z1.detach())}
+
+    def _embeddings(self, batch: PairBatch) -> tuple[Tensor, Tensor] | None:
+        if batch.embeddings1 is None or batch.embeddings2 is None:
+            return None
+        return batch.embeddings1.to(self.precision.dtype), batch.embeddings2.to(self.precision.dtype)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class PairBatch:
         keypoints1_px, keypoints2_px: (B, 21, 2) float32 in the stored crops.
         rows1, rows2: (B,) int64 rows of the embeddings file; rows1 are the keys of the views' random numbers.
         epoch: 0-based epoch the batch belongs to.
+        embeddings1, embeddings2: (B, D) float32 pose embeddings from mining; None where the loss does not need them.
     """
 
     crops1: Tensor
@@ -31,6 +32,8 @@ class PairBatch:
     rows1: Tensor
     rows2: Tensor
     epoch: int
+    embeddings1: Tensor | None = None
+    embeddings2: Tensor | None = None
 
     def pin_memory(self) -> "PairBatch":
         """Page-locked copies, so that the copy to a GPU runs beside its work (called by the data loader)."""
@@ -55,6 +58,8 @@ class PairBatch:
             change(self.rows1),
             change(self.rows2),
             self.epoch,
+            None if self.embeddings1 is None else change(self.embeddings1),
+            None if self.embeddings2 is None else change(self.embeddings2),
         )
 
 

@@ -87,7 +87,8 @@ def stand_in_batch(same_image: bool) -> PairBatch:
     crops = [torch.empty(8, 48, 48, 3, dtype=torch.uint8, device="meta") for _ in range(2)]
     joints = [torch.empty(8, 21, 2, device="meta") for _ in range(2)]
     rows = [torch.empty(8, dtype=torch.int64, device="meta") for _ in range(2)]
-    return PairBatch(crops[0], crops[0] if same_image else crops[1], *joints, *rows, 0)
+    embeddings = [torch.empty(8, 14, device="meta") for _ in range(2)]
+    return PairBatch(crops[0], crops[0] if same_image else crops[1], *joints, *rows, 0, *embeddings)
 
 
 EVERYTHING = {"blur_probability": 0.5, "noise_probability": 0.5, "cutout_probability": 0.5, "grey_probability": 0.5}

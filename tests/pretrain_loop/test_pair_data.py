@@ -85,6 +85,23 @@ def test_batches_hold_the_right_crops_and_joints(workspace, workers):
                 np.testing.assert_array_equal(crop, true_crop(workspace, row))
 
 
+@pytest.mark.parametrize(("workers", "limit"), [(0, None), (2, None), (0, 12)])
+def test_batches_bring_the_embeddings_of_their_rows_where_asked_to(workspace, workers, limit):
+    table = load_pair_table(workspace, "mined", limit_crops=limit, with_embeddings=True)
+    steps = StepBatches(len(table), 6, 4, seed=3)
+    with h5py.File(workspace.mining_dir / "embeddings.h5") as file:
+        embedding = file["embedding"][:]
+    for batch in pair_batches(PairDataset(table, workspace.crops_dir, 0), steps, Ranks(), workers):
+        np.testing.assert_array_equal(batch.embeddings1, embedding[batch.rows1])
+        np.testing.assert_array_equal(batch.embeddings2, embedding[batch.rows2])
+        part = batch.part(2, 5)
+        np.testing.assert_array_equal(part.embeddings2, embedding[part.rows2])
+        if limit:
+            assert set(batch.rows1.tolist()) | set(batch.rows2.tolist()) <= set(table.anchor.tolist())
+    plain = PairDataset(load_pair_table(workspace, "mined"), workspace.crops_dir, 0).__getitems__((0, np.arange(3)))
+    assert plain.embeddings1 is plain.embeddings2 is None
+
+
 def test_positives_are_drawn_anew_every_epoch_among_the_nearest(workspace):
     table = load_pair_table(workspace, "mined", drawn_among=2)
     assert table.positive.shape == (28, 2)

@@ -21,6 +21,7 @@ from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.models.encoder import build_encoder, load_encoder_weights
 from simhand_cli.pretrain import estimate, options
 from simhand_cli.pretrain.data import PairDataset
+from simhand_cli.pretrain.loop import load_table
 from simhand_cli.pretrain.methods import MethodName
 from simhand_cli.pretrain.model import PairLoss, uniformity
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
@@ -33,6 +34,7 @@ from simhand_cli.training.schedule import LrRule
 from simhand_cli.training.world import World
 from simhand_cli.workspace.balance import Balance, save_balance
 from simhand_cli.workspace.catalog import Catalog, StageRecord
+from simhand_cli.workspace.paths import Workspace
 
 QUIET = Console(quiet=True)
 
@@ -273,6 +275,19 @@ def test_the_official_recipe_sets_rate_optimiser_and_statistics(workspace):
     assert (resolved["optimiser"], resolved["lr_rule"], resolved["sync_bn"]) == ("adam-lars", "constant", False)
     assert yaml.safe_load((short / "config.yaml").read_text())["optimiser"] is None
     assert json.loads((short / "identity.json").read_text())["processes"] == 1
+
+
+def test_the_paper_s_weights_are_of_the_embeddings(workspace):
+    runs = {
+        metric: run(workspace, name=metric, max_steps=2, loss={"recipe": "paper", "weight_metric": metric})
+        for metric in ("embedding", "joints")
+    }
+    default = run(workspace, name="default", max_steps=2, loss={"recipe": "paper"})
+    assert default.facts["final loss"] == runs["embedding"].facts["final loss"] != runs["joints"].facts["final loss"]
+    identity = json.loads((default.outputs["encoder"].parent / "identity.json").read_text())
+    assert identity["loss"]["weight_metric"] == "embedding"
+    unweighted = PretrainConfig(workspace=workspace, **TINY, loss={"recipe": "paper", "weights": "none"})
+    assert load_table(Workspace.open(workspace), unweighted).embedding is None
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(workspace, monkeypatch):

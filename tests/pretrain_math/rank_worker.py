@@ -43,6 +43,9 @@ def cases() -> list[Case]:
         {"positive_denominator": "w_pos", "weight_range": "separate"},
         {"positive_denominator": "one"},
         {"weight_joints": "view"},
+        {"weight_metric": "embedding", "weight_range": "separate", "block_rows": 5},
+        {"weight_metric": "embedding", "false_negative_px": 40.0, "positive_denominator": "w_pos"},
+        {"weight_metric": "embedding", "weights": "nonlinear", "negatives": "rank"},
         {"similarities": "plain"},
         {"false_negative_px": 40.0},
         {"shift_unit": "pixels", "negatives": "global"},
@@ -57,6 +60,7 @@ class Batch:
     params: tuple[ViewParameters, ViewParameters]
     joints: tuple[Tensor, Tensor]
     images: Tensor
+    embeddings: tuple[Tensor, Tensor]  # (PAIRS, 14) of both crops
     source: list[tuple[Tensor, ViewParameters]]  # joints in the stored crops, and T as drawn
 
 
@@ -75,7 +79,15 @@ def make_batch(case: Case) -> Batch:
         features.append(torch.randn(PAIRS, FEATURES, generator=generator, dtype=torch.float64))
     # Some images stand in two pairs, on different ranks.
     images = torch.tensor([[0, 1], [2, 3], [4, 5], [6, 0], [7, 8], [3, 9], [10, 11], [12, 13]])
-    return Batch((features[0], features[1]), (params[0], params[1]), (joints[0], joints[1]), images, source)
+    return Batch(
+        (features[0], features[1]), (params[0], params[1]), (joints[0], joints[1]), images, make_embeddings(), source
+    )
+
+
+def make_embeddings() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(12)
+    first, second = torch.randn(2, PAIRS, 14, generator=generator, dtype=torch.float64).unbind()
+    return first, first + 0.3 * second
 
 
 def make_model() -> nn.Module:
@@ -97,6 +109,7 @@ def part_loss(case: Case, model: nn.Module, rank: int, ranks: int) -> tuple[Tens
         batch.joints[0][mine],
         batch.joints[1][mine],
         images=batch.images[mine],
+        embeddings=(batch.embeddings[0][mine], batch.embeddings[1][mine]),
     )
 
 
