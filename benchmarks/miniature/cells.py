@@ -124,7 +124,8 @@ def _recipes(scale: Scale, seed: int) -> Iterator[Cell]:
 def _moved_alike(scale: Scale) -> tuple[object, ...]:
     """Options that leave a recipe the loss and T alone: its rate and warm-up are for 100 epochs of 8,192 pairs."""
     warmup = scale.epochs / 10
-    return ("--lr", 1e-4, "--lr-rule", "sqrt", "--warmup-epochs", warmup, "--optimiser", "adam", "--sync-bn")
+    rate = ("--lr", 1e-4, "--lr-rule", "sqrt", "--warmup-epochs", warmup)
+    return (*rate, "--optimiser", "adam", "--decay", "kernels", "--sync-bn")
 
 
 def _part(how: Pretraining | None, videos: int | None) -> Pretraining:

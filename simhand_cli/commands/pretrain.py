@@ -62,6 +62,11 @@ class PretrainConfig(TrainingConfig):
         f"({_RECIPE} adam)",
     )
     weight_decay: float = option(1e-6, "Weight decay of linear and convolution weights", ge=0)
+    decay: Literal["kernels", "released"] | None = option(
+        None,
+        "What is decayed: these alone, or as released also the scales of the norms of stem, shortcuts and projection "
+        f"head ({_RECIPE} kernels)",
+    )
     grad_clip: float | None = option(None, "Largest norm of the gradient; longer ones are shortened", gt=0)
     ema: float = option(
         0.0, "Decay of a moving average of the weights, then the encoder that is kept; 0 = none", ge=0, lt=1
