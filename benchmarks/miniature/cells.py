@@ -125,7 +125,7 @@ def _moved_alike(scale: Scale) -> tuple[object, ...]:
     """Options that leave a recipe the loss and T alone: its rate and warm-up are for 100 epochs of 8,192 pairs."""
     warmup = scale.epochs / 10
     rate = ("--lr", 1e-4, "--lr-rule", "sqrt", "--warmup-epochs", warmup)
-    return (*rate, "--optimiser", "adam", "--decay", "kernels", "--sync-bn")
+    return (*rate, "--optimiser", "adam", "--decay", "kernels", "--sampling", "shuffle", "--sync-bn")
 
 
 def _part(how: Pretraining | None, videos: int | None) -> Pretraining:

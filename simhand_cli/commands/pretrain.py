@@ -71,6 +71,11 @@ class PretrainConfig(TrainingConfig):
     ema: float = option(
         0.0, "Decay of a moving average of the weights, then the encoder that is kept; 0 = none", ge=0, lt=1
     )
+    sampling: Literal["shuffle", "replacement"] | None = option(
+        None,
+        "Order of the pairs: every pair once an epoch, or as released each draw among all pairs, so that an epoch sees "
+        f"63 % of them ({_RECIPE} shuffle)",
+    )
     positive_rank: int = option(1, "Which mined neighbour is the positive, 1 = the nearest", ge=1)
     positives: int = option(1, "Draw the positive anew every epoch among so many neighbours from that rank on", ge=1)
     temporal_gap: int = option(2, "tempclr: sampled frames without the hand that may lie between both views", ge=0)

@@ -88,7 +88,7 @@ def stand_in_batch(same_image: bool) -> PairBatch:
     joints = [torch.empty(8, 21, 2, device="meta") for _ in range(2)]
     rows = [torch.empty(8, dtype=torch.int64, device="meta") for _ in range(2)]
     embeddings = [torch.empty(8, 14, device="meta") for _ in range(2)]
-    return PairBatch(crops[0], crops[0] if same_image else crops[1], *joints, *rows, 0, *embeddings)
+    return PairBatch(crops[0], crops[0] if same_image else crops[1], *joints, *rows, 0, *embeddings, repeats=rows[0])
 
 
 EVERYTHING = {"blur_probability": 0.5, "noise_probability": 0.5, "cutout_probability": 0.5, "grey_probability": 0.5}

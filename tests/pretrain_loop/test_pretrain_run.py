@@ -21,6 +21,7 @@ from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.models.encoder import build_encoder, load_encoder_weights
 from simhand_cli.pretrain import estimate, options
 from simhand_cli.pretrain.data import PairDataset
+from simhand_cli.pretrain.epoch_order import Sampling
 from simhand_cli.pretrain.loop import load_table
 from simhand_cli.pretrain.methods import MethodName
 from simhand_cli.pretrain.model import PairLoss, uniformity
@@ -274,7 +275,7 @@ def test_the_official_recipe_sets_rate_optimiser_and_statistics(workspace):
     short = run(workspace, name="a", lr=None, max_steps=1, loss={"recipe": "official"}).outputs["encoder"].parent
     resolved = yaml.safe_load((short / "resolved.yaml").read_text())
     assert (resolved["optimiser"], resolved["lr_rule"], resolved["sync_bn"]) == ("adam-lars", "constant", False)
-    assert resolved["decay"] == "released"
+    assert (resolved["decay"], resolved["sampling"]) == ("released", "replacement")
     assert yaml.safe_load((short / "config.yaml").read_text())["optimiser"] is None
     assert json.loads((short / "identity.json").read_text())["processes"] == 1
 
@@ -453,6 +454,7 @@ def test_options_offer_exactly_what_the_parts_can_do():
         ("precision", PrecisionOption),
         ("lr_rule", LrRule),
         ("decay", DecayOption),
+        ("sampling", Sampling),
     ):
         offered = fields[name].annotation
         if type(None) in get_args(offered):  # left open: as the recipe says
