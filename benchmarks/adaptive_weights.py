@@ -9,7 +9,6 @@ random view is left after the feature-space inverse (1 - cosine to the unmoved h
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from simhand_cli.pretrain.feature_inverse import hand_spread, invert_view_in_features
-from simhand_cli.pretrain.weights import BatchJoints, joint_distance, linear_weights
-from simhand_cli.views.geometry import move_points, undo_view, view_affines
+from simhand_cli.pretrain.weights import BatchPoints, linear_weights, point_distance
+from simhand_cli.views.geometry import move_points, undo_view
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters
+from simhand_cli.views.window import draw_window
 from simhand_cli.workspace.atomic import write_json
 from simhand_cli.workspace.shards import open_h5
 
@@ -61,8 +61,8 @@ def load(mining: Path) -> tuple[Tensor, Tensor, np.ndarray]:
 def draw(joints: Tensor, seed: int, view: int) -> tuple[Tensor, ViewParameters]:
     """Joints in one random view of each crop, and its parameters."""
     params = draw_parameters(seed, torch.arange(len(joints)), view, ViewOptions())
-    affine, _, side = view_affines(joints, params, SIZE_PX)
-    return move_points(affine, joints), replace(params, side_px=side)
+    window = draw_window(joints, params, ViewOptions(output_px=SIZE_PX).resolved())
+    return move_points(window.view_from_crop, joints), window.params
 
 
 def weights_follow(poses: tuple[Tensor, Tensor], views: list[tuple[Tensor, ViewParameters]]) -> dict[str, float]:
@@ -72,11 +72,11 @@ def weights_follow(poses: tuple[Tensor, Tensor], views: list[tuple[Tensor, ViewP
     found: dict[str, float] = {}
     for which in ("view", "undone"):
         shown = torch.cat([j if which == "view" else undo_view(j, p, SIZE_PX) for j, p in views])
-        batch = BatchJoints(shown, shown, offset=0, reduce=False)
+        batch = BatchPoints(shown, shown, offset=0, reduce=False)
         for weight_range in ("single", "separate"):
             weights = linear_weights(batch, weight_range)
             name = f"{which} {weight_range}"
-            everything = weights.of_distance(joint_distance(shown, shown))
+            everything = weights.of_distance(point_distance(shown, shown))
             others = ~torch.eye(len(shown), dtype=torch.bool)
             found[f"{name}: mean positive weight"] = float(weights.positive.mean())
             found[f"{name}: std of positive weight"] = float(weights.positive.std())

@@ -22,7 +22,8 @@ from machine import machine
 from pretrain_throughput import Stepper
 
 from simhand_cli.commands.pretrain import PretrainConfig
-from simhand_cli.pretrain.data import PairDataset, StepBatches
+from simhand_cli.pretrain.data import PairDataset
+from simhand_cli.pretrain.epoch_order import StepBatches
 from simhand_cli.pretrain.estimate import estimate_step
 from simhand_cli.pretrain.grad_cache import backward_in_parts
 from simhand_cli.pretrain.loop import load_table

@@ -27,7 +27,8 @@ from in_turn import in_turn, ratio
 from pretrain_throughput import WARM, Stepper, arguments, write
 
 from simhand_cli.commands.pretrain import PretrainConfig
-from simhand_cli.pretrain.data import PairDataset, StepBatches
+from simhand_cli.pretrain.data import PairDataset
+from simhand_cli.pretrain.epoch_order import StepBatches
 from simhand_cli.pretrain.loop import load_table
 from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.pretrain.trainer import SAVE_EVERY_S, SAVE_EVERY_STEPS

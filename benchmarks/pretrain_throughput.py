@@ -21,7 +21,8 @@ from in_turn import in_turn, ratio
 from machine import machine
 
 from simhand_cli.commands.pretrain import PretrainConfig
-from simhand_cli.pretrain.data import PairDataset, StepBatches, pair_batches
+from simhand_cli.pretrain.data import PairDataset, pair_batches
+from simhand_cli.pretrain.epoch_order import StepBatches
 from simhand_cli.pretrain.grad_cache import backward_in_parts
 from simhand_cli.pretrain.loop import TrialStep, load_table
 from simhand_cli.pretrain.model import PairLoss, build_model

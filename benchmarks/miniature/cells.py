@@ -127,8 +127,8 @@ def _recipes(scale: Scale, seed: int) -> Iterator[Cell]:
 
 def _moved_alike(scale: Scale) -> tuple[object, ...]:
     """Options that leave a recipe the loss and T alone: its rate and warm-up are for 100 epochs of 8,192 pairs."""
-    rise = ("--warmup-epochs", scale.warmup_epochs)
-    return ("--lr", 1e-4, "--lr-rule", "sqrt", *rise, "--optimiser", "adam", "--sync-bn")
+    rate = ("--lr", 1e-4, "--lr-rule", "sqrt", "--warmup-epochs", scale.warmup_epochs)
+    return (*rate, "--optimiser", "adam", "--decay", "kernels", "--sampling", "shuffle", "--sync-bn")
 
 
 def _part(how: Pretraining | None, videos: int | None) -> Pretraining:

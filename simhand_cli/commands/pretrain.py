@@ -62,9 +62,19 @@ class PretrainConfig(TrainingConfig):
         f"({_RECIPE} adam)",
     )
     weight_decay: float = option(1e-6, "Weight decay of linear and convolution weights", ge=0)
+    decay: Literal["kernels", "released"] | None = option(
+        None,
+        "What is decayed: these alone, or as released also the scales of the norms of stem, shortcuts and projection "
+        f"head ({_RECIPE} kernels)",
+    )
     grad_clip: float | None = option(None, "Largest norm of the gradient; longer ones are shortened", gt=0)
     ema: float = option(
         0.0, "Decay of a moving average of the weights, then the encoder that is kept; 0 = none", ge=0, lt=1
+    )
+    sampling: Literal["shuffle", "replacement"] | None = option(
+        None,
+        "Order of the pairs: every pair once an epoch, or as released each draw among all pairs, so that an epoch sees "
+        f"63 % of them ({_RECIPE} shuffle)",
     )
     positive_rank: int = option(1, "Which mined neighbour is the positive, 1 = the nearest", ge=1)
     positives: int = option(1, "Draw the positive anew every epoch among so many neighbours from that rank on", ge=1)

@@ -15,8 +15,9 @@ from simhand_cli.errors import InputProblem, SimhandError
 from simhand_cli.mining.exact import exact_neighbours
 from simhand_cli.mining.pairs import EMBEDDINGS_SCHEMA, PAIRS_SCHEMA, VERSION
 from simhand_cli.pretrain.crop_reader import CropReader
+from simhand_cli.pretrain.epoch_order import Request, StepBatches
 from simhand_cli.pretrain.methods import Positive
-from simhand_cli.pretrain.pair_batch import EncodedBatch, Jpegs, PairBatch
+from simhand_cli.pretrain.pair_batch import EncodedBatch, Jpegs, PairBatch, random_keys
 from simhand_cli.pretrain.temporal_pairs import temporal_positives
 from simhand_cli.training.loader import worker_options
 from simhand_cli.training.ranks import Ranks
@@ -42,6 +43,7 @@ class PairTable:
         crop_size_px: side of the stored crops.
         without_positive: rows left out since no positive of the wanted rank was found.
         beyond_limit: rows left out by ``limit_crops``.
+        embedding: (N, D) float32 pose embeddings; None where they were not asked for.
     """
 
     anchor: NDArray[np.int64]
@@ -53,6 +55,7 @@ class PairTable:
     crop_size_px: int
     without_positive: int
     beyond_limit: int
+    embedding: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.anchor)
@@ -67,6 +70,7 @@ def load_pair_table(
     temporal_gap: int = 2,
     limit_crops: int | None = None,
     seed: int = 0,
+    with_embeddings: bool = False,
 ) -> PairTable:
     """The pairs to train on.
 
@@ -79,6 +83,7 @@ def load_pair_table(
         limit_crops: use only so many crops, drawn at random with ``seed``. Mined positives are then mined anew among
             them, exactly; the moment after a crop may still lie outside.
         seed: of that draw.
+        with_embeddings: batches bring the crops' pose embeddings along.
 
     Raises:
         InputProblem: not mined yet, mined with fewer neighbours, or nothing left.
@@ -124,6 +129,7 @@ def load_pair_table(
         crop_size_px=int(rows.attribute("crop_size_px")),
         without_positive=without,
         beyond_limit=beyond,
+        embedding=rows.mapped("embedding") if with_embeddings else None,
     )
 
 
@@ -182,17 +188,17 @@ class _Columns:
         return self._file.attrs[name]
 
 
-def draw_positives(candidates: NDArray[np.int64], anchors: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """One positive (B,) of each anchor's candidates (B, K), -1 for none: a function of (seed, anchor) alone."""
+def draw_positives(candidates: NDArray[np.int64], keys: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """One positive (B,) of each pair's candidates (B, K), -1 for none: a function of (seed, key) alone."""
     if candidates.shape[1] == 1:
         return candidates[:, 0]
     count = (candidates >= 0).sum(axis=1)
-    number = uniforms(seed, torch.from_numpy(anchors), _POSITIVE_STREAM, 1)[:, 0].numpy()
-    return np.asarray(candidates[np.arange(len(anchors)), (number * count).astype(np.int64)])
+    number = uniforms(seed, torch.from_numpy(keys), _POSITIVE_STREAM, 1)[:, 0].numpy()
+    return np.asarray(candidates[np.arange(len(keys)), (number * count).astype(np.int64)])
 
 
 class PairDataset(Dataset[PairBatch]):
-    """Fetches whole batches: ``dataset.__getitems__((epoch, pairs))`` with ``pairs`` (B,) indices into the table.
+    """Fetches whole batches: ``dataset.__getitems__(Request(epoch, pairs))``, ``pairs`` (B,) indices into the table.
 
     ``encoded``: leave the crops as JPEG files, for a GPU to decode.
     """
@@ -204,11 +210,13 @@ class PairDataset(Dataset[PairBatch]):
     def __len__(self) -> int:
         return len(self._table)
 
-    def __getitems__(self, request: tuple[int, NDArray[np.int64]]) -> PairBatch | EncodedBatch | SimhandError:
+    def __getitems__(self, request: Request) -> PairBatch | EncodedBatch | SimhandError:
         """The batch, or what is wrong with it: an exception raised in a worker would arrive as a traceback."""
-        epoch, pairs = request
+        epoch, pairs, repeats = request
+        again = None if repeats is None else torch.from_numpy(repeats)
         rows1 = self._table.anchor[pairs]
-        rows2 = draw_positives(self._table.positive[pairs], rows1, combine(self._seed, epoch))
+        keys = random_keys(torch.from_numpy(rows1), again).numpy()
+        rows2 = draw_positives(self._table.positive[pairs], keys, combine(self._seed, epoch))
         fetch = self._files if self._encoded else self._crops
         try:
             fetched1 = fetch(rows1)
@@ -217,10 +225,10 @@ class PairDataset(Dataset[PairBatch]):
             return problem
         if isinstance(fetched1, Jpegs) and isinstance(fetched2, Jpegs):
             nothing = torch.empty((len(pairs), 0, 0, 3), dtype=torch.uint8)
-            return EncodedBatch(fetched1, fetched2, self._batch(nothing, nothing, rows1, rows2, epoch))
+            return EncodedBatch(fetched1, fetched2, self._batch(nothing, nothing, rows1, rows2, epoch, again))
         assert isinstance(fetched1, Tensor)
         assert isinstance(fetched2, Tensor)
-        return self._batch(fetched1, fetched2, rows1, rows2, epoch)
+        return self._batch(fetched1, fetched2, rows1, rows2, epoch, again)
 
     def files_of(self, count: int) -> Jpegs:
         """The JPEG files of the first so many anchors, or of all.
@@ -231,16 +239,26 @@ class PairDataset(Dataset[PairBatch]):
         return self._files(self._table.anchor[:count])
 
     def _batch(
-        self, crops1: Tensor, crops2: Tensor, rows1: NDArray[np.int64], rows2: NDArray[np.int64], epoch: int
+        self,
+        crops1: Tensor,
+        crops2: Tensor,
+        rows1: NDArray[np.int64],
+        rows2: NDArray[np.int64],
+        epoch: int,
+        repeats: Tensor | None,
     ) -> PairBatch:
+        keypoints, embedding = self._table.keypoints_px, self._table.embedding
         return PairBatch(
             crops1,
             crops2,
-            torch.from_numpy(np.asarray(self._table.keypoints_px[rows1])),
-            torch.from_numpy(np.asarray(self._table.keypoints_px[rows2])),
+            torch.from_numpy(np.asarray(keypoints[rows1])),
+            torch.from_numpy(np.asarray(keypoints[rows2])),
             torch.from_numpy(rows1),
             torch.from_numpy(rows2),
             epoch,
+            None if embedding is None else torch.from_numpy(np.asarray(embedding[rows1])),
+            None if embedding is None else torch.from_numpy(np.asarray(embedding[rows2])),
+            repeats,
         )
 
     def _crops(self, rows: NDArray[np.int64]) -> Tensor:
@@ -249,48 +267,6 @@ class PairDataset(Dataset[PairBatch]):
     def _files(self, rows: NDArray[np.int64]) -> Jpegs:
         files = self._reader.files(self._table.video_index[rows], self._table.crop_index[rows])
         return Jpegs.joined(files, rows, self._table.crop_size_px)
-
-
-@dataclass(frozen=True)
-class StepBatches:
-    """Which pairs every optimiser step sees, on one rank; a batch sampler over all epochs of a run.
-
-    Each epoch is a permutation of all pairs drawn from (seed, epoch) and cut into global batches; what does not fill
-    a batch is left out of that epoch. Rank r takes the r-th equal slice of each global batch, so that the ranks'
-    parts joined in rank order are what a single rank would see.
-
-    Attributes:
-        pairs: number of pairs.
-        batch_size: global batch; at most ``pairs`` and a multiple of ``world_size``.
-        total_steps: steps of the whole run.
-        start_step: steps already done.
-    """
-
-    pairs: int
-    batch_size: int
-    total_steps: int
-    seed: int
-    rank: int = 0
-    world_size: int = 1
-    start_step: int = 0
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Full global batches in an epoch."""
-        return self.pairs // self.batch_size
-
-    def __len__(self) -> int:
-        return max(self.total_steps - self.start_step, 0)
-
-    def __iter__(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        order, drawn_epoch = np.empty(0, np.int64), -1
-        part = self.batch_size // self.world_size
-        for step in range(self.start_step, self.total_steps):
-            epoch, position = divmod(step, self.steps_per_epoch)
-            if epoch != drawn_epoch:
-                order, drawn_epoch = np.random.default_rng([self.seed, 0, epoch]).permutation(self.pairs), epoch
-            first = position * self.batch_size + self.rank * part
-            yield epoch, order[first : first + part]
 
 
 def pair_batches(dataset: PairDataset, steps: StepBatches, ranks: Ranks, workers: int) -> Iterator[PairBatch]:

@@ -46,8 +46,10 @@ def invert_view_in_features(
         shift_unit: what a shift by the whole window is worth in features, whose scale is free. ``hand``: the points
             spread as the joints do, so shift times (RMS spread of the points / RMS spread of the joints over the
             view's side); exact for points that move as the joints. ``range``: the points fill the window, so shift
-            times the points' range in each axis (the published form). ``pixels``: as ``range``, with the shift in
-            crop pixels over ``output_px`` as in the released code, which divides by the wrong side.
+            times the points' range in each axis (the published form). ``pixels``: as ``range``, with the shift of
+            the window's origin in pixels of its source over ``output_px``, the wrong side, as in the released code. The
+            source is the released 224 px frame with ``border="cut"``, where the shift holds what the left and top
+            border took back and not what is cut off at the right and bottom; else the stored crop.
         spread: (B,) from :func:`hand_spread`, for ``shift_unit="hand"``.
         output_px: side of the view, for ``shift_unit="pixels"``.
 
@@ -77,6 +79,6 @@ def _feature_shift(
     extent = points.amax(dim=1) - points.amin(dim=1)
     if unit == "range":
         return params.shift * extent
-    if params.side_px is None:
+    if params.jitter_px is None:
         raise ValueError("shift_unit='pixels' needs the parameters that apply_view returned")
-    return params.shift * params.side_px[:, None] / output_px * extent
+    return params.jitter_px / output_px * extent

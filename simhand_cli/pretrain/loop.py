@@ -23,6 +23,7 @@ from simhand_cli.pretrain.optimisation import optimisation_of
 from simhand_cli.pretrain.outcome import finish_run, picture_pairs
 from simhand_cli.pretrain.plan import Plan, make_plan
 from simhand_cli.pretrain.pose_probe import CropProbe, LabelledProbe, PoseProbe
+from simhand_cli.pretrain.released_decay import released_scales
 from simhand_cli.pretrain.resolved import resolved
 from simhand_cli.pretrain.trainer import Trainer
 from simhand_cli.training.average import MovingAverage
@@ -93,14 +94,16 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
 
 def load_table(workspace: Workspace, config: "PretrainConfig") -> PairTable:
     """The pairs that a config trains on."""
+    method = METHODS[config.method]
     return load_pair_table(
         workspace,
-        METHODS[config.method].positive,
+        method.positive,
         positive_rank=config.positive_rank,
         drawn_among=config.positives,
         temporal_gap=config.temporal_gap,
         limit_crops=config.limit_crops,
         seed=config.seed,
+        with_embeddings=config.loss.needs_embeddings(method.weights),
     )
 
 
@@ -184,7 +187,9 @@ def _prepare(
         synchronise_batch_norm(model, ranks)
     model.to(precision.dtype)
     wrapped = DistributedDataParallel(model) if ranks.grouped else model
-    optimiser = build_optimiser(how.optimiser, parameter_groups([model], config.weight_decay), plan.peak_lr)
+    also_decayed = released_scales(model) if how.decay == "released" else []
+    groups = parameter_groups([model], config.weight_decay, also_decayed=also_decayed)
+    optimiser = build_optimiser(how.optimiser, groups, plan.peak_lr)
     average = MovingAverage(model, config.ema) if config.ema else None
     modules: dict[str, nn.Module] = {"model": model, **({"average": average.net} if average else {})}
     state = TrainingState(modules, optimiser, precision.scaler(ranks.device))

@@ -11,7 +11,7 @@ from simhand_cli.pretrain.gather import gather, gather_with_gradient, world
 from simhand_cli.pretrain.nt_xent import FalseNegatives, weighted_nt_xent
 from simhand_cli.pretrain.options import LossOptions, Recipe, WeightKind
 from simhand_cli.pretrain.weight_histogram import negative_weight_shares, weight_shares
-from simhand_cli.pretrain.weights import BatchJoints, PairWeights, linear_weights, nonlinear_weights
+from simhand_cli.pretrain.weights import BatchPoints, PairWeights, linear_weights, nonlinear_weights
 from simhand_cli.views.geometry import undo_view
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters
@@ -46,7 +46,7 @@ METHODS: Final[dict[MethodName, Method]] = {
     "simhand": Method("simhand", "mined", geometric=True, weights="linear"),
 }
 
-#: The released code's jitter goes one way, and its SimCLR moves the window but does not scale it.
+#: The released code cuts views off at the frame; its jitter goes one way, and its SimCLR moves but does not scale.
 _OFFICIAL_TRANSLATION = (0.0, 15 / 224)
 _OFFICIAL_SIMCLR_MARGIN = (1.25, 1.25)
 
@@ -61,6 +61,7 @@ def resolve_views(method: Method, recipe: Recipe, options: ViewOptions) -> ViewO
     if official:
         options = options.filled(
             hue_order="bgr-swapped",
+            border="cut",
             translation=_OFFICIAL_TRANSLATION,
             margin=None if method.geometric else _OFFICIAL_SIMCLR_MARGIN,
         )
@@ -80,6 +81,7 @@ def contrastive_loss(
     keypoints2_px: Tensor,
     *,
     images: Tensor | None = None,
+    embeddings: tuple[Tensor, Tensor] | None = None,
     output_px: int = 128,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Undo T in feature space, collect the ranks' samples, weigh the pairs, compare.
@@ -95,6 +97,7 @@ def contrastive_loss(
         keypoints2_px: (n, 21, 2) in their positives.
         images: (n, 2) int64 ids of the images the two views show; needed to leave out false negatives, which
             otherwise are kept.
+        embeddings: (n, D) pose embeddings of both views' crops, for ``weight_metric="embedding"``.
         output_px: side of the views.
 
     Returns:
@@ -110,7 +113,8 @@ def contrastive_loss(
         z = _undone(method, options, z, params, joints_px, output_px)
         share = options.negatives == "global"
         joints = _batch_joints(options, joints_px, params, output_px, share)
-        weights = None if joints is None else _pair_weights(options, joints)
+        weighed = _weighed(options, joints, embeddings, share)
+        weights = None if weighed is None else _pair_weights(options, weighed)
         first, second = z.chunk(2)
         everyone = gather_with_gradient(torch.stack([first, second], dim=1)) if share else None
         all_first, all_second = (first, second) if everyone is None else everyone.unbind(1)
@@ -122,6 +126,7 @@ def contrastive_loss(
             offset=world()[0] * len(first) if share else 0,
             temperature=options.temperature,
             joints=joints,
+            weighed=weighed,
             weights=weights,
             positive_denominator=options.positive_denominator or "w_neg",
             false_negatives=_false_negatives(options, images, share),
@@ -129,8 +134,8 @@ def contrastive_loss(
             block_rows=options.block_rows,
         )
     metrics = {"top1": result.top1, **_similarities(first.detach(), second.detach())}
-    if weights is not None and joints is not None:
-        metrics |= _weight_metrics(joints, weights)
+    if weights is not None and weighed is not None:
+        metrics |= _weight_metrics(weighed, weights)
     return result.loss, metrics
 
 
@@ -150,26 +155,43 @@ def _undone(
 
 def _batch_joints(
     options: LossOptions, joints_px: Tensor, params: ViewParameters, output_px: int, share: bool
-) -> BatchJoints | None:
+) -> BatchPoints | None:
     """The joints whose distances are needed, or None."""
-    if options.weights == "none" and options.false_negative_px == 0:
+    if options.false_negative_px == 0 and (options.weights == "none" or options.weight_metric == "embedding"):
         return None
     if options.weight_joints == "undone":
         joints_px = undo_view(joints_px, params, output_px)
+    return _batch_points(joints_px, share)
+
+
+def _weighed(
+    options: LossOptions, joints: BatchPoints | None, embeddings: tuple[Tensor, Tensor] | None, share: bool
+) -> BatchPoints | None:
+    """What the weights are of: the joints, or the embeddings as one point each; None without weights."""
+    if options.weights == "none":
+        return None
+    if options.weight_metric != "embedding":
+        return joints
+    if embeddings is None:
+        raise ValueError("weight_metric='embedding' needs the pose embeddings of the batch")
+    return _batch_points(torch.cat(embeddings)[:, None], share)
+
+
+def _batch_points(points: Tensor, share: bool) -> BatchPoints:
+    """This rank's points (2n, P, C), among those of all ranks if they share the batch."""
     if not share:
-        return BatchJoints(joints_px, joints_px, offset=0, reduce=False)
-    pairs = len(joints_px) // 2
-    everyone = gather(torch.stack(joints_px.chunk(2), dim=1))
-    return BatchJoints(joints_px, torch.cat(everyone.unbind(1)), offset=world()[0] * pairs, reduce=True)
+        return BatchPoints(points, points, offset=0, reduce=False)
+    everyone = gather(torch.stack(points.chunk(2), dim=1))
+    return BatchPoints(points, torch.cat(everyone.unbind(1)), offset=world()[0] * (len(points) // 2), reduce=True)
 
 
-def _pair_weights(options: LossOptions, joints: BatchJoints) -> PairWeights | None:
+def _pair_weights(options: LossOptions, points: BatchPoints) -> PairWeights | None:
     weight_range = options.weight_range or "single"
     if options.weights == "linear":
-        weights = linear_weights(joints, weight_range, options.block_rows)
+        weights = linear_weights(points, weight_range, options.block_rows)
     elif options.weights == "nonlinear":
         weights = nonlinear_weights(
-            joints, weight_range, options.lambda_positive, options.lambda_negative, options.block_rows
+            points, weight_range, options.lambda_positive, options.lambda_negative, options.block_rows
         )
     else:
         return None
@@ -180,14 +202,14 @@ def _pair_weights(options: LossOptions, joints: BatchJoints) -> PairWeights | No
     return weights
 
 
-def _weight_metrics(joints: BatchJoints, weights: PairWeights) -> dict[str, Tensor]:
+def _weight_metrics(points: BatchPoints, weights: PairWeights) -> dict[str, Tensor]:
     low, high = weights.positive.aminmax()
     return {
         "positive_weight": weights.positive.mean(),
         "positive_weight_min": low,
         "positive_weight_max": high,
         "positive_weight_histogram": weight_shares(weights.positive),
-        "negative_weight_histogram": negative_weight_shares(joints, weights),
+        "negative_weight_histogram": negative_weight_shares(points, weights),
     }
 
 

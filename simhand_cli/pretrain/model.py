@@ -73,10 +73,10 @@ class PairLoss:
         return cls(method, views, config.loss, config.seed, precision, device)
 
     def draw_views(self, batch: PairBatch) -> tuple[View, View]:
-        """Both views of every pair; a function of (seed, epoch, row), whatever batch, rank or worker it is in."""
+        """Both views of every pair; a function of (seed, epoch, key), whatever batch, rank or worker it is in."""
         seed = combine(self.seed, batch.epoch)
-        first = draw_parameters(seed, batch.rows1, 0, self.views)
-        second = draw_parameters(seed, batch.rows1, 1, self.views)
+        first = draw_parameters(seed, batch.keys, 0, self.views)
+        second = draw_parameters(seed, batch.keys, 1, self.views)
         keypoints1 = batch.keypoints1_px.to(self.precision.dtype)
         keypoints2 = batch.keypoints2_px.to(self.precision.dtype)
         return (
@@ -115,10 +115,16 @@ class PairLoss:
             projected.keypoints1_px,
             projected.keypoints2_px,
             images=torch.stack([batch.rows1, batch.rows2], dim=1),
+            embeddings=self._embeddings(batch),
             output_px=self.views.output_px,
         )
         alignment = 2 - 2 * metrics["positive_similarity"]
         return loss, {**metrics, "alignment": alignment, "uniformity": uniformity(projected.z1.detach())}
+
+    def _embeddings(self, batch: PairBatch) -> tuple[Tensor, Tensor] | None:
+        if batch.embeddings1 is None or batch.embeddings2 is None:
+            return None
+        return batch.embeddings1.to(self.precision.dtype), batch.embeddings2.to(self.precision.dtype)
 
 
 @dataclass(frozen=True)

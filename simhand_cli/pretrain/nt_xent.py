@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from simhand_cli.pretrain.options import PositiveDenominator
-from simhand_cli.pretrain.weights import BatchJoints, PairWeights
+from simhand_cli.pretrain.weights import BatchPoints, PairWeights
 
 
 class NtXent(NamedTuple):
@@ -50,7 +50,8 @@ class _Problem:
 
     offset: int
     temperature: float
-    joints: BatchJoints | None
+    joints: BatchPoints | None
+    weighed: BatchPoints | None
     weights: PairWeights | None
     positive_denominator: PositiveDenominator
     false_negatives: FalseNegatives
@@ -66,7 +67,8 @@ def weighted_nt_xent(
     all_z2: Tensor,
     offset: int = 0,
     temperature: float = 0.5,
-    joints: BatchJoints | None = None,
+    joints: BatchPoints | None = None,
+    weighed: BatchPoints | None = None,
     weights: PairWeights | None = None,
     positive_denominator: PositiveDenominator = "w_neg",
     false_negatives: FalseNegatives | None = None,
@@ -85,7 +87,8 @@ def weighted_nt_xent(
         all_z2: (N, D) their positives.
         offset: index of this rank's first row in ``all_z1``.
         temperature: t.
-        joints: of the batch; needed with weights and with false negatives by distance.
+        joints: of the batch; needed with false negatives by distance, and with weights of their distances.
+        weighed: what the weights are of, where that is not ``joints``.
         weights: None for plain NT-Xent.
         positive_denominator: the weight of the positive's own term in the denominator.
         false_negatives: negatives to leave out; None keeps all.
@@ -96,9 +99,12 @@ def weighted_nt_xent(
         loss and share of rows with the positive nearest; half precision is computed in float32.
     """
     false_negatives = false_negatives or FalseNegatives()
-    if joints is None and (weights is not None or false_negatives.distance_px > 0):
+    weighed = joints if weighed is None else weighed
+    if (weights is not None and weighed is None) or (joints is None and false_negatives.distance_px > 0):
         raise ValueError("weights and false negatives by distance need the batch's joints")
-    problem = _Problem(offset, temperature, joints, weights, positive_denominator, false_negatives, centred, block_rows)
+    problem = _Problem(
+        offset, temperature, joints, weighed, weights, positive_denominator, false_negatives, centred, block_rows
+    )
     precise = torch.promote_types(z1.dtype, torch.float32)
     with torch.autocast(z1.device.type, enabled=False):
         local = torch.cat([z1, z2]).to(precise)
@@ -141,8 +147,8 @@ def _block(similarity: Tensor, start: int, rows: int, problem: _Problem) -> tupl
     positive = (own + total) % samples
     own, positive = own[:, None], positive[:, None]
 
-    distance = None if problem.joints is None else problem.joints.distances(start, start + count)
-    numerator_weight, denominator_weight = _weights(similarity, distance, index % n, positive, problem)
+    distance, weighed = _distances(problem, start, start + count)
+    numerator_weight, denominator_weight = _weights(similarity, weighed, index % n, positive, problem)
     others = samples - 1
     if problem.centred:
         mean = (similarity.sum(dim=1, keepdim=True) - similarity.gather(1, own)) / others
@@ -163,6 +169,18 @@ def _block(similarity: Tensor, start: int, rows: int, problem: _Problem) -> tupl
     if problem.centred:  # every other sample of the row has its share in the mean
         slope -= (slope.sum(dim=1, keepdim=True) / others).expand_as(slope).scatter(1, own, 0.0)
     return loss, nearest.sum().to(similarity.dtype), slope / problem.temperature
+
+
+def _distances(problem: _Problem, start: int, stop: int) -> tuple[Tensor | None, Tensor | None]:
+    """Distances (r, 2N) of the joints of a block of rows, and of what its weights are of; None where not needed."""
+    of_joints = None
+    if problem.joints is not None and problem.false_negatives.distance_px > 0:
+        of_joints = problem.joints.distances(start, stop)
+    if problem.weights is None or problem.weighed is None:
+        return of_joints, None
+    if of_joints is not None and problem.weighed is problem.joints:
+        return of_joints, of_joints
+    return of_joints, problem.weighed.distances(start, stop)
 
 
 def _weights(

@@ -1,14 +1,17 @@
-"""How the weights are moved: what each recipe says of rate, warm-up, optimiser and batch statistics (light imports)."""
+"""How the weights are moved: what each recipe says of rate, optimiser, batch statistics and order (light imports)."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from simhand_cli.pretrain.options import Recipe
 
 if TYPE_CHECKING:
     from simhand_cli.commands.pretrain import PretrainConfig
+    from simhand_cli.pretrain.epoch_order import Sampling
     from simhand_cli.training.optimisers import OptimiserName
     from simhand_cli.training.schedule import LrRule
+
+DecayOption = Literal["kernels", "released"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Optimisation:
         warmup_epochs: epochs of rising rate; None = a tenth of the run.
         optimiser: its name.
         sync_bn: whether batch norm takes its statistics over all processes.
+        sampling: in which order pairs come, see :func:`simhand_cli.pretrain.epoch_order.epoch_order`.
+        decay: what is decayed, see :func:`simhand_cli.pretrain.released_decay.released_scales`.
     """
 
     lr: float
@@ -28,6 +33,8 @@ class Optimisation:
     warmup_epochs: float | None
     optimiser: "OptimiserName"
     sync_bn: bool
+    decay: DecayOption
+    sampling: "Sampling"
 
     def as_options(self) -> dict[str, Any]:
         """By option name."""
@@ -35,11 +42,35 @@ class Optimisation:
 
 
 #: The released code's rate is 1e-4 x sqrt(1024) whatever the batch, its statistics are each GPU's own, and its "LARS"
-#: wraps Adam (fact sheet, sections 1.3 to 1.5). The paper gives the rate and the optimiser alone.
+#: wraps Adam (fact sheet, sections 1.3 to 1.6). The paper gives the rate and the optimiser alone.
 OPTIMISATION: dict[Recipe, Optimisation] = {
-    "simhand": Optimisation(lr=1e-4, lr_rule="sqrt", warmup_epochs=None, optimiser="adam", sync_bn=True),
-    "paper": Optimisation(lr=3.2e-3, lr_rule="constant", warmup_epochs=None, optimiser="adam-lars", sync_bn=True),
-    "official": Optimisation(lr=3.2e-3, lr_rule="constant", warmup_epochs=10, optimiser="adam-lars", sync_bn=False),
+    "simhand": Optimisation(
+        lr=1e-4,
+        lr_rule="sqrt",
+        warmup_epochs=None,
+        optimiser="adam",
+        sync_bn=True,
+        decay="kernels",
+        sampling="shuffle",
+    ),
+    "paper": Optimisation(
+        lr=3.2e-3,
+        lr_rule="constant",
+        warmup_epochs=None,
+        optimiser="adam-lars",
+        sync_bn=True,
+        decay="kernels",
+        sampling="shuffle",
+    ),
+    "official": Optimisation(
+        lr=3.2e-3,
+        lr_rule="constant",
+        warmup_epochs=10,
+        optimiser="adam-lars",
+        sync_bn=False,
+        decay="released",
+        sampling="replacement",
+    ),
 }
 
 

@@ -8,6 +8,7 @@ Recipe = Literal["simhand", "paper", "official"]
 WeightKind = Literal["none", "linear", "nonlinear"]
 Weighted = Literal["both", "positives", "negatives"]
 WeightRange = Literal["single", "separate"]
+WeightMetric = Literal["joints", "embedding"]
 WeightJoints = Literal["view", "undone"]
 PositiveDenominator = Literal["w_neg", "w_pos", "one"]
 Negatives = Literal["global", "rank"]
@@ -34,14 +35,25 @@ class LossOptions(Section):
         "Smallest and largest distance taken over all pairs at once, or separately over the positives and over the "
         f"whole matrix with its zero diagonal ({_RECIPE})",
     )
+    weight_metric: WeightMetric | None = option(
+        None,
+        "Distances that make the weights: mean over the joints in pixels of the view, or Euclidean between the pose "
+        f"embeddings of mining ({_RECIPE})",
+    )
     weight_joints: WeightJoints | None = option(
-        None, f"Joints whose distances make the weights: as in the views, or with T undone ({_RECIPE})"
+        None,
+        "Joints whose distances make the weights (no effect with --loss.weight-metric embedding) and leave out false "
+        f"negatives by distance: as in the views, or with T undone ({_RECIPE})",
     )
     similarities: Similarities | None = option(
         None, f"What the weights multiply: similarities, or these less their mean over the anchor's row ({_RECIPE})"
     )
-    lambda_positive: float = option(1.0, "Steepness per pixel of the positives' nonlinear weights", gt=0)
-    lambda_negative: float = option(0.05, "Steepness per pixel of the negatives' nonlinear weights", gt=0)
+    lambda_positive: float = option(
+        1.0, "Steepness per pixel, or unit of the embedding, of the positives' nonlinear weights", gt=0
+    )
+    lambda_negative: float = option(
+        0.05, "Steepness per pixel, or unit of the embedding, of the negatives' nonlinear weights", gt=0
+    )
     positive_denominator: PositiveDenominator | None = option(
         None, f"Weight of the positive pair's own term in the denominator ({_RECIPE})"
     )
@@ -49,7 +61,7 @@ class LossOptions(Section):
     shift_unit: ShiftUnit | None = option(
         None,
         "How far features are moved back for a shift of the view: in units of the hand's spread, of the points' range "
-        f"per axis, or the released code's crop pixels over output pixels ({_RECIPE})",
+        f"per axis, or the released code's source pixels over output pixels ({_RECIPE})",
     )
     false_negatives: FalseNegatives | None = option(
         None, f"Keep or leave out negatives that share an image with the anchor's pair ({_RECIPE})"
@@ -64,11 +76,17 @@ class LossOptions(Section):
         values: dict[str, object] = {**RECIPES[self.recipe], "weights": default_weights}
         return self.model_copy(update={name: v for name, v in values.items() if getattr(self, name) is None})
 
+    def needs_embeddings(self, default_weights: WeightKind) -> bool:
+        """Whether pairs are weighed by their pose embeddings; the method says the default weights."""
+        filled = self.filled(default_weights)
+        return filled.weights != "none" and filled.weight_metric == "embedding"
+
 
 #: What each recipe says where the paper and the released code differ; reasons in docs/decisions.md.
 RECIPES: dict[Recipe, dict[str, str]] = {
     "simhand": {
         "weight_range": "single",
+        "weight_metric": "joints",
         "weight_joints": "undone",
         "similarities": "centred",
         "positive_denominator": "w_neg",
@@ -78,6 +96,7 @@ RECIPES: dict[Recipe, dict[str, str]] = {
     },
     "paper": {
         "weight_range": "single",
+        "weight_metric": "embedding",
         "weight_joints": "view",
         "similarities": "plain",
         "positive_denominator": "w_neg",
@@ -87,6 +106,7 @@ RECIPES: dict[Recipe, dict[str, str]] = {
     },
     "official": {
         "weight_range": "separate",
+        "weight_metric": "joints",
         "weight_joints": "view",
         "similarities": "plain",
         "positive_denominator": "w_neg",

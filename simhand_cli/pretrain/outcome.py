@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from simhand_cli.errors import SimhandError
 from simhand_cli.models.encoder import Encoder, save_backbone
 from simhand_cli.pretrain.data import PairDataset, PairTable
+from simhand_cli.pretrain.epoch_order import Request
 from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.pretrain.plan import Plan
@@ -38,7 +39,7 @@ def picture_pairs(run_dir: Path, dataset: PairDataset, loss: PairLoss) -> None:
     """
     count = min(_SHOWN_PAIRS, len(dataset))
     chosen = np.random.default_rng([loss.seed, 2]).permutation(len(dataset))[:count]
-    batch = dataset.__getitems__((0, chosen))
+    batch = dataset.__getitems__(Request(0, chosen))
     if isinstance(batch, SimhandError):
         raise batch
     assert isinstance(batch, PairBatch), "a dataset whose crops are encoded cannot be shown"

@@ -12,6 +12,14 @@ from torch import Tensor
 from simhand_cli.errors import InputProblem
 from simhand_cli.pretrain.crop_reader import decoded_crop
 
+#: Rows are fewer than 2 to this power.
+_ROW_BITS = 40
+
+
+def random_keys(rows: Tensor, repeats: Tensor | None) -> Tensor:
+    """Rows (B,) int64 made different where a row comes again; themselves where it comes for the first time."""
+    return rows if repeats is None else rows + (repeats << _ROW_BITS)
+
 
 @dataclass(frozen=True)
 class PairBatch:
@@ -20,8 +28,10 @@ class PairBatch:
     Attributes:
         crops1, crops2: (B, S, S, 3) uint8 RGB; the same tensor for methods that contrast an image with itself.
         keypoints1_px, keypoints2_px: (B, 21, 2) float32 in the stored crops.
-        rows1, rows2: (B,) int64 rows of the embeddings file; rows1 are the keys of the views' random numbers.
+        rows1, rows2: (B,) int64 rows of the embeddings file.
         epoch: 0-based epoch the batch belongs to.
+        embeddings1, embeddings2: (B, D) float32 pose embeddings from mining; None where the loss does not need them.
+        repeats: (B,) int64, how often each pair came before in this epoch; None where every pair comes once.
     """
 
     crops1: Tensor
@@ -31,6 +41,14 @@ class PairBatch:
     rows1: Tensor
     rows2: Tensor
     epoch: int
+    embeddings1: Tensor | None = None
+    embeddings2: Tensor | None = None
+    repeats: Tensor | None = None
+
+    @property
+    def keys(self) -> Tensor:
+        """Keys (B,) of the random numbers of the pairs' views, each one only once in an epoch."""
+        return random_keys(self.rows1, self.repeats)
 
     def pin_memory(self) -> "PairBatch":
         """Page-locked copies, so that the copy to a GPU runs beside its work (called by the data loader)."""
@@ -55,6 +73,9 @@ class PairBatch:
             change(self.rows1),
             change(self.rows2),
             self.epoch,
+            None if self.embeddings1 is None else change(self.embeddings1),
+            None if self.embeddings2 is None else change(self.embeddings2),
+            None if self.repeats is None else change(self.repeats),
         )
 
 

@@ -23,7 +23,7 @@ from simhand_cli.models.encoder import Encoder
 from simhand_cli.pretrain.crop_reader import CropReader
 from simhand_cli.pretrain.data import PairTable
 from simhand_cli.pretrain.plan import PROBE_CROPS, PROBE_GALLERY, PROBE_TEST
-from simhand_cli.pretrain.weights import joint_distance
+from simhand_cli.pretrain.weights import point_distance
 from simhand_cli.probes.encoders import Features, FrozenEncoder
 from simhand_cli.probes.figures import retrieval_figure
 from simhand_cli.probes.knn import nearest, random_rows
@@ -108,7 +108,7 @@ class CropProbe:
         """(N, N) between poses, NaN within a video; computed once."""
         if self._distance is None:
             poses = torch.from_numpy(normalise_keypoints(self._keypoints_px)).reshape(len(self._groups), -1, 2)
-            distance = np.array(joint_distance(poses, poses).numpy())
+            distance = np.array(point_distance(poses, poses).numpy())
             distance[self._groups[:, None] == self._groups[None, :]] = np.nan
             self._distance = distance
         return self._distance

@@ -16,10 +16,12 @@ from torch.optim import Optimizer
 
 from simhand_cli.console import Console, Ticker
 from simhand_cli.models.encoder import Encoder
-from simhand_cli.pretrain.data import PairDataset, StepBatches, pair_batches
+from simhand_cli.pretrain.data import PairDataset, pair_batches
+from simhand_cli.pretrain.epoch_order import StepBatches
 from simhand_cli.pretrain.gather import reduce_over_ranks, world
 from simhand_cli.pretrain.grad_cache import backward_in_parts
 from simhand_cli.pretrain.model import ContrastiveModel, PairLoss
+from simhand_cli.pretrain.optimisation import optimisation_of
 from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.pretrain.plan import Plan
 from simhand_cli.pretrain.pose_probe import PoseProbe, ProbeStopped
@@ -132,7 +134,14 @@ class Trainer:
         """All remaining steps, with metrics, probes, checkpoints and orderly ends."""
         plan, ranks = self.plan, self.ranks
         steps = StepBatches(
-            plan.pairs, plan.batch_size, plan.total_steps, config.seed, ranks.rank, ranks.world_size, self.step
+            plan.pairs,
+            plan.batch_size,
+            plan.total_steps,
+            config.seed,
+            ranks.rank,
+            ranks.world_size,
+            self.step,
+            optimisation_of(config).sampling,
         )
         self.wrapped.train()
         with ExitStack() as held:

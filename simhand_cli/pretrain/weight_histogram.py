@@ -5,7 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from simhand_cli.pretrain.weights import BatchJoints, PairWeights
+from simhand_cli.pretrain.weights import BatchPoints, PairWeights
 
 #: Bins of equal width over [0, 1]; a weight of 1 is in the last one.
 BINS: Final = 10
@@ -29,15 +29,15 @@ def weight_shares(weights: Tensor, counted: Tensor | None = None) -> Tensor:
 
 
 @torch.no_grad()
-def negative_weight_shares(joints: BatchJoints, weights: PairWeights) -> Tensor:
+def negative_weight_shares(points: BatchPoints, weights: PairWeights) -> Tensor:
     """:func:`weight_shares` of the negatives of this rank's first rows: all samples but the row's own and its positive.
 
     Negatives that the loss leaves out as false ones are counted too. Every rank counts as many, so that the mean over
     the ranks is the share among all that were counted.
     """
-    samples = len(joints.everyone)
-    own = joints.rows[:_ROWS, None]
-    distance = joints.distances(0, len(own))
+    samples = len(points.everyone)
+    own = points.rows[:_ROWS, None]
+    distance = points.distances(0, len(own))
     counted = torch.ones_like(distance, dtype=torch.bool)
     counted.scatter_(1, own, False).scatter_(1, (own + samples // 2) % samples, False)
     return weight_shares(weights.of_distance(distance), counted)

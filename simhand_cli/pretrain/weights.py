@@ -1,4 +1,4 @@
-"""Adaptive weights of pairs from the distances of their joints (SiMHand, Eq. 2), in row blocks.
+"""Adaptive weights of pairs from the distances of their joints or embeddings (SiMHand, Eq. 2), in row blocks.
 
 The 2N samples of a batch are ordered [view 1 of all ranks, view 2 of all ranks]. A rank computes the rows of its own
 samples, in blocks, so the whole (2N, 2N) matrix exists nowhere. Extremes and means are taken over all ranks.
@@ -14,30 +14,37 @@ from torch import Tensor
 from simhand_cli.pretrain.gather import reduce_over_ranks
 from simhand_cli.pretrain.options import WeightRange
 
-#: Pixels. Where the extremes are no further apart than this, every weight is 1, hence the plain NT-Xent, not 0 / 0.
-SAME_DISTANCE_PX = 1e-6
+#: Pixels, or units of the embedding. Where the extremes are no further apart than this, every weight is 1, hence the
+#: plain NT-Xent, not 0 / 0.
+SAME_DISTANCE = 1e-6
 
 WeightOfDistance = Callable[[Tensor], Tensor]
 
 
-def joint_distance(first: Tensor, second: Tensor) -> Tensor:
-    """Mean over the joints of their distances in pixels: (A, 21, 2) and (B, 21, 2) to (A, B)."""
+def point_distance(first: Tensor, second: Tensor) -> Tensor:
+    """Mean over P points of their distances in C dimensions: (A, P, C) and (B, P, C) to (A, B)."""
     total = first.new_zeros(len(first), len(second))
     for a, b in zip(first.unbind(1), second.unbind(1), strict=True):
         # Not by a matrix product, which loses the small distances, and they matter most here; nor by torch.cdist, whose
         # GPU kernel spends a block of threads on every pair of 2D points.
-        x, y = (a[:, None, axis] - b[None, :, axis] for axis in range(2))
-        total += x.square_().addcmul_(y, y).sqrt_()
+        squared = (a[:, None, 0] - b[None, :, 0]).square_()
+        for axis in range(1, first.shape[2]):
+            apart = a[:, None, axis] - b[None, :, axis]
+            squared.addcmul_(apart, apart)
+        total += squared.sqrt_()
     return total / first.shape[1]
 
 
 @dataclass(frozen=True)
-class BatchJoints:
-    """The joints of a batch as one rank sees it.
+class BatchPoints:
+    """What tells how far the hands of a batch are apart, as one rank sees it.
+
+    The distance of two samples is the mean over P points of their distances in C dimensions: 21 joints in pixels of
+    the view (P = 21, C = 2), or a pose embedding, which is one point (P = 1).
 
     Attributes:
-        local: (2n, 21, 2) joints of this rank's rows, [view 1, view 2], pixels of the view.
-        everyone: (2N, 21, 2) joints of all ranks, [view 1, view 2].
+        local: (2n, P, C) of this rank's rows, [view 1, view 2].
+        everyone: (2N, P, C) of all ranks, [view 1, view 2].
         offset: index in each view of this rank's first sample.
         reduce: whether N spans all ranks, so that extremes and means must too.
     """
@@ -69,7 +76,7 @@ class BatchJoints:
 
     def distances(self, start: int, stop: int) -> Tensor:
         """Distances (stop - start, 2N) of these local rows to all samples."""
-        return joint_distance(self.local[start:stop], self.everyone)
+        return point_distance(self.local[start:stop], self.everyone)
 
     def largest(self, *values: Tensor) -> list[Tensor]:
         """Each scalar's maximum over the ranks that share the batch."""
@@ -97,7 +104,7 @@ class PairWeights:
 
 def _linear(low: Tensor, high: Tensor) -> WeightOfDistance:
     width = high - low
-    equal = width <= SAME_DISTANCE_PX
+    equal = width <= SAME_DISTANCE
 
     def weight(distance: Tensor) -> Tensor:
         # The clamp only removes rounding beyond the extremes.
@@ -115,26 +122,26 @@ def _nonlinear(mean: Tensor, steepness: float) -> WeightOfDistance:
 
 
 @torch.no_grad()
-def linear_weights(joints: BatchJoints, weight_range: WeightRange, block_rows: int = 1024) -> PairWeights:
+def linear_weights(points: BatchPoints, weight_range: WeightRange, block_rows: int = 1024) -> PairWeights:
     """Weights falling linearly with the distance, from 1 at the smallest to 0 at the largest (Eq. 2).
 
     Args:
-        joints: of the batch.
+        points: of the batch, whose distances count.
         weight_range: ``single``: the extremes of all pairs of different samples, positive or not, as printed; so a
             pair's weight is the same as numerator and in the denominator. ``separate``: the released code's:
             positives by the extremes of the positives alone (the most distant one has weight 0), the rest by those of
             the whole matrix with its diagonal, hence ``1 - d / d_max``.
         block_rows: rows of distances held at once.
     """
-    positive = joints.positive_distance()
+    positive = points.positive_distance()
     infinity = positive.new_full((), torch.inf)
     low, high = infinity, -infinity
-    for distance, rows in joints.blocks(block_rows):
+    for distance, rows in points.blocks(block_rows):
         high = torch.maximum(high, distance.amax())
         if weight_range == "single":
             distance.scatter_(1, rows[:, None], torch.inf)
         low = torch.minimum(low, distance.amin())
-    negated_low, high, negated_low_positive, high_positive = joints.largest(
+    negated_low, high, negated_low_positive, high_positive = points.largest(
         -low, high, -positive.amin(), positive.amax()
     )
     of_distance = _linear(-negated_low, high)
@@ -144,7 +151,7 @@ def linear_weights(joints: BatchJoints, weight_range: WeightRange, block_rows: i
 
 @torch.no_grad()
 def nonlinear_weights(
-    joints: BatchJoints,
+    points: BatchPoints,
     weight_range: WeightRange,
     lambda_positive: float,
     lambda_negative: float,
@@ -155,12 +162,12 @@ def nonlinear_weights(
     The mean is over the positives for the positives, and over all pairs for the rest: of different samples
     (``single``), or of the whole matrix with its zero diagonal (``separate``, as released).
     """
-    positive = joints.positive_distance()
+    positive = points.positive_distance()
     total = positive.new_zeros(())
-    for distance, _ in joints.blocks(block_rows):
+    for distance, _ in points.blocks(block_rows):
         total = total + distance.sum()
-    total, total_positive = joints.sums(total, positive.sum())
-    samples = len(joints.everyone)
+    total, total_positive = points.sums(total, positive.sum())
+    samples = len(points.everyone)
     pairs = samples * samples - (samples if weight_range == "single" else 0)
     of_positive = _nonlinear(total_positive / (samples // 2), lambda_positive)
     return PairWeights(of_positive(positive), _nonlinear(total / pairs, lambda_negative))

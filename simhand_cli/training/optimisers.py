@@ -12,19 +12,25 @@ OptimiserName = Literal["adam", "adamw", "lars", "adam-lars"]
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Bilinear)
 
 
-def parameter_groups(modules: Iterable[nn.Module], weight_decay: float, lr_factor: float = 1.0) -> list[dict[str, Any]]:
+def parameter_groups(
+    modules: Iterable[nn.Module],
+    weight_decay: float,
+    lr_factor: float = 1.0,
+    also_decayed: Iterable[nn.Parameter] = (),
+) -> list[dict[str, Any]]:
     """Split trainable parameters into decayed ones and others, by the type of their module.
 
     Decayed are the weights of linear and convolution layers. Biases, the scales and shifts of normalisation layers,
-    tokens and position embeddings are not, whatever they are called.
+    tokens and position embeddings are not, whatever they are called, unless they are asked for.
 
     Args:
         modules: the modules to train.
         weight_decay: decay of the first group.
         lr_factor: kept in the groups as ``lr_factor``; a loop multiplies its learning rate with it.
+        also_decayed: further parameters of the modules to decay.
 
     Returns:
-        at most two groups for a torch optimiser, each with ``adapt`` saying whether LARS adapts its rate.
+        at most three groups for a torch optimiser, each with ``adapt`` saying whether LARS adapts its rate.
     """
     decayed: dict[int, nn.Parameter] = {}
     others: dict[int, nn.Parameter] = {}
@@ -38,9 +44,11 @@ def parameter_groups(modules: Iterable[nn.Module], weight_decay: float, lr_facto
                     decayed[id(parameter)] = parameter
                 else:
                     others[id(parameter)] = parameter
+    also = [others.pop(key) for key in map(id, also_decayed) if key in others]
     groups: list[dict[str, Any]] = [
         {"params": list(decayed.values()), "weight_decay": weight_decay, "adapt": True, "lr_factor": lr_factor},
         {"params": list(others.values()), "weight_decay": 0.0, "adapt": False, "lr_factor": lr_factor},
+        {"params": also, "weight_decay": weight_decay, "adapt": False, "lr_factor": lr_factor},
     ]
     return [group for group in groups if group["params"]]
 

@@ -58,10 +58,17 @@ def move_points(affine: Tensor, points: Tensor) -> Tensor:
 def undo_view(keypoints_px: Tensor, params: ViewParameters, output_px: int) -> Tensor:
     """Joints of a view (B, 21, 2) with rotation, translation and scale undone.
 
+    Args:
+        keypoints_px: joints in the views.
+        params: as ``apply_view`` returned them.
+        output_px: side of the views.
+
     Returns:
         joints in pixels of a view that was drawn straight, centred and with margin 1; the points' dtype.
     """
     center = (output_px - 1) / 2
     from_mean = keypoints_px.to(torch.float64) - (center - params.shift * output_px)[:, None]
+    if params.stretch is not None:
+        from_mean = from_mean * params.stretch[:, None]
     straight = from_mean @ rotation(params.angle_deg) * params.margin[:, None, None]
     return (straight + center).to(keypoints_px.dtype)

@@ -14,6 +14,7 @@ ROTATION_DEG: Range = (-45.0, 45.0)
 MARGIN: Range = (0.9, 1.5)
 TRANSLATION: Range = (-15 / 224, 15 / 224)
 HUE_ORDER: Literal["rgb", "bgr-swapped"] = "rgb"
+BORDER: Literal["pad", "cut"] = "pad"
 
 _RECIPE = "default: as method and recipe say"
 
@@ -23,14 +24,21 @@ class ViewOptions(Section):
 
     A view is one square window around the hand, drawn by a single warp: rotated about the mean of the joints, its
     side ``2 * margin * (largest distance of a joint from that mean)``, moved by a fraction of its own side, then
-    shown at ``output_px``. Colours change in HSV afterwards. The four fields that may be empty depend on the method
-    and the recipe; see :func:`simhand_cli.pretrain.methods.resolve_views`.
+    shown at ``output_px``; or, with ``border="cut"``, what the hand's frame leaves of that window, moved by a fraction
+    of the frame's side. Colours change in HSV afterwards. The five fields that may be empty depend on the method and
+    the recipe; see :func:`simhand_cli.pretrain.methods.resolve_views`.
     """
 
     output_px: int = option(128, "Side of a view in pixels", ge=16, le=1024)
     rotation_deg: Range | None = option(None, f"Range of the rotation about the hand, degrees ({_RECIPE})")
     margin: Range | None = option(None, f"Range of half the window's side over the hand's radius ({_RECIPE})")
     translation: Range | None = option(None, f"Range of the window's shift over its side, x and y ({_RECIPE})")
+    border: Literal["pad", "cut"] | None = option(
+        None,
+        "Where the window leaves the hand's frame, 1.3 times the box of its joints: go on into the stored crop, black "
+        "beyond, or be cut off and stretched as in the released code, the shift then counting in sides of the frame "
+        f"({_RECIPE})",
+    )
     hue: Range = option((0.01, 1.0), "Range of the factor on the hue")
     saturation: Range = option((0.01, 1.0), "Range of the factor on the saturation")
     value: Range = option((0.5, 1.0), "Range of the factor on the brightness")
@@ -56,7 +64,9 @@ class ViewOptions(Section):
 
     def resolved(self) -> "ViewOptions":
         """The same with every open field set as for a geometric method under ``recipe=simhand``."""
-        return self.filled(rotation_deg=ROTATION_DEG, margin=MARGIN, translation=TRANSLATION, hue_order=HUE_ORDER)
+        return self.filled(
+            rotation_deg=ROTATION_DEG, margin=MARGIN, translation=TRANSLATION, hue_order=HUE_ORDER, border=BORDER
+        )
 
     def filled(self, **values: object) -> "ViewOptions":
         """The same with those of ``values`` whose field is still open."""

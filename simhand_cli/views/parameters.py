@@ -24,12 +24,17 @@ class ViewParameters:
         angle_deg: (B,) float64; rotation about the hand, counter-clockwise as seen (OpenCV's convention).
         margin: (B,) float64; half the window's side over the hand's radius.
         shift: (B, 2) float64; how far the window moves right and down in the rotated crop, over its side. The hand
-            moves the other way.
+            moves the other way. With ``border="cut"`` it is drawn over the frame's side, and ``apply_view`` puts in its
+            place where the view shows the mean of the joints: at its centre minus ``shift * output_px``.
         hue, saturation, value: (B,) float64 factors. brightness: (B,) float64, added.
         blur_sigma_px: (B,) float64, 0 = no blur. cutout_fraction: (B,) float64, 0 = none.
         cutout_joint: (B,) int64. noisy, grey, edges: (B,) bool.
         noise_key: (B,) int64; seeds the pixel noise.
-        side_px: (B,) float64 side of the window in pixels of the stored crop; None until ``apply_view`` knows it.
+        jitter_px: (B, 2) float64; how far the window's origin (left, top) was moved, in pixels of the stored crop; with
+            ``border="cut"`` in pixels of a frame of 224, with what the frame's left and top border took back. None
+            until ``apply_view`` knows it.
+        stretch: (B, 2) float64; what ``border="cut"`` left of the window's width and height, over the whole; None where
+            nothing is cut off.
     """
 
     angle_deg: Tensor
@@ -46,7 +51,8 @@ class ViewParameters:
     grey: Tensor
     edges: Tensor
     noise_key: Tensor
-    side_px: Tensor | None = None
+    jitter_px: Tensor | None = None
+    stretch: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "ViewParameters":
         """The same with ``change`` applied to every tensor, e.g. a slice of the batch or a copy to a device."""

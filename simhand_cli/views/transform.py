@@ -2,22 +2,23 @@
 
 Where it differs from the released augmenter (which crops a 224 px image that the hand nearly fills):
 the window's centre, side and angle are real numbers, not truncated to integers; the window goes beyond the crop into
-black instead of being cut off at its border and stretched; the jitter goes both ways; rotation, crop and resize are
-one resampling instead of three; hue is read from true RGB unless ``hue_order="bgr-swapped"``; and the joints move by
-exactly the affine map that the pixels do.
+black instead of being cut off at its border and stretched, unless ``border="cut"``; the jitter goes both ways;
+rotation, crop and resize are one resampling instead of three; hue is read from true RGB unless
+``hue_order="bgr-swapped"``; and the joints move by exactly the affine map that the pixels do.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from simhand_cli.views import corruptions
 from simhand_cli.views.colour import jitter_colours
-from simhand_cli.views.geometry import move_points, view_affines
+from simhand_cli.views.geometry import move_points
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters
-from simhand_cli.views.warp import warp
+from simhand_cli.views.warp import black_outside, warp
+from simhand_cli.views.window import draw_window
 
 __all__ = ["View", "ViewParameters", "apply_view", "draw_parameters"]
 
@@ -30,7 +31,7 @@ class View:
         images: (B, 3, output, output) float32 RGB in 0..1, not yet normalised.
         keypoints_px: (B, 21, 2) joints in view pixels (pixel centres), the dtype of the given ones.
         view_from_crop: (B, 2, 3) float64 affine map from the stored crop.
-        params: the parameters, with ``side_px`` filled in: give these to the loss.
+        params: the parameters as the view has them (see ``draw_window``): give these to the loss.
     """
 
     images: Tensor
@@ -53,11 +54,13 @@ def apply_view(crops: Tensor, keypoints_px: Tensor, params: ViewParameters, opti
     """
     options = options.resolved()
     size = options.output_px
-    view_from_crop, crop_from_view, side = view_affines(keypoints_px, params, size)
-    moved = move_points(view_from_crop, keypoints_px)
-    images = warp(crops, crop_from_view, size).mul_(1 / 255)
+    window = draw_window(keypoints_px, params, options)
+    moved = move_points(window.view_from_crop, keypoints_px)
+    images = warp(crops, window.crop_from_view, size).mul_(1 / 255)
+    if window.frame is not None:
+        images = black_outside(images, window.crop_from_view, window.frame)
     images = _change_pixels(images, moved, params, options)
-    return View(images, moved, view_from_crop, replace(params, side_px=side))
+    return View(images, moved, window.view_from_crop, window.params)
 
 
 def _change_pixels(images: Tensor, keypoints_px: Tensor, params: ViewParameters, options: ViewOptions) -> Tensor:

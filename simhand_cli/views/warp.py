@@ -42,6 +42,32 @@ def warp(crops: Tensor, crop_from_view: Tensor, output_px: int) -> Tensor:
     return torch.cat([warp_torch(crop, affine, output_px, n) for crop, affine in parts])
 
 
+def black_outside(images: Tensor, crop_from_view: Tensor, frame: Tensor) -> Tensor:
+    """Views whose source lies within a frame as they are, all others black.
+
+    The change takes as long as a view pixel is wide in the crop, at least a crop pixel, as in bilinear interpolation
+    with a black border.
+
+    Args:
+        images: (B, 3, output, output), changed in place.
+        crop_from_view: (B, 2, 3) float64.
+        frame: (B, 3) float64, centre (x, y) and side in the crop.
+    """
+    pixels = torch.arange(images.shape[-1], dtype=images.dtype, device=images.device)
+    from_center = crop_from_view.clone()
+    from_center[:, :, 2] -= frame[:, :2]
+    width = from_center[:, :, :2].abs().sum(dim=2).clamp_min(1)
+    # In units of the change's width; the first row for x, the second for y.
+    slopes = (from_center / width[:, :, None]).to(images.dtype)
+    reach = ((frame[:, 2:] / 2) / width + 0.5).to(images.dtype)
+    for axis in (0, 1):
+        across, down, start = slopes[:, axis].unbind(1)
+        rows = down[:, None] * pixels + start[:, None]
+        place = across[:, None, None] * pixels + rows[:, :, None]
+        images.mul_((reach[:, axis, None, None] - place.abs_()).clamp_(0, 1)[:, None])
+    return images
+
+
 def warp_torch(crops: Tensor, crop_from_view: Tensor, output_px: int, n: int) -> Tensor:
     """:func:`warp` by ``grid_sample``; exact, and fast where there is an accelerator."""
     size = crops.shape[-1]

@@ -15,8 +15,9 @@ from tiny_workspace import CROP_PX, TINY, make_workspace
 from simhand_cli.commands.pretrain import PretrainConfig, pretrain
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.pretrain import decoding, loop
-from simhand_cli.pretrain.data import PairDataset, StepBatches, load_pair_table, pair_batches
+from simhand_cli.pretrain.data import PairDataset, load_pair_table, pair_batches
 from simhand_cli.pretrain.decoding import Decoding, choose_decoding, faster, measure_decoders
+from simhand_cli.pretrain.epoch_order import Request, StepBatches
 from simhand_cli.pretrain.pair_batch import EncodedBatch, Jpegs
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.workspace.paths import Workspace
@@ -54,7 +55,7 @@ def test_encoded_batches_become_the_batches_of_the_loader(workspace, kind, worke
 
 def test_files_are_those_of_the_shards(workspace):
     _, encoded = datasets(workspace)
-    batch = encoded.__getitems__((0, np.array([11, 0])))
+    batch = encoded.__getitems__(Request(0, np.array([11, 0])))
     assert isinstance(batch, EncodedBatch)
     for file, (video, crop) in zip(batch.jpegs1.files(), [(1, 1), (0, 0)], strict=True):
         with h5py.File(workspace.crops_shard(f"{video:016x}")) as shard:

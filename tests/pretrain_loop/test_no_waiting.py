@@ -12,6 +12,7 @@ from simhand_cli.commands.pretrain import PretrainConfig
 from simhand_cli.pretrain import trainer as trainer_module
 from simhand_cli.pretrain.methods import METHODS
 from simhand_cli.pretrain.model import PairLoss, build_model
+from simhand_cli.pretrain.optimisation import optimisation_of
 from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.pretrain.plan import make_plan
 from simhand_cli.pretrain.trainer import Trainer
@@ -70,7 +71,7 @@ def make_trainer(config: PretrainConfig, monkeypatch) -> Trainer:
     plan = make_plan(config, 64, 1)
     with torch.device("meta"):
         model = build_model(config.encoder, 0)
-    optimiser = build_optimiser(config.optimiser, parameter_groups([model], 1e-6), plan.peak_lr)
+    optimiser = build_optimiser(optimisation_of(config).optimiser, parameter_groups([model], 1e-6), plan.peak_lr)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know this device
     # torch's fused update and the copy to the host need a real device.
     monkeypatch.setattr(optimiser, "_step_supports_amp_scaling", True, raising=False)
@@ -86,7 +87,8 @@ def stand_in_batch(same_image: bool) -> PairBatch:
     crops = [torch.empty(8, 48, 48, 3, dtype=torch.uint8, device="meta") for _ in range(2)]
     joints = [torch.empty(8, 21, 2, device="meta") for _ in range(2)]
     rows = [torch.empty(8, dtype=torch.int64, device="meta") for _ in range(2)]
-    return PairBatch(crops[0], crops[0] if same_image else crops[1], *joints, *rows, 0)
+    embeddings = [torch.empty(8, 14, device="meta") for _ in range(2)]
+    return PairBatch(crops[0], crops[0] if same_image else crops[1], *joints, *rows, 0, *embeddings, repeats=rows[0])
 
 
 EVERYTHING = {"blur_probability": 0.5, "noise_probability": 0.5, "cutout_probability": 0.5, "grey_probability": 0.5}

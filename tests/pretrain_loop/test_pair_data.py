@@ -10,7 +10,8 @@ from tiny_workspace import CROP_PX, make_workspace
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.pretrain import crop_reader
-from simhand_cli.pretrain.data import PairDataset, StepBatches, draw_positives, load_pair_table, pair_batches
+from simhand_cli.pretrain.data import PairDataset, draw_positives, load_pair_table, pair_batches
+from simhand_cli.pretrain.epoch_order import Request, StepBatches
 from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.workspace.paths import Workspace
@@ -47,10 +48,10 @@ def test_ranks_together_see_what_one_rank_sees(pairs, per_rank, world, epochs, s
     parts = [list(StepBatches(pairs, batch, total, seed, rank, world, start)) for rank in range(world)]
     assert len(StepBatches(pairs, batch, total, seed, 0, world, start)) == total - start == len(parts[0])
     for step, together in enumerate(zip(*parts, strict=True), start):
-        assert {epoch for epoch, _ in together} == {alone[step][0]}
-        np.testing.assert_array_equal(np.concatenate([rows for _, rows in together]), alone[step][1])
+        assert {epoch for epoch, _, _ in together} == {alone[step][0]}
+        np.testing.assert_array_equal(np.concatenate([rows for _, rows, _ in together]), alone[step][1])
     for epoch in range(epochs):
-        rows = np.concatenate([rows for e, rows in alone if e == epoch])
+        rows = np.concatenate([rows for e, rows, _ in alone if e == epoch])
         assert len(np.unique(rows)) == len(rows) == (pairs // batch) * batch
         assert rows.min() >= 0
         assert rows.max() < pairs
@@ -58,7 +59,7 @@ def test_ranks_together_see_what_one_rank_sees(pairs, per_rank, world, epochs, s
 
 def test_epochs_and_seeds_differ():
     def order(seed, epoch):
-        return np.concatenate([rows for e, rows in StepBatches(40, 8, 10, seed) if e == epoch]).tolist()
+        return np.concatenate([rows for e, rows, _ in StepBatches(40, 8, 10, seed) if e == epoch]).tolist()
 
     assert order(0, 0) != order(0, 1)
     assert order(0, 0) != order(1, 0)
@@ -74,7 +75,7 @@ def test_batches_hold_the_right_crops_and_joints(workspace, workers):
     assert [b.epoch for b in batches] == [0, 0, 0, 0, 1]
     with h5py.File(workspace.mining_dir / "embeddings.h5") as file:
         keypoints = file["keypoints_px"][:]
-    for batch, (_, pairs) in zip(batches, steps, strict=True):
+    for batch, (_, pairs, _) in zip(batches, steps, strict=True):
         rows1, rows2 = batch.rows1.numpy(), batch.rows2.numpy()
         np.testing.assert_array_equal(rows1, pairs)  # rows without a positive are the last two
         np.testing.assert_array_equal(rows2, (rows1 + 11) % 30)
@@ -85,17 +86,36 @@ def test_batches_hold_the_right_crops_and_joints(workspace, workers):
                 np.testing.assert_array_equal(crop, true_crop(workspace, row))
 
 
+@pytest.mark.parametrize(("workers", "limit"), [(0, None), (2, None), (0, 12)])
+def test_batches_bring_the_embeddings_of_their_rows_where_asked_to(workspace, workers, limit):
+    table = load_pair_table(workspace, "mined", limit_crops=limit, with_embeddings=True)
+    steps = StepBatches(len(table), 6, 4, seed=3)
+    with h5py.File(workspace.mining_dir / "embeddings.h5") as file:
+        embedding = file["embedding"][:]
+    for batch in pair_batches(PairDataset(table, workspace.crops_dir, 0), steps, Ranks(), workers):
+        np.testing.assert_array_equal(batch.embeddings1, embedding[batch.rows1])
+        np.testing.assert_array_equal(batch.embeddings2, embedding[batch.rows2])
+        part = batch.part(2, 5)
+        np.testing.assert_array_equal(part.embeddings2, embedding[part.rows2])
+        if limit:
+            assert set(batch.rows1.tolist()) | set(batch.rows2.tolist()) <= set(table.anchor.tolist())
+    plain = PairDataset(load_pair_table(workspace, "mined"), workspace.crops_dir, 0).__getitems__(
+        Request(0, np.arange(3))
+    )
+    assert plain.embeddings1 is plain.embeddings2 is None
+
+
 def test_positives_are_drawn_anew_every_epoch_among_the_nearest(workspace):
     table = load_pair_table(workspace, "mined", drawn_among=2)
     assert table.positive.shape == (28, 2)
     dataset = PairDataset(table, workspace.crops_dir, 5)
-    drawn = np.stack([dataset.__getitems__((epoch, np.arange(28))).rows2.numpy() for epoch in range(20)])
+    drawn = np.stack([dataset.__getitems__(Request(epoch, np.arange(28))).rows2.numpy() for epoch in range(20)])
     for row, rows2 in enumerate(drawn.T):
         assert set(rows2) == {(row + 10) % 30, (row + 11) % 30}
     share = (drawn == table.positive[:, 0]).mean()
     assert 0.42 < share < 0.58  # 560 draws: within 3.8 standard deviations
     # the same whatever the batch
-    halves = [dataset.__getitems__((3, rows)).rows2.numpy() for rows in (np.arange(14), np.arange(14, 28))]
+    halves = [dataset.__getitems__(Request(3, rows)).rows2.numpy() for rows in (np.arange(14), np.arange(14, 28))]
     np.testing.assert_array_equal(np.concatenate(halves), drawn[3])
 
 
@@ -142,7 +162,7 @@ def test_few_open_files_suffice(workspace, monkeypatch):
     table = load_pair_table(workspace, "same-image")
     dataset = PairDataset(table, workspace.crops_dir, 0)
     for rows in ([0, 10, 20, 1, 11, 21], [25, 5, 15]):
-        batch = dataset.__getitems__((0, np.array(rows)))
+        batch = dataset.__getitems__(Request(0, np.array(rows)))
         for row, crop in zip(rows, batch.crops1.numpy(), strict=True):
             np.testing.assert_array_equal(crop, true_crop(workspace, row))
     assert len(dataset._reader._open) == 2
@@ -167,7 +187,7 @@ def test_problems_are_one_line_even_from_a_worker(workspace, tmp_path):
         list(pair_batches(PairDataset(table, broken.crops_dir, 0), steps, Ranks(), workers=1))
     assert "\n" not in str(caught.value)
     shard.unlink()
-    fetched = PairDataset(table, broken.crops_dir, 0).__getitems__((0, np.arange(30)))
+    fetched = PairDataset(table, broken.crops_dir, 0).__getitems__(Request(0, np.arange(30)))
     assert not isinstance(fetched, PairBatch)
     assert "is missing" in str(fetched)
 

@@ -21,8 +21,11 @@ from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.models.encoder import build_encoder, load_encoder_weights
 from simhand_cli.pretrain import estimate, options
 from simhand_cli.pretrain.data import PairDataset
+from simhand_cli.pretrain.epoch_order import Sampling
+from simhand_cli.pretrain.loop import load_table
 from simhand_cli.pretrain.methods import MethodName
 from simhand_cli.pretrain.model import PairLoss, uniformity
+from simhand_cli.pretrain.optimisation import DecayOption
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
 from simhand_cli.training.job_place import JobPlace
 from simhand_cli.training.loader import killed_workers
@@ -33,6 +36,7 @@ from simhand_cli.training.schedule import LrRule
 from simhand_cli.training.world import World
 from simhand_cli.workspace.balance import Balance, save_balance
 from simhand_cli.workspace.catalog import Catalog, StageRecord
+from simhand_cli.workspace.paths import Workspace
 
 QUIET = Console(quiet=True)
 
@@ -271,8 +275,36 @@ def test_the_official_recipe_sets_rate_optimiser_and_statistics(workspace):
     short = run(workspace, name="a", lr=None, max_steps=1, loss={"recipe": "official"}).outputs["encoder"].parent
     resolved = yaml.safe_load((short / "resolved.yaml").read_text())
     assert (resolved["optimiser"], resolved["lr_rule"], resolved["sync_bn"]) == ("adam-lars", "constant", False)
+    assert (resolved["decay"], resolved["sampling"]) == ("released", "replacement")
     assert yaml.safe_load((short / "config.yaml").read_text())["optimiser"] is None
     assert json.loads((short / "identity.json").read_text())["processes"] == 1
+
+
+def test_decay_reaches_the_norms_that_the_released_code_decays(workspace):
+    norms = {"stem": "encoder.backbone.bn1", "block": "encoder.backbone.layer1.0.bn1", "head": "projection.layers.1"}
+    scales: dict[str, list[torch.Tensor]] = {place: [] for place in norms}
+    for decay in ("kernels", "released"):
+        given = {"max_steps": 1, "weight_decay": 0.5, "warmup_epochs": 0, "optimiser": "adamw", "decay": decay}
+        weights = learned(run(workspace, name=decay, **given).outputs["encoder"].parent)
+        for place, name in norms.items():
+            scales[place].append(weights[f"module.model.{name}.weight"])
+    decayed_by = 0.5 * 1e-3 * 8**0.5  # of the ones that scales begin with, by AdamW
+    for place, (kernels, released) in scales.items():
+        expected = 0 if place == "block" else decayed_by
+        torch.testing.assert_close(kernels - released, torch.full_like(kernels, expected), rtol=0, atol=1e-6)
+
+
+def test_the_paper_s_weights_are_of_the_embeddings(workspace):
+    runs = {
+        metric: run(workspace, name=metric, max_steps=2, loss={"recipe": "paper", "weight_metric": metric})
+        for metric in ("embedding", "joints")
+    }
+    default = run(workspace, name="default", max_steps=2, loss={"recipe": "paper"})
+    assert default.facts["final loss"] == runs["embedding"].facts["final loss"] != runs["joints"].facts["final loss"]
+    identity = json.loads((default.outputs["encoder"].parent / "identity.json").read_text())
+    assert identity["loss"]["weight_metric"] == "embedding"
+    unweighted = PretrainConfig(workspace=workspace, **TINY, loss={"recipe": "paper", "weights": "none"})
+    assert load_table(Workspace.open(workspace), unweighted).embedding is None
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(workspace, monkeypatch):
@@ -421,6 +453,8 @@ def test_options_offer_exactly_what_the_parts_can_do():
         ("optimiser", OptimiserName),
         ("precision", PrecisionOption),
         ("lr_rule", LrRule),
+        ("decay", DecayOption),
+        ("sampling", Sampling),
     ):
         offered = fields[name].annotation
         if type(None) in get_args(offered):  # left open: as the recipe says

@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from simhand_cli.pretrain.grad_cache import backward_in_parts
 from simhand_cli.pretrain.methods import METHODS, MethodName, resolve_views
 from simhand_cli.pretrain.model import PairLoss
-from simhand_cli.pretrain.options import LossOptions
+from simhand_cli.pretrain.options import LossOptions, WeightMetric
 from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.training.precision import Precision
 from simhand_cli.views.options import ViewOptions
@@ -31,13 +31,22 @@ def make_batch() -> PairBatch:
     crops = [torch.randint(0, 255, (PAIRS, CROP_PX, CROP_PX, 3), generator=generator).byte() for _ in range(2)]
     joints = [20 + 5 * torch.randn(PAIRS, 21, 2, generator=generator) for _ in range(2)]
     rows1 = torch.arange(PAIRS)
-    return PairBatch(crops[0], crops[1], joints[0], joints[1], rows1, (rows1 + 5) % PAIRS, 0)
+    embeddings = torch.randn(2, PAIRS, 14, generator=generator)
+    return PairBatch(crops[0], crops[1], *joints, rows1, (rows1 + 5) % PAIRS, 0, embeddings[0], embeddings[1])
 
 
-def gradients(method: MethodName, model: nn.Module, pairs: int, rank: int = 0, ranks: int = 1) -> tuple[Tensor, Tensor]:
+def gradients(
+    method: MethodName,
+    model: nn.Module,
+    pairs: int,
+    rank: int = 0,
+    ranks: int = 1,
+    metric: WeightMetric = "joints",
+) -> tuple[Tensor, Tensor]:
     """Loss and flat gradient of a rank's share of the batch, computed ``pairs`` at a time."""
     views = resolve_views(METHODS[method], "simhand", ViewOptions(output_px=VIEW_PX))
-    loss = PairLoss(METHODS[method], views, LossOptions(block_rows=5), 3, Precision("fp64", "a proof"), "cpu")
+    options = LossOptions(block_rows=5, weight_metric=metric)
+    loss = PairLoss(METHODS[method], views, options, 3, Precision("fp64", "a proof"), "cpu")
     share = PAIRS // ranks
     mine = make_batch().part(rank * share, (rank + 1) * share)
     value, _ = backward_in_parts(loss, model, mine, pairs, torch.amp.GradScaler("cpu", enabled=False))

@@ -91,7 +91,7 @@ def undo_in_features(
     shift: Vector,
     unit: str,
     joints_px: Vector,
-    side_px: float,
+    jitter_px: Vector,
     output_px: int,
 ) -> Vector:
     """One projection (2P,) with its view undone."""
@@ -102,9 +102,7 @@ def undo_in_features(
         spread_points = math.sqrt(np.mean([math.dist(p, points.mean(axis=0)) ** 2 for p in points]))
         move = shift * spread_points / spread_joints
     else:
-        move = shift * (points.max(axis=0) - points.min(axis=0))
-        if unit == "pixels":
-            move = move * side_px / output_px
+        move = (jitter_px / output_px if unit == "pixels" else shift) * (points.max(axis=0) - points.min(axis=0))
     points = points + move
     center_x, center_y = points.mean(axis=0)
     # The published matrix, acting on row vectors (x, y, 1), for minus the angle.
@@ -130,3 +128,25 @@ def undo_joints(joints_px: Vector, angle_deg: float, margin: float, shift: Vecto
         dx, dy = x - (middle - shift[0] * output_px), y - (middle - shift[1] * output_px)
         undone.append([middle + margin * (cos * dx - sin * dy), middle + margin * (sin * dx + cos * dy)])
     return np.array(undone)
+
+
+def cut_window(joints: Vector, margin: float, jitter: Vector) -> tuple[list[float], list[float], list[float]]:
+    """The released window of joints (21, 2) by the released steps, in a frame of 224 px, without rounding.
+
+    Returns:
+        left and top, right and bottom, in pixels of the joints' crop, and the jitter as stored, negated.
+    """
+    box = max(max(j[a] for j in joints) - min(j[a] for j in joints) for a in (0, 1))
+    pixel = 1.3 * box / 224  # a frame's pixel in the crop
+    center = [sum(j[a] for j in joints) / 21 for a in (0, 1)]
+    side = margin * max(math.dist(j, center) for j in joints) / pixel
+    low, high, stored = [], [], []
+    for axis in (0, 1):
+        corner = (max(j[axis] for j in joints) + min(j[axis] for j in joints)) / 2 - 112 * pixel
+        middle = (center[axis] - corner) / pixel
+        origin = max(middle - side + 224 * jitter[axis], 0)
+        end = min(origin + 2 * side, 224)
+        low.append(corner + origin * pixel)
+        high.append(corner + end * pixel)
+        stored.append(-(middle - side - origin))
+    return low, high, stored

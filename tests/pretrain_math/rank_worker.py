@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from simhand_cli.pretrain.gather import gather_with_gradient
 from simhand_cli.pretrain.methods import METHODS, MethodName, contrastive_loss, resolve_views
 from simhand_cli.pretrain.options import LossOptions
-from simhand_cli.views.geometry import move_points, view_affines
+from simhand_cli.views.geometry import move_points
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters
+from simhand_cli.views.window import draw_window
 
 PAIRS, FEATURES, STEPS = 8, 20, 3
 #: The first step's loss and gradient (P,), and the parameters (P,) after all steps.
@@ -44,6 +45,9 @@ def cases() -> list[Case]:
         {"weight_joints": "view"},
         {"weighted": "positives"},
         {"weighted": "negatives", "weights": "nonlinear"},
+        {"weight_metric": "embedding", "weight_range": "separate", "block_rows": 5},
+        {"weight_metric": "embedding", "false_negative_px": 40.0, "positive_denominator": "w_pos"},
+        {"weight_metric": "embedding", "weights": "nonlinear", "negatives": "rank"},
         {"similarities": "plain"},
         {"false_negative_px": 40.0},
         {"shift_unit": "pixels", "negatives": "global"},
@@ -58,23 +62,34 @@ class Batch:
     params: tuple[ViewParameters, ViewParameters]
     joints: tuple[Tensor, Tensor]
     images: Tensor
+    embeddings: tuple[Tensor, Tensor]  # (PAIRS, 14) of both crops
+    source: list[tuple[Tensor, ViewParameters]]  # joints in the stored crops, and T as drawn
 
 
 def make_batch(case: Case) -> Batch:
     """The joined batch of all ranks."""
     generator = torch.Generator().manual_seed(11)
     options = resolve_views(METHODS[case.method], case.options.recipe, ViewOptions())
-    features, params, joints = [], [], []
+    features, params, joints, source = [], [], [], []
     for view in (0, 1):
         crop_joints = 112 + 30 * torch.randn(PAIRS, 21, 2, generator=generator, dtype=torch.float64)
         drawn = draw_parameters(3, torch.arange(PAIRS), view, options)
-        affine, _, side = view_affines(crop_joints, drawn, options.output_px)
-        joints.append(move_points(affine, crop_joints))
-        params.append(ViewParameters(**{**vars(drawn), "side_px": side}))
+        window = draw_window(crop_joints, drawn, options)
+        joints.append(move_points(window.view_from_crop, crop_joints))
+        params.append(window.params)
+        source.append((crop_joints, drawn))
         features.append(torch.randn(PAIRS, FEATURES, generator=generator, dtype=torch.float64))
     # Some images stand in two pairs, on different ranks.
     images = torch.tensor([[0, 1], [2, 3], [4, 5], [6, 0], [7, 8], [3, 9], [10, 11], [12, 13]])
-    return Batch((features[0], features[1]), (params[0], params[1]), (joints[0], joints[1]), images)
+    return Batch(
+        (features[0], features[1]), (params[0], params[1]), (joints[0], joints[1]), images, make_embeddings(), source
+    )
+
+
+def make_embeddings() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(12)
+    first, second = torch.randn(2, PAIRS, 14, generator=generator, dtype=torch.float64).unbind()
+    return first, first + 0.3 * second
 
 
 def make_model() -> nn.Module:
@@ -96,6 +111,7 @@ def part_loss(case: Case, model: nn.Module, rank: int, ranks: int) -> tuple[Tens
         batch.joints[0][mine],
         batch.joints[1][mine],
         images=batch.images[mine],
+        embeddings=(batch.embeddings[0][mine], batch.embeddings[1][mine]),
     )
 
 

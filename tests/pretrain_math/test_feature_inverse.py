@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simhand_cli.pretrain.feature_inverse import hand_spread, invert_view_in_features
-from simhand_cli.views.geometry import move_points, view_affines
+from simhand_cli.views.geometry import move_points
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters
+from simhand_cli.views.window import draw_window
 
 SIZE = 128
 OPTIONS = ViewOptions(translation=(-0.3, 0.3), margin=(0.6, 2.5), rotation_deg=(-180, 180))
@@ -23,8 +24,8 @@ def hands(count: int, seed: int = 0) -> torch.Tensor:
 def seen(joints: torch.Tensor, seed: int) -> tuple[torch.Tensor, ViewParameters, torch.Tensor]:
     """Joints in their views, the views' parameters and the affine maps."""
     params = draw_parameters(seed, torch.arange(len(joints)), 0, OPTIONS)
-    affine, _, side = view_affines(joints, params, SIZE)
-    return move_points(affine, joints), ViewParameters(**{**vars(params), "side_px": side}), affine
+    window = draw_window(joints, params, OPTIONS)
+    return move_points(window.view_from_crop, joints), window.params, window.view_from_crop
 
 
 def as_features(points_px: torch.Tensor) -> torch.Tensor:
@@ -52,7 +53,7 @@ def test_against_the_loop_reference(unit):
             params.shift[i].numpy(),
             unit,
             joints[i].numpy(),
-            float(params.side_px[i]),
+            params.jitter_px[i].numpy(),
             SIZE,
         )
         np.testing.assert_allclose(found[i], expected, atol=1e-12)

@@ -19,6 +19,12 @@ def test_parts_give_the_whole_batch_s_gradient(method, pairs):
     assert expected.abs().max() > 1e-4
 
 
+def test_parts_bring_their_embeddings_along():
+    whole, parts = (gradients("simhand", make_model(), pairs=pairs, metric="embedding") for pairs in (12, 5))
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
+    assert whole[0] != gradients("simhand", make_model(), pairs=12)[0]
+
+
 def test_two_ranks_in_parts_give_the_joined_batch_s_gradient(tmp_path: Path):
     multiprocessing.set_forkserver_preload(["torch", "simhand_cli.pretrain.methods"])
     mp.start_processes(run_rank, (2, str(tmp_path)), nprocs=2, start_method="forkserver")

@@ -19,7 +19,9 @@ def undone_by_loops(batch: rank_worker.Batch, view: int, i: int) -> np.ndarray:
     return loop_reference.undo_joints(batch.joints[view][i].numpy(), angle, margin, params.shift[i].numpy(), 128)
 
 
-def reference_loss(case: Case, z: tuple[torch.Tensor, torch.Tensor]) -> float:
+def reference_loss(
+    case: Case, z: tuple[torch.Tensor, torch.Tensor], left_out: set[tuple[int, int]] = frozenset()
+) -> float:
     """The whole loss of the test's batch by loops, from projections to the mean."""
     batch = rank_worker.make_batch(case)
     method, options = METHODS[case.method], case.options
@@ -32,6 +34,8 @@ def reference_loss(case: Case, z: tuple[torch.Tensor, torch.Tensor]) -> float:
             if not method.geometric:
                 vectors.append(projection / np.sqrt((projection**2).sum()))
                 continue
+            source, drawn = batch.source[view]
+            jitter = loop_reference.cut_window(source[i].numpy(), float(drawn.margin[i]), drawn.shift[i].numpy())[2]
             vectors.append(
                 loop_reference.undo_in_features(
                     projection,
@@ -39,13 +43,16 @@ def reference_loss(case: Case, z: tuple[torch.Tensor, torch.Tensor]) -> float:
                     params.shift[i].numpy(),
                     unit,
                     joints[i].numpy(),
-                    float(params.side_px[i]),
+                    np.array(jitter),
                     128,
                 )
             )
     joints = torch.cat(batch.joints).numpy()
     if options.recipe == "simhand":
         joints = np.array([undone_by_loops(batch, view, i) for view in (0, 1) for i in range(rank_worker.PAIRS)])
+    metric = options.weight_metric or {"paper": "embedding"}.get(options.recipe, "joints")
+    if metric == "embedding":  # one point of 14 dimensions
+        joints = torch.cat(batch.embeddings)[:, None].numpy()
     kind = options.weights or method.weights
     weight_range = "separate" if official else "single"
     if kind == "linear":
@@ -54,7 +61,6 @@ def reference_loss(case: Case, z: tuple[torch.Tensor, torch.Tensor]) -> float:
         weights = loop_reference.nonlinear(joints, weight_range, 1.0, 0.05)
     else:
         weights = (None, None)
-    left_out = set()
     if options.recipe == "simhand":
         images = [set(pair) for pair in batch.images.tolist()]
         count = len(images)
@@ -92,6 +98,33 @@ def test_weights_of_one_side_alone_against_loops(recipe, weights, weighted):
     loss, _ = rank_worker.part_loss(case, model, 0, 1)
     expected = reference_loss(case, (model(batch.features[0]), model(batch.features[1])))
     np.testing.assert_allclose(float(loss.detach()), expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("weights", ["linear", "nonlinear"])
+def test_weights_of_embeddings_leave_false_negatives_to_the_joints(weights):
+    options = LossOptions(recipe="paper", weights=weights, false_negative_px=45.0, weight_joints="view", block_rows=3)
+    case = Case("simhand", options)
+    model, batch = rank_worker.make_model(), rank_worker.make_batch(case)
+    loss, _ = rank_worker.part_loss(case, model, 0, 1)
+    apart = loop_reference.distance_matrix(torch.cat(batch.joints).numpy())
+    near = {(i, k) for i, k in zip(*np.nonzero(apart < 45), strict=True) if i != k}
+    assert near
+    expected = reference_loss(case, (model(batch.features[0]), model(batch.features[1])), near)
+    np.testing.assert_allclose(float(loss.detach()), expected, rtol=1e-11)
+
+
+def test_weight_joints_have_no_effect_on_weights_of_embeddings():
+    losses = [
+        rank_worker.part_loss(
+            Case("simhand", LossOptions(weight_metric="embedding", weight_joints=which)), rank_worker.make_model(), 0, 1
+        )[0]
+        for which in ("view", "undone")
+    ]
+    assert torch.equal(*losses)
+    batch = rank_worker.make_batch(Case("simhand", LossOptions()))
+    paper = LossOptions(recipe="paper")
+    with pytest.raises(ValueError, match="pose embeddings"):
+        contrastive_loss(METHODS["simhand"], paper, *batch.features, *batch.params, *batch.joints)
 
 
 def test_metrics_are_what_they_say():
@@ -157,7 +190,9 @@ def test_views_of_methods_and_recipes():
     assert peclr.translation[0] == 0
     assert peclr.rotation_deg == (-45, 45)
     assert peclr.margin == (0.9, 1.5)
+    assert (simclr.border, peclr.border) == ("cut", "cut")
     default = resolve_views(METHODS["simhand"], "simhand", ViewOptions(rotation_deg=(-90, 90)))
-    assert default.hue_order == "rgb"
+    assert (default.hue_order, default.border) == ("rgb", "pad")
+    assert resolve_views(METHODS["simhand"], "official", ViewOptions(border="pad")).border == "pad"
     assert default.rotation_deg == (-90, 90)
     assert default.translation[0] < 0

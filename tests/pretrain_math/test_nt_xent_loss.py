@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from simhand_cli.pretrain.nt_xent import FalseNegatives, weighted_nt_xent
-from simhand_cli.pretrain.weights import BatchJoints, linear_weights, nonlinear_weights
+from simhand_cli.pretrain.weights import BatchPoints, linear_weights, nonlinear_weights
 
 
 def unit_vectors(pairs: int, seed: int = 0, size: int = 6) -> torch.Tensor:
@@ -15,10 +15,10 @@ def unit_vectors(pairs: int, seed: int = 0, size: int = 6) -> torch.Tensor:
     return functional.normalize(z, dim=1)
 
 
-def joints_of(pairs: int) -> BatchJoints:
+def joints_of(pairs: int) -> BatchPoints:
     generator = torch.Generator().manual_seed(9)
     joints = 64 + 25 * torch.randn(2 * pairs, 21, 2, generator=generator, dtype=torch.float64)
-    return BatchJoints(joints, joints, offset=0, reduce=False)
+    return BatchPoints(joints, joints, offset=0, reduce=False)
 
 
 def loss_of(z: torch.Tensor, **options):
@@ -83,7 +83,7 @@ def gain_of_collapse(centred: bool, seed: int) -> float:
     # Pairs have nearly the same pose, others do not, so that positives weigh more than the average pair.
     poses = 20 * torch.randn(pairs, 21, 2, generator=generator, dtype=torch.float64)
     joints_px = torch.cat([poses, poses + torch.randn(pairs, 21, 2, generator=generator, dtype=torch.float64)])
-    joints = BatchJoints(joints_px, joints_px, offset=0, reduce=False)
+    joints = BatchPoints(joints_px, joints_px, offset=0, reduce=False)
     weights = linear_weights(joints, "single")
     spread = 0.1 * torch.randn(2 * pairs, 32, generator=generator, dtype=torch.float64)
     near = functional.normalize(torch.cat([torch.ones(2 * pairs, 1, dtype=torch.float64), spread], dim=1), dim=1)
@@ -120,11 +120,11 @@ def test_closed_forms():
     assert abs(float(loss_of(unit_vectors(1)).loss)) < 1e-12
 
 
-def on_a_line(places: list[float]) -> BatchJoints:
+def on_a_line(places: list[float]) -> BatchPoints:
     """Samples whose joints all lie in one point of the x axis."""
     joints = torch.zeros(len(places), 21, 2, dtype=torch.float64)
     joints[..., 0] = torch.tensor(places, dtype=torch.float64)[:, None]
-    return BatchJoints(joints, joints, offset=0, reduce=False)
+    return BatchPoints(joints, joints, offset=0, reduce=False)
 
 
 def test_separate_ranges_can_make_the_loss_negative_and_a_single_one_cannot():

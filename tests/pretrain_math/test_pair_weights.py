@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import torch
 
-from simhand_cli.pretrain.weights import BatchJoints, joint_distance, linear_weights, nonlinear_weights
+from simhand_cli.pretrain.weights import BatchPoints, linear_weights, nonlinear_weights, point_distance
 
 
-def batch(joints: torch.Tensor) -> BatchJoints:
-    return BatchJoints(joints, joints, offset=0, reduce=False)
+def batch(joints: torch.Tensor) -> BatchPoints:
+    return BatchPoints(joints, joints, offset=0, reduce=False)
 
 
 def random_joints(pairs: int, seed: int = 0) -> torch.Tensor:
@@ -15,7 +15,19 @@ def random_joints(pairs: int, seed: int = 0) -> torch.Tensor:
 
 
 def matrix(weights, joints: torch.Tensor) -> np.ndarray:
-    return weights.of_distance(joint_distance(joints, joints)).numpy()
+    return weights.of_distance(point_distance(joints, joints)).numpy()
+
+
+@pytest.mark.parametrize("weight_range", ["single", "separate"])
+@pytest.mark.parametrize("dimensions", [1, 3, 14])
+def test_embeddings_are_one_point_of_many_dimensions(weight_range, dimensions):
+    embedding = torch.randn(10, dimensions, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    points, norms = embedding[:, None], torch.linalg.vector_norm(embedding[:, None] - embedding[None], dim=2)
+    torch.testing.assert_close(point_distance(points, points), norms)
+    weights = linear_weights(batch(points), weight_range, block_rows=3)
+    positive, everything = loop_reference.linear(points.numpy(), weight_range)
+    np.testing.assert_allclose(weights.positive, positive, atol=1e-12)
+    np.testing.assert_allclose(matrix(weights, points), everything, atol=1e-12)
 
 
 @pytest.mark.parametrize("weight_range", ["single", "separate"])
@@ -80,4 +92,4 @@ def test_small_distances_survive_float32_far_from_the_origin():
     joints = random_joints(3).to(torch.float32) + 5000
     joints[3] = joints[0] + 0.01
     exact = loop_reference.distance_matrix(joints.double().numpy())
-    np.testing.assert_allclose(joint_distance(joints, joints), exact, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(point_distance(joints, joints), exact, rtol=1e-4, atol=1e-6)

@@ -7,7 +7,7 @@ import torch
 from simhand_cli.pretrain import weight_histogram
 from simhand_cli.pretrain.options import LossOptions
 from simhand_cli.pretrain.weight_histogram import negative_weight_shares, weight_shares
-from simhand_cli.pretrain.weights import BatchJoints, linear_weights
+from simhand_cli.pretrain.weights import BatchPoints, linear_weights
 
 
 def test_bins_by_hand():
@@ -22,7 +22,7 @@ def test_bins_by_hand():
 def test_negatives_are_all_but_the_own_sample_and_its_positive(rows, monkeypatch):
     monkeypatch.setattr(weight_histogram, "_ROWS", rows)
     joints = 112 + 30 * torch.randn(12, 21, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    batch = BatchJoints(joints, joints, offset=0, reduce=False)
+    batch = BatchPoints(joints, joints, offset=0, reduce=False)
     matrix = loop_reference.linear(joints.numpy(), "single")[1]
     counted = [matrix[i][k] for i in range(min(rows, 12)) for k in range(12) if k not in (i, (i + 6) % 12)]
     expected = np.histogram(counted, bins=10, range=(0, 1))[0] / len(counted)
@@ -38,10 +38,10 @@ def test_ranks_together_count_what_one_counts():
         assert one[name].shape == (10,)
         assert float(one[name].sum()) == pytest.approx(1, abs=1e-12)
     joints = 112 + 30 * torch.randn(12, 21, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    whole = BatchJoints(joints, joints, offset=0, reduce=False)
+    whole = BatchPoints(joints, joints, offset=0, reduce=False)
     weights = linear_weights(whole, "single")
     parts = [
-        BatchJoints(joints[[*range(start, start + 3), *range(6 + start, 9 + start)]], joints, start, reduce=False)
+        BatchPoints(joints[[*range(start, start + 3), *range(6 + start, 9 + start)]], joints, start, reduce=False)
         for start in (0, 3)
     ]
     mean = torch.stack([negative_weight_shares(part, weights) for part in parts]).mean(dim=0)

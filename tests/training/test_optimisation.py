@@ -78,6 +78,19 @@ def test_groups_hold_every_parameter_once(name):
         assert all(p.ndim == 4 for p in groups[0]["params"])
 
 
+def test_what_is_also_decayed_is_decayed_without_a_rate_of_its_own():
+    norm, layer = nn.BatchNorm1d(3), nn.Linear(3, 3)
+    groups = parameter_groups([norm, layer], 0.1, 0.5, also_decayed=[norm.weight, layer.weight])
+    assert [[id(p) for p in group["params"]] for group in groups] == [
+        [id(layer.weight)],  # is decayed anyway
+        [id(norm.bias), id(layer.bias)],
+        [id(norm.weight)],
+    ]
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0, 0.1]
+    assert [group["adapt"] for group in groups] == [True, False, False]
+    assert {group["lr_factor"] for group in groups} == {0.5}
+
+
 def test_lr_factor_scales_a_groups_rate():
     head, body = nn.Linear(2, 2), nn.Linear(2, 2)
     groups = parameter_groups([head], 0) + parameter_groups([body], 0, lr_factor=0.1)

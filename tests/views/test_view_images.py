@@ -114,6 +114,6 @@ def test_memory_layout_does_not_matter_and_parameters_come_back_complete():
     assert first.images.dtype == torch.float32
     assert first.images.shape == (3, 3, 128, 128)
     assert 0 <= float(first.images.min()) < float(first.images.max()) <= 1
-    assert first.params.side_px is not None
+    assert first.params.stretch is None
     scale = torch.linalg.det(first.view_from_crop[:, :, :2]).sqrt()
-    torch.testing.assert_close(first.params.side_px, 128 / scale)
+    torch.testing.assert_close(first.params.jitter_px, params.shift * (128 / scale)[:, None])

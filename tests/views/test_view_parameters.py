@@ -75,7 +75,7 @@ def test_joined_and_map():
     first, second = (draw_parameters(0, torch.arange(3), view, EVERYTHING) for view in (0, 1))
     joined = ViewParameters.joined(first, second)
     assert torch.equal(joined.shift[3:], second.shift)
-    assert joined.side_px is None
+    assert joined.jitter_px is None
     assert torch.equal(joined.map(lambda t: t[:3]).hue, first.hue)
 
 
