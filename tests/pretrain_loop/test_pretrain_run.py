@@ -145,7 +145,9 @@ pretrain(PretrainConfig(workspace=Path({workspace!r}), **{{**TINY, "name": "a", 
 def test_killed_inside_a_checkpoint_write_and_run_again_is_bit_equal(workspace, reference):
     script = KILLED_IN_SECOND_WRITE.format(tests=str(Path(__file__).parent), workspace=str(workspace))
     root = Path(__file__).parents[2]
-    ended = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, timeout=120)
+    # Sums depend on the number of threads, so to the bit means with as many as this process has.
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    ended = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, timeout=120, env=environment)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
     run_dir = workspace / "runs" / "pretrain-a"
     assert (run_dir / "checkpoints" / "step-00000004.part").is_dir()
