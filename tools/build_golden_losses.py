@@ -1,4 +1,4 @@
-"""Write tests/pretrain_loop/golden_losses.json: the first losses of every method with every kind of weights.
+"""Write tests/pretrain_loop/golden_losses.json: the first losses of every method, kind of weights and recipe.
 
 Usage: python tools/build_golden_losses.py
 
@@ -24,7 +24,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         workspace = golden_run.make_golden_workspace(Path(folder) / "workspace")
-        losses = {f"{m} {w}": golden_run.losses(workspace, m, w) for m, w in golden_run.runs()}
+        losses = {golden_run.key(*run): golden_run.losses(workspace, *run) for run in golden_run.runs()}
     write_json(golden_run.GOLDEN, {"precision": "fp64", "losses": losses})
 
 

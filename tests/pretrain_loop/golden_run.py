@@ -1,4 +1,4 @@
-"""Short runs whose losses are kept in golden_losses.json: every method with every kind of weights, in float64.
+"""Short runs in float64 whose losses are kept in golden_losses.json: every method, kind of weights and recipe.
 
 ``tools/build_golden_losses.py`` writes the file, ``test_golden_losses.py`` compares with it.
 """
@@ -25,9 +25,16 @@ STEPS = 20
 _SIZES = {"batch_size": 4, "max_steps": STEPS, "epochs": STEPS, "precision": "fp64", "views": {"output_px": 16}}
 
 
-def runs() -> list[tuple[str, str]]:
-    """Every method with every kind of weights."""
-    return [(method, weights) for method in METHODS for weights in ("none", "linear", "nonlinear")]
+def runs() -> list[tuple[str, str, str]]:
+    """Every method with every kind of weights, and as paper and released code have it; (method, weights, recipe)."""
+    ours = [(method, weights, "simhand") for method in METHODS for weights in ("none", "linear", "nonlinear")]
+    theirs = [(name, method.weights, recipe) for recipe in ("paper", "official") for name, method in METHODS.items()]
+    return ours + theirs
+
+
+def key(method: str, weights: str, recipe: str) -> str:
+    """What a run's curve is called."""
+    return f"{method} {weights}" + ("" if recipe == "simhand" else f", recipe {recipe}")
 
 
 def make_golden_workspace(folder: Path) -> Path:
@@ -37,15 +44,15 @@ def make_golden_workspace(folder: Path) -> Path:
     return root
 
 
-def losses(workspace: Path, method: str, weights: str) -> list[float]:
+def losses(workspace: Path, method: str, weights: str, recipe: str) -> list[float]:
     """The losses of the first steps of a real run, which writes no report.
 
     Pixels and first weights are not drawn as in a run: OpenCV and torch's normal numbers round differently on other
     processors, and training magnifies the last bit. Here pixels are drawn in float64, with their colours as they are,
     and the weights are numpy's.
     """
-    given = {**TINY, **_SIZES, "method": method, "loss": {"weights": weights}}
-    config = PretrainConfig(workspace=workspace, name=f"{method}-{weights}", **given)
+    given = {**TINY, **_SIZES, "method": method, "loss": {"weights": weights, "recipe": recipe}}
+    config = PretrainConfig(workspace=workspace, name=f"{recipe}-{method}-{weights}", **given)
     with (
         mock.patch.object(loop, "build_model", _build_model),
         mock.patch.object(transform, "warp", _warp),

@@ -19,12 +19,12 @@ def golden():
 
 
 def test_the_file_holds_every_run_and_they_differ(golden):
-    assert list(golden) == [f"{method} {weights}" for method, weights in golden_run.runs()]
+    assert list(golden) == [golden_run.key(*run) for run in golden_run.runs()]
     assert all(len(curve) == golden_run.STEPS for curve in golden.values())
     # With the weights given, handclr and simhand are the same; all other curves are different ones.
     assert len({tuple(curve) for curve in golden.values()}) == len(golden) - 3
 
 
-@pytest.mark.parametrize(("method", "weights"), golden_run.runs())
-def test_losses_are_the_kept_ones(workspace, golden, method, weights):
-    assert golden_run.losses(workspace, method, weights) == pytest.approx(golden[f"{method} {weights}"], rel=1e-9)
+@pytest.mark.parametrize("run", golden_run.runs(), ids=lambda run: golden_run.key(*run))
+def test_losses_are_the_kept_ones(workspace, golden, run):
+    assert golden_run.losses(workspace, *run) == pytest.approx(golden[golden_run.key(*run)], rel=1e-9)
