@@ -38,11 +38,10 @@ def most_bytes(device: str) -> int:
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def one_step(stepper: Stepper, workspace: Workspace, part: int) -> dict[str, Any]:
-    """Fetch a batch, learn from it once."""
-    config = stepper.config
-    table = load_table(workspace, config)
-    (request,) = StepBatches(len(table), config.batch_size, 1, 0)
+def one_step(stepper: Stepper, workspace: Workspace, pairs: int, part: int) -> dict[str, Any]:
+    """Fetch so many pairs, learn from them once."""
+    table = load_table(workspace, stepper.config)
+    (request,) = StepBatches(len(table), pairs, 1, 0)
     batch = PairDataset(table, workspace.crops_dir, 0).__getitems__(request)
     assert isinstance(batch, PairBatch)
     start = time.perf_counter()
@@ -60,19 +59,22 @@ def one_step(stepper: Stepper, workspace: Workspace, part: int) -> dict[str, Any
 
 def measure(encoder: str, given: argparse.Namespace) -> dict[str, Any]:
     """All batch sizes of one encoder, smallest first."""
-    workspace = Workspace.open(given.workspace)
+    workspace, largest = Workspace.open(given.workspace), max(given.batch_sizes)
+    config = PretrainConfig(workspace=given.workspace, encoder=encoder, batch_size=largest)
+    pairs = len(load_table(workspace, config))
+    if pairs < largest:
+        raise SystemExit(f"{given.workspace} has {pairs} pairs, fewer than {largest}: see --batch-sizes")
+    stepper = Stepper(config, given.device)
+    stepper.model.train()
     steps: dict[str, dict[str, Any]] = {}
     for size in sorted(given.batch_sizes):
-        config = PretrainConfig(workspace=given.workspace, encoder=encoder, batch_size=size)
-        stepper = Stepper(config, given.device)
-        stepper.model.train()
-        steps[f"{size} pairs"] = one_step(stepper, workspace, given.part)
+        steps[f"{size} pairs"] = one_step(stepper, workspace, size, given.part)
         print(encoder, size, steps[f"{size} pairs"], flush=True)
-    whole = estimate_step(encoder, config.views.output_px, 2 * size, given.device, stepper.precision.name)
+    whole = estimate_step(encoder, config.views.output_px, 2 * largest, given.device, stepper.precision.name)
     return {
         "precision": stepper.precision.name,
         "steps": steps,
-        f"bytes of {size} pairs at once, by the formula": whole.bytes_per_process,
+        f"bytes of {largest} pairs at once, by the formula": whole.bytes_per_process,
     }
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from scales import TABLES, Scale, Table
 
+from simhand_cli.pretrain.optimisation import OPTIMISATION
+
 RANDOM, FROM_SCRATCH = "random weights", "w/o pre-training"
 #: The headline figures of the paper are of this variant (fact sheet, section 0.2), so most tables are too.
 UNWEIGHTED = "HandCLR = SiMHand - weights"
@@ -127,8 +129,9 @@ def _recipes(scale: Scale, seed: int) -> Iterator[Cell]:
 
 def _moved_alike(scale: Scale) -> tuple[object, ...]:
     """Options that leave a recipe the loss and T alone: its rate and warm-up are for 100 epochs of 8,192 pairs."""
-    rate = ("--lr", 1e-4, "--lr-rule", "sqrt", "--warmup-epochs", scale.warmup_epochs)
-    return (*rate, "--optimiser", "adam", "--decay", "kernels", "--sampling", "shuffle", "--sync-bn")
+    how = {**OPTIMISATION["simhand"].as_options(), "warmup_epochs": scale.warmup_epochs}
+    synchronised = "--sync-bn" if how.pop("sync_bn") else "--no-sync-bn"
+    return (*(word for name, value in how.items() for word in (f"--{name.replace('_', '-')}", value)), synchronised)
 
 
 def _part(how: Pretraining | None, videos: int | None) -> Pretraining:

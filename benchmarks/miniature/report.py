@@ -68,7 +68,7 @@ class Report:
         lines = [
             f"# The paper in miniature: scale {scale.name}",
             f"{used:,} crops of {scale.videos} synthetic people, {scale.encoder} at {scale.view_px} px from "
-            f"{scale.initial} weights, {_length(scale)} of {scale.batch} pairs; fine-tuned on {labels} labelled "
+            f"{scale.initial} weights, {_length(scale, used)}; fine-tuned on {labels} labelled "
             f"pictures of other people. MPJPE in mm, mean ± standard deviation over up to {self.seeds} seeds; "
             "differences are paired by seed and "
             "after root + bone scale; negative is better. Design: benchmarks/miniature/README.md.",
@@ -127,8 +127,11 @@ _FROZEN = (
 _PAIRS = "Mean distance of the joints of a pair's two hands, by MediaPipe's 3D landmarks; mined by its 2D ones."
 
 
-def _length(scale: Scale) -> str:
-    return f"{scale.epochs} epochs" if scale.steps is None else f"{scale.steps} steps"
+def _length(scale: Scale, crops: int) -> str:
+    if scale.steps is None:
+        return f"{scale.epochs} epochs in batches of {scale.batch}"
+    drawn = scale.steps * scale.batch
+    return f"{scale.steps} steps of {scale.batch} pairs ({drawn / crops:.2f} epochs: {drawn:,} anchors)"
 
 
 def _missing_text(missing: dict[Cell, str]) -> str:

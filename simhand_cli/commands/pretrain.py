@@ -51,7 +51,9 @@ class PretrainConfig(TrainingConfig):
         "for batch norm, which sees parts",
         ge=1,
     )
-    lr: float | None = option(None, f"Learning rate that --lr-rule starts from ({_RECIPE} 1e-4)", gt=0)
+    lr: float | None = option(
+        None, f"Learning rate that --lr-rule starts from ({_RECIPE} 1e-4, as with any --lr-rule given without it)", gt=0
+    )
     lr_rule: Literal["constant", "sqrt", "linear"] | None = option(
         None, f"Peak rate: lr itself, lr x sqrt(batch size), or lr x batch size / 256 ({_RECIPE} sqrt)"
     )
@@ -232,6 +234,7 @@ def _dry_run(
     from simhand_cli.pretrain.plan import make_plan
     from simhand_cli.training.checkpoint import saved_steps
     from simhand_cli.training.compiler import check_compiler
+    from simhand_cli.training.environment import ENVIRONMENT_FILE, recorded_precision
     from simhand_cli.training.launch import gpu_memory_problems
     from simhand_cli.training.run_dir import peek_run
 
@@ -240,13 +243,15 @@ def _dry_run(
     found = peek_run(run_dir, run_identity(config, workspace, plan, world.size), redo=config.redo)
     done = {"resume": saved_steps(run_dir), "finished": plan.total_steps}.get(found, 0)
     device = "cuda:0" if world.use_gpu else "cpu"
-    if config.init != "random":  # whether it can be read, and fits
+    if config.init != "random" and found in ("new", "redo"):  # whether it can be read, and fits
         load_encoder_weights(build_encoder(config.encoder), Path(config.init))
     open_probe(config, plan, table, workspace, console)
     if config.compile:
         check_compiler(device)
     with gpu_memory_problems():
-        costs = estimate_step(config.encoder, config.views.output_px, 2 * plan.part_pairs, device, config.precision)
+        kept = recorded_precision(run_dir / ENVIRONMENT_FILE) if found == "resume" else None
+        precision = kept or config.precision
+        costs = estimate_step(config.encoder, config.views.output_px, 2 * plan.part_pairs, device, precision)
     forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // world.size else 1.0
     views = 2 * plan.batch_size * max(plan.total_steps - done, 0)
     seconds = forward_twice * costs.seconds_per_view * views / (world.size if world.use_gpu else 1)

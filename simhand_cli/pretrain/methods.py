@@ -196,7 +196,7 @@ def _pair_weights(options: LossOptions, points: BatchPoints) -> PairWeights | No
     else:
         return None
     if options.weighted == "positives":
-        return replace(weights, of_distance=torch.ones_like)
+        return replace(weights, of_distance=None)
     if options.weighted == "negatives":
         return replace(weights, positive=torch.ones_like(weights.positive))
     return weights
@@ -204,13 +204,15 @@ def _pair_weights(options: LossOptions, points: BatchPoints) -> PairWeights | No
 
 def _weight_metrics(points: BatchPoints, weights: PairWeights) -> dict[str, Tensor]:
     low, high = weights.positive.aminmax()
-    return {
+    found = {
         "positive_weight": weights.positive.mean(),
         "positive_weight_min": low,
         "positive_weight_max": high,
         "positive_weight_histogram": weight_shares(weights.positive),
-        "negative_weight_histogram": negative_weight_shares(points, weights),
     }
+    if weights.of_distance is None:
+        return found
+    return {**found, "negative_weight_histogram": negative_weight_shares(points, weights.of_distance)}
 
 
 def _false_negatives(options: LossOptions, images: Tensor | None, share: bool) -> FalseNegatives:

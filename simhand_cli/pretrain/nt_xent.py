@@ -176,7 +176,7 @@ def _distances(problem: _Problem, start: int, stop: int) -> tuple[Tensor | None,
     of_joints = None
     if problem.joints is not None and problem.false_negatives.distance_px > 0:
         of_joints = problem.joints.distances(start, stop)
-    if problem.weights is None or problem.weighed is None:
+    if problem.weights is None or problem.weights.of_distance is None or problem.weighed is None:
         return of_joints, None
     if of_joints is not None and problem.weighed is problem.joints:
         return of_joints, of_joints
@@ -187,9 +187,12 @@ def _weights(
     similarity: Tensor, distance: Tensor | None, pair: Tensor, positive: Tensor, problem: _Problem
 ) -> tuple[Tensor, Tensor]:
     """Weight of each row's numerator (r, 1) and of its denominator's terms (r, 2N); ``pair`` (r,) is local."""
-    if problem.weights is None or distance is None:
-        return similarity.new_ones(len(similarity), 1), similarity.new_ones(1, 1)
+    one = similarity.new_ones(1, 1)
+    if problem.weights is None:
+        return one.expand(len(similarity), 1), one
     numerator = problem.weights.positive[pair, None].to(similarity.dtype)
+    if problem.weights.of_distance is None or distance is None:
+        return numerator, one
     denominator = problem.weights.of_distance(distance).to(similarity.dtype)
     if problem.positive_denominator == "w_pos":
         denominator = denominator.scatter(1, positive, numerator)

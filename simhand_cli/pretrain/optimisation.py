@@ -77,10 +77,11 @@ OPTIMISATION: dict[Recipe, Optimisation] = {
 def optimisation_of(config: "PretrainConfig") -> Optimisation:
     """A run's; what the user left open is as the recipe says.
 
-    A rate without a rule follows the recipe's rule, and a rule without a rate starts from the recipe's rate.
+    A rate without a rule follows the recipe's rule. A rule without a rate starts from 1e-4 in every recipe: the
+    published 3.2e-3 is that rate, scaled already.
     """
     given = {name: getattr(config, name) for name in Optimisation.__dataclass_fields__}
-    recipe = OPTIMISATION[config.loss.recipe]
-    return Optimisation(
-        **{**recipe.as_options(), **{name: value for name, value in given.items() if value is not None}}
-    )
+    options = OPTIMISATION[config.loss.recipe].as_options()
+    if config.lr_rule is not None:
+        options["lr"] = OPTIMISATION["simhand"].lr
+    return Optimisation(**{**options, **{name: value for name, value in given.items() if value is not None}})

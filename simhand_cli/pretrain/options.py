@@ -28,7 +28,8 @@ class LossOptions(Section):
         None, "Adaptive weights of the pairs (default: as the method says)", short="--weights"
     )
     weighted: Weighted = option(
-        "both", "Where the weights count: in numerator and denominator, in the numerator, or in the denominator alone"
+        "both",
+        "Where the weights count: in numerator and denominator, in the numerator alone, or in the denominator alone",
     )
     weight_range: WeightRange | None = option(
         None,
@@ -74,6 +75,8 @@ class LossOptions(Section):
     def filled(self, default_weights: WeightKind) -> "LossOptions":
         """The same with every open option set by the recipe, and the weights by the method."""
         values: dict[str, object] = {**RECIPES[self.recipe], "weights": default_weights}
+        if (self.weights or default_weights) == "nonlinear":  # the paper has none, and their steepness is per pixel
+            values["weight_metric"] = "joints"
         return self.model_copy(update={name: v for name, v in values.items() if getattr(self, name) is None})
 
     def needs_embeddings(self, default_weights: WeightKind) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.pretrain.optimisation import optimisation_of
+from simhand_cli.pretrain.resolved import resolved
 from simhand_cli.training.schedule import scaled_lr
 
 if TYPE_CHECKING:
@@ -103,11 +104,13 @@ def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
     warmup_steps = round(total_steps / 10 if warmup_epochs is None else warmup_epochs * steps_per_epoch)
     if warmup_steps > total_steps:
         notes.append(f"the learning rate rises for {warmup_epochs:g} epochs, longer than the run: see --warmup-epochs")
-    negatives = config.loss.filled("none").negatives
+    loss = resolved(config).loss
+    if loss.weights == "none" and loss.weighted != "both":
+        notes.append(f"--loss.weighted {loss.weighted} changes nothing without --weights linear or nonlinear")
     return Plan(
         pairs=pairs,
         batch_size=batch_size,
-        compared_pairs=batch_size // processes if negatives == "rank" else batch_size,
+        compared_pairs=batch_size // processes if loss.negatives == "rank" else batch_size,
         part_pairs=min(config.micro_batch or batch_size, batch_size // processes),
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,

@@ -25,6 +25,7 @@ from simhand_cli.pretrain.optimisation import optimisation_of
 from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.pretrain.plan import Plan
 from simhand_cli.pretrain.pose_probe import PoseProbe, ProbeStopped
+from simhand_cli.pretrain.resolved import resolved
 from simhand_cli.training.average import MovingAverage
 from simhand_cli.training.loader import killed_workers
 from simhand_cli.training.metrics_log import MetricsLog
@@ -152,7 +153,7 @@ class Trainer:
             report = _Report(plan, log, ticker, console)
             # The first one, or that of the step after which the run was stopped.
             if plan.probes_after(self.step) and self._probe(probe, log, signals):
-                raise KeyboardInterrupt(f"no step taken after step {self.step}")
+                raise KeyboardInterrupt(f"nothing new to save after step {self.step}")
             launched: deque[LaunchedStep] = deque()
             clock = _SaveClock(config.checkpoint_every, plan.total_steps)
             for batch in pair_batches(dataset, steps, ranks, config.loader_workers(ranks)):
@@ -176,7 +177,7 @@ class Trainer:
                     raise KeyboardInterrupt(f"saved after step {self.step}")
 
     def _open_log(self, config: "PretrainConfig") -> MetricsLog:
-        trackers = open_trackers(config.log, self.path, self.step, config.model_dump(mode="json"))
+        trackers = open_trackers(config.log, self.path, self.step, resolved(config).model_dump(mode="json"))
         return MetricsLog(self.path / "metrics.jsonl", self.step, trackers)
 
     def _save(self, log: MetricsLog | None) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from simhand_cli.pretrain.weights import BatchPoints, PairWeights
+from simhand_cli.pretrain.weights import BatchPoints, WeightOfDistance
 
 #: Bins of equal width over [0, 1]; a weight of 1 is in the last one.
 BINS: Final = 10
@@ -29,7 +29,7 @@ def weight_shares(weights: Tensor, counted: Tensor | None = None) -> Tensor:
 
 
 @torch.no_grad()
-def negative_weight_shares(points: BatchPoints, weights: PairWeights) -> Tensor:
+def negative_weight_shares(points: BatchPoints, of_distance: WeightOfDistance) -> Tensor:
     """:func:`weight_shares` of the negatives of this rank's first rows: all samples but the row's own and its positive.
 
     Negatives that the loss leaves out as false ones are counted too. Every rank counts as many, so that the mean over
@@ -40,4 +40,4 @@ def negative_weight_shares(points: BatchPoints, weights: PairWeights) -> Tensor:
     distance = points.distances(0, len(own))
     counted = torch.ones_like(distance, dtype=torch.bool)
     counted.scatter_(1, own, False).scatter_(1, (own + samples // 2) % samples, False)
-    return weight_shares(weights.of_distance(distance), counted)
+    return weight_shares(of_distance(distance), counted)

@@ -95,11 +95,11 @@ class PairWeights:
 
     Attributes:
         positive: (n,) weight of each local positive pair; the same in both directions.
-        of_distance: weight of the pairs in the denominator, elementwise in their distance.
+        of_distance: weight of the pairs in the denominator, elementwise in their distance; None where all are 1.
     """
 
     positive: Tensor
-    of_distance: WeightOfDistance
+    of_distance: WeightOfDistance | None
 
 
 def _linear(low: Tensor, high: Tensor) -> WeightOfDistance:

@@ -12,6 +12,11 @@ from typing import Any
 
 import pytest
 
+from simhand_cli.commands.pretrain import PretrainConfig
+from simhand_cli.pretrain.optimisation import optimisation_of
+from simhand_cli.pretrain.options import RECIPES
+from simhand_cli.pretrain.plan import make_plan
+
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "miniature"
 UNSEEN = "unseen synthetic people"
 
@@ -102,6 +107,28 @@ def test_one_name_is_one_training(load: Any) -> None:
         rows = [*([cells_module.RANDOM] if scale.initial == "imagenet" else []), *cells_module.MAIN]
         first = cells_module.cells_of(scale, scales.TABLES, 2)[: len(rows)]
         assert [(cell.table, cell.seed, cell.row) for cell in first] == [("main", 0, row) for row in rows]
+
+
+def test_recipes_move_the_loss_and_the_views_alone(load: Any) -> None:
+    scales, cells_module = load("scales"), load("cells")
+    (cell,) = [
+        cell for cell in cells_module.cells_of(scales.CPU, ("recipes",), 1)
+        if (cell.row, cell.column) == ("PeCLR", "official")
+    ]  # fmt: skip
+    words = [str(word) for word in cell.pretraining.options]
+    assert words[:4] == ["--method", "peclr", "--recipe", "official"]
+    assert words[-1] == "--sync-bn"
+    given = {flag[2:].replace("-", "_"): value for flag, value in zip(words[4:-1:2], words[5:-1:2], strict=True)}
+    told = [
+        optimisation_of(PretrainConfig.model_validate({**given, "sync_bn": True, "loss": {"recipe": recipe}}))
+        for recipe in RECIPES
+    ]
+    ours = optimisation_of(PretrainConfig(warmup_epochs=scales.CPU.warmup_epochs))
+    assert told == [ours] * len(RECIPES)
+    # A tenth of the steps, as where nothing is said, however many frames had no hand.
+    how = {"batch_size": scales.CPU.batch, "epochs": scales.CPU.epochs, "max_steps": scales.CPU.steps}
+    plan = make_plan(PretrainConfig(**how, warmup_epochs=ours.warmup_epochs), 25_118, 1)
+    assert plan.warmup_steps == 15
 
 
 def test_figures_are_read_by_their_alignment(load: Any) -> None:

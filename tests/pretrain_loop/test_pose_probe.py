@@ -126,6 +126,7 @@ def test_stopped_and_resumed_probes_as_often(workspace):
 
 @pytest.mark.parametrize(("at_batch", "step"), [(2, 0), (9, 3)])
 def test_a_signal_ends_a_probe_between_its_batches_and_a_resume_repeats_it(workspace, monkeypatch, at_batch, step):
+    said = "saved" if step else "nothing new to save"
     run(workspace, "whole", probe_every=1)
     asked, encode = [], FrozenEncoder.__call__
 
@@ -137,7 +138,7 @@ def test_a_signal_ends_a_probe_between_its_batches_and_a_resume_repeats_it(works
 
     monkeypatch.setattr(pose_probe, "_BATCH", 4)  # 28 crops: 7 batches a probe
     monkeypatch.setattr(FrozenEncoder, "__call__", encode_then_stop)
-    with pytest.raises(KeyboardInterrupt, match=f"after step {step}"):
+    with pytest.raises(KeyboardInterrupt, match=f"{said} after step {step}$"):
         run(workspace, "cut", probe_every=1)
     assert len(asked) == at_batch
     assert [line["step"] for line in logged(workspace, "cut")[1]] == ([0] if step else [])

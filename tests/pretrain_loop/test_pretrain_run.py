@@ -19,7 +19,7 @@ from simhand_cli.commands.pretrain import PretrainConfig, _pretrain, pretrain
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.models.encoder import build_encoder, load_encoder_weights
-from simhand_cli.pretrain import estimate, options
+from simhand_cli.pretrain import estimate, options, trainer
 from simhand_cli.pretrain.data import PairDataset
 from simhand_cli.pretrain.epoch_order import Sampling
 from simhand_cli.pretrain.loop import load_table
@@ -259,14 +259,16 @@ def test_dry_run_refuses_what_the_run_would(workspace, tmp_path):
             run(workspace, name="b", dry_run=True, init=str(damaged))
 
 
-def test_dry_run_of_a_stopped_run_counts_what_is_left(workspace):
+def test_dry_run_of_a_stopped_run_counts_what_is_left(workspace, monkeypatch):
     with terminated_after_logging(3), pytest.raises(KeyboardInterrupt):
         run(workspace, name="a")
     summary = run(workspace, name="a", dry_run=True)
     assert (summary.facts["found there"], summary.facts["steps done"]) == ("resume", 4)
     whole = run(workspace, name="b", dry_run=True)
     assert "steps done" not in whole.facts
-    assert 0 < summary.data["seconds"] < whole.data["seconds"]
+    monkeypatch.setattr(estimate, "estimate_step", lambda *_: estimate.Estimate(0.5, "fp32", 0, 0))
+    left, all_of_it = (run(workspace, name=name, dry_run=True).data["seconds"] for name in ("a", "b"))
+    assert (left, all_of_it) == ((6 - 4) * 2 * 8 * 0.5, 6 * 2 * 8 * 0.5)
 
 
 def test_the_official_recipe_sets_rate_optimiser_and_statistics(workspace):
@@ -274,12 +276,35 @@ def test_the_official_recipe_sets_rate_optimiser_and_statistics(workspace):
     assert dry.facts["peak learning rate"] == 3.2e-3
     assert dry.facts["warm-up steps"] == 10 * dry.facts["steps"] / 20
     assert run(workspace, dry_run=True, lr=0.5, loss={"recipe": "official"}).facts["peak learning rate"] == 0.5
+    # A rule without a rate is PeCLR's, not the scaled rate scaled again.
+    peclr = run(workspace, dry_run=True, lr=None, lr_rule="sqrt", batch_size=16, loss={"recipe": "official"})
+    assert peclr.facts["peak learning rate"] == pytest.approx(1e-4 * 16**0.5)
     short = run(workspace, name="a", lr=None, max_steps=1, loss={"recipe": "official"}).outputs["encoder"].parent
     resolved = yaml.safe_load((short / "resolved.yaml").read_text())
     assert (resolved["optimiser"], resolved["lr_rule"], resolved["sync_bn"]) == ("adam-lars", "constant", False)
     assert (resolved["decay"], resolved["sampling"]) == ("released", "replacement")
     assert yaml.safe_load((short / "config.yaml").read_text())["optimiser"] is None
     assert json.loads((short / "identity.json").read_text())["processes"] == 1
+
+
+def test_trackers_are_told_the_filled_options(workspace, monkeypatch):
+    told = []
+
+    def open_nothing(kinds, path, step, options):
+        told.append(options)
+        return []
+
+    monkeypatch.setattr(trainer, "open_trackers", open_nothing)
+    run(workspace, name="a", lr=None, max_steps=1)
+    (options,) = told
+    assert (options["lr"], options["lr_rule"], options["sync_bn"]) == (1e-4, "sqrt", True)
+    assert options["loss"]["weight_range"] == "single"
+
+
+def test_one_sided_weights_of_a_method_without_weights_are_pointed_out(workspace):
+    words = {"method": "peclr", "loss": {"weighted": "positives"}, "dry_run": True}
+    assert "--loss.weighted positives changes nothing" in run(workspace, **words).facts["note"]
+    assert "changes nothing" not in run(workspace, **words | {"method": "simhand"}).facts.get("note", "")
 
 
 def test_decay_reaches_the_norms_that_the_released_code_decays(workspace):

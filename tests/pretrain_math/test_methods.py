@@ -50,10 +50,11 @@ def reference_loss(
     joints = torch.cat(batch.joints).numpy()
     if options.recipe == "simhand":
         joints = np.array([undone_by_loops(batch, view, i) for view in (0, 1) for i in range(rank_worker.PAIRS)])
-    metric = options.weight_metric or {"paper": "embedding"}.get(options.recipe, "joints")
+    kind = options.weights or method.weights
+    default = "embedding" if options.recipe == "paper" and kind != "nonlinear" else "joints"
+    metric = options.weight_metric or default
     if metric == "embedding":  # one point of 14 dimensions
         joints = torch.cat(batch.embeddings)[:, None].numpy()
-    kind = options.weights or method.weights
     weight_range = "separate" if official else "single"
     if kind == "linear":
         weights = loop_reference.linear(joints, weight_range)
@@ -102,7 +103,8 @@ def test_weights_of_one_side_alone_against_loops(recipe, weights, weighted):
 
 @pytest.mark.parametrize("weights", ["linear", "nonlinear"])
 def test_weights_of_embeddings_leave_false_negatives_to_the_joints(weights):
-    options = LossOptions(recipe="paper", weights=weights, false_negative_px=45.0, weight_joints="view", block_rows=3)
+    given = {"weight_metric": "embedding", "false_negative_px": 45.0, "weight_joints": "view", "block_rows": 3}
+    options = LossOptions(recipe="paper", weights=weights, **given)
     case = Case("simhand", options)
     model, batch = rank_worker.make_model(), rank_worker.make_batch(case)
     loss, _ = rank_worker.part_loss(case, model, 0, 1)
@@ -111,6 +113,15 @@ def test_weights_of_embeddings_leave_false_negatives_to_the_joints(weights):
     assert near
     expected = reference_loss(case, (model(batch.features[0]), model(batch.features[1])), near)
     np.testing.assert_allclose(float(loss.detach()), expected, rtol=1e-11)
+
+
+def test_nonlinear_weights_are_of_joints_unless_asked_otherwise():
+    def metric(**given):
+        return LossOptions(recipe="paper", **given).filled("linear").weight_metric
+
+    assert (metric(), metric(weights="nonlinear")) == ("embedding", "joints")
+    assert metric(weights="nonlinear", weight_metric="embedding") == "embedding"
+    assert LossOptions(recipe="paper").filled("nonlinear").weight_metric == "joints"
 
 
 def test_weight_joints_have_no_effect_on_weights_of_embeddings():

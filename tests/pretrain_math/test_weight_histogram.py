@@ -7,7 +7,7 @@ import torch
 from simhand_cli.pretrain import weight_histogram
 from simhand_cli.pretrain.options import LossOptions
 from simhand_cli.pretrain.weight_histogram import negative_weight_shares, weight_shares
-from simhand_cli.pretrain.weights import BatchPoints, linear_weights
+from simhand_cli.pretrain.weights import BatchPoints, WeightOfDistance, linear_weights
 
 
 def test_bins_by_hand():
@@ -26,8 +26,21 @@ def test_negatives_are_all_but_the_own_sample_and_its_positive(rows, monkeypatch
     matrix = loop_reference.linear(joints.numpy(), "single")[1]
     counted = [matrix[i][k] for i in range(min(rows, 12)) for k in range(12) if k not in (i, (i + 6) % 12)]
     expected = np.histogram(counted, bins=10, range=(0, 1))[0] / len(counted)
-    found = negative_weight_shares(batch, linear_weights(batch, "single"))
+    found = negative_weight_shares(batch, of_distance(batch))
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+
+
+def of_distance(points: BatchPoints) -> WeightOfDistance:
+    weight = linear_weights(points, "single").of_distance
+    assert weight is not None
+    return weight
+
+
+def test_weights_of_positives_alone_have_no_histogram_of_negatives():
+    case = rank_worker.Case("simhand", LossOptions(weighted="positives"))
+    _, metrics = rank_worker.part_loss(case, rank_worker.make_model(), 0, 1)
+    assert "positive_weight_histogram" in metrics
+    assert "negative_weight_histogram" not in metrics
 
 
 def test_ranks_together_count_what_one_counts():
@@ -39,10 +52,10 @@ def test_ranks_together_count_what_one_counts():
         assert float(one[name].sum()) == pytest.approx(1, abs=1e-12)
     joints = 112 + 30 * torch.randn(12, 21, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     whole = BatchPoints(joints, joints, offset=0, reduce=False)
-    weights = linear_weights(whole, "single")
+    weight = of_distance(whole)
     parts = [
         BatchPoints(joints[[*range(start, start + 3), *range(6 + start, 9 + start)]], joints, start, reduce=False)
         for start in (0, 3)
     ]
-    mean = torch.stack([negative_weight_shares(part, weights) for part in parts]).mean(dim=0)
-    torch.testing.assert_close(mean, negative_weight_shares(whole, weights))
+    mean = torch.stack([negative_weight_shares(part, weight) for part in parts]).mean(dim=0)
+    torch.testing.assert_close(mean, negative_weight_shares(whole, weight))
