@@ -54,14 +54,16 @@ class Cell:
         return f"{self.start}{'-weak2d' if self.weak_2d else ''}-labels{self.fraction:g}-seed{self.seed}"
 
 
+#: As the paper has them: in numerator and denominator.
+_ON_BOTH = ("--loss.weights", "linear", "--loss.weighted", "both")
 SIMCLR = Pretraining("simclr", ("--method", "simclr"))
 PECLR = Pretraining("peclr", ("--method", "peclr"))
-PECLR_WEIGHTS = Pretraining("peclr-weights", ("--method", "peclr", "--loss.weights", "linear"))
-SIMCLR_WEIGHTS = Pretraining("simclr-weights", ("--method", "simclr", "--loss.weights", "linear"))
+PECLR_WEIGHTS = Pretraining("peclr-weights", ("--method", "peclr", *_ON_BOTH))
+SIMCLR_WEIGHTS = Pretraining("simclr-weights", ("--method", "simclr", *_ON_BOTH))
 TEMPCLR = Pretraining("tempclr", ("--method", "tempclr"))
 HANDCLR = Pretraining("handclr", ("--method", "handclr"))
-SIMHAND = Pretraining("simhand", ("--method", "simhand"))
-SIMHAND_POSITIVES = Pretraining("simhand-positives", ("--method", "simhand", "--loss.weighted", "positives"))
+SIMHAND = Pretraining("simhand-positives", ("--method", "simhand"))
+SIMHAND_BOTH = Pretraining("simhand", ("--method", "simhand", "--loss.weighted", "both"))
 
 #: SiMHand without weights is HandCLR: the same positives, the same T, the same loss.
 MAIN: dict[str, Pretraining | None] = {
@@ -112,18 +114,18 @@ def _one(table: Table, scale: Scale, seed: int) -> Iterator[Cell]:
 
 
 def _weights(labels: float, seed: int) -> Iterator[Cell]:
-    rows = {"SimCLR": (SIMCLR, SIMCLR_WEIGHTS), "PeCLR": (PECLR, PECLR_WEIGHTS), "SiMHand": (HANDCLR, SIMHAND)}
+    rows = {"SimCLR": (SIMCLR, SIMCLR_WEIGHTS), "PeCLR": (PECLR, PECLR_WEIGHTS), "SiMHand": (HANDCLR, SIMHAND_BOTH)}
     for row, (plain, weighted) in rows.items():
         yield Cell("weights", row, "without weights", seed, plain, labels)
-        yield Cell("weights", row, "with weights", seed, weighted, labels)
-    yield Cell("weights", "SiMHand", "of positives alone", seed, SIMHAND_POSITIVES, labels)
+        yield Cell("weights", row, "on both sides, as printed", seed, weighted, labels)
+    yield Cell("weights", "SiMHand", "on positives alone", seed, SIMHAND, labels)
 
 
 def _recipes(scale: Scale, seed: int) -> Iterator[Cell]:
-    for row, how in (("PeCLR", PECLR), ("SiMHand (+ weights)", SIMHAND)):
+    for row, slug, how in (("PeCLR", "peclr", PECLR), ("SiMHand (+ weights)", "simhand", SIMHAND)):
         yield Cell("recipes", row, "simhand (default)", seed, how, scale.label_fraction)
         for recipe in ("paper", "official"):
-            other = Pretraining(f"{how.name}-{recipe}", (*how.options, "--recipe", recipe, *_moved_alike(scale)))
+            other = Pretraining(f"{slug}-{recipe}", (*how.options, "--recipe", recipe, *_moved_alike(scale)))
             yield Cell("recipes", row, recipe, seed, other, scale.label_fraction)
 
 

@@ -27,9 +27,10 @@ class LossOptions(Section):
     weights: WeightKind | None = option(
         None, "Adaptive weights of the pairs (default: as the method says)", short="--weights"
     )
-    weighted: Weighted = option(
-        "both",
-        "Where the weights count: in numerator and denominator, in the numerator alone, or in the denominator alone",
+    weighted: Weighted | None = option(
+        None,
+        "Where the weights count: in numerator and denominator, in the numerator alone, or in the denominator alone "
+        f"({_RECIPE})",
     )
     weight_range: WeightRange | None = option(
         None,
@@ -88,6 +89,7 @@ class LossOptions(Section):
 #: What each recipe says where the paper and the released code differ; reasons in docs/decisions.md.
 RECIPES: dict[Recipe, dict[str, str]] = {
     "simhand": {
+        "weighted": "positives",
         "weight_range": "single",
         "weight_metric": "joints",
         "weight_joints": "undone",
@@ -98,6 +100,7 @@ RECIPES: dict[Recipe, dict[str, str]] = {
         "false_negatives": "mask",
     },
     "paper": {
+        "weighted": "both",
         "weight_range": "single",
         "weight_metric": "embedding",
         "weight_joints": "view",
@@ -108,6 +111,7 @@ RECIPES: dict[Recipe, dict[str, str]] = {
         "false_negatives": "keep",
     },
     "official": {
+        "weighted": "both",
         "weight_range": "separate",
         "weight_metric": "joints",
         "weight_joints": "view",

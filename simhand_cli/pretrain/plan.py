@@ -105,7 +105,7 @@ def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
     if warmup_steps > total_steps:
         notes.append(f"the learning rate rises for {warmup_epochs:g} epochs, longer than the run: see --warmup-epochs")
     loss = resolved(config).loss
-    if loss.weights == "none" and loss.weighted != "both":
+    if loss.weights == "none" and config.loss.weighted is not None:
         notes.append(f"--loss.weighted {loss.weighted} changes nothing without --weights linear or nonlinear")
     return Plan(
         pairs=pairs,

@@ -93,7 +93,6 @@ def test_a_run_leaves_what_was_promised(reference):
         "uniformity",
         "epoch",
         "positive_weight_histogram",
-        "negative_weight_histogram",
     }
     assert logged(reference)[0].keys() >= wanted
     assert "Adaptive weights" in (reference / "report.html").read_text()

@@ -45,7 +45,7 @@ def gradients(
 ) -> tuple[Tensor, Tensor]:
     """Loss and flat gradient of a rank's share of the batch, computed ``pairs`` at a time."""
     views = resolve_views(METHODS[method], "simhand", ViewOptions(output_px=VIEW_PX))
-    options = LossOptions(block_rows=5, weight_metric=metric)
+    options = LossOptions(block_rows=5, weight_metric=metric, weighted="both")
     loss = PairLoss(METHODS[method], views, options, 3, Precision("fp64", "a proof"), "cpu")
     share = PAIRS // ranks
     mine = make_batch().part(rank * share, (rank + 1) * share)

@@ -40,15 +40,16 @@ def cases() -> list[Case]:
         for weights in ("none", "linear", "nonlinear")
     ]
     further = (
-        {"positive_denominator": "w_pos", "weight_range": "separate"},
-        {"positive_denominator": "one"},
-        {"weight_joints": "view"},
-        {"weighted": "positives"},
+        {"weighted": "both", "positive_denominator": "w_pos", "weight_range": "separate"},
+        {"weighted": "both", "positive_denominator": "one"},
+        {"weight_joints": "view", "weighted": "both"},
+        {"weighted": "both"},
+        {"weighted": "both", "weights": "nonlinear"},
         {"weighted": "negatives", "weights": "nonlinear"},
-        {"weight_metric": "embedding", "weight_range": "separate", "block_rows": 5},
-        {"weight_metric": "embedding", "false_negative_px": 40.0, "positive_denominator": "w_pos"},
+        {"weighted": "both", "weight_metric": "embedding", "weight_range": "separate", "block_rows": 5},
+        {"weighted": "both", "weight_metric": "embedding", "false_negative_px": 40.0, "positive_denominator": "w_pos"},
         {"weight_metric": "embedding", "weights": "nonlinear", "negatives": "rank"},
-        {"similarities": "plain"},
+        {"similarities": "plain", "weighted": "both"},
         {"false_negative_px": 40.0},
         {"shift_unit": "pixels", "negatives": "global"},
         {"temperature": 0.05},

@@ -67,9 +67,10 @@ def reference_loss(
         count = len(images)
         left_out = {(i, k) for i in range(2 * count) for k in range(2 * count) if images[i % count] & images[k % count]}
     positive, matrix = weights
-    if options.weighted == "positives" and matrix is not None:
+    weighted = options.weighted or {"simhand": "positives"}.get(options.recipe, "both")
+    if weighted == "positives" and matrix is not None:
         weights = (positive, np.ones_like(matrix))
-    if options.weighted == "negatives" and positive is not None:
+    if weighted == "negatives" and positive is not None:
         weights = ([1.0] * len(positive), matrix)
     centred = options.recipe == "simhand" and kind != "none"
     return loop_reference.nt_xent(np.array(vectors), options.temperature, *weights, left_out=left_out, centred=centred)
@@ -92,8 +93,8 @@ def test_the_whole_loss_against_loops(method, recipe, weights):
 
 @pytest.mark.parametrize("recipe", ["simhand", "official"])
 @pytest.mark.parametrize("weights", ["none", "linear", "nonlinear"])
-@pytest.mark.parametrize("weighted", ["positives", "negatives"])
-def test_weights_of_one_side_alone_against_loops(recipe, weights, weighted):
+@pytest.mark.parametrize("weighted", ["both", "positives", "negatives"])
+def test_weights_on_either_side_against_loops(recipe, weights, weighted):
     case = Case("simhand", LossOptions(recipe=recipe, weights=weights, weighted=weighted))
     model, batch = rank_worker.make_model(), rank_worker.make_batch(case)
     loss, _ = rank_worker.part_loss(case, model, 0, 1)

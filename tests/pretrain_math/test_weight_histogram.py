@@ -37,7 +37,7 @@ def of_distance(points: BatchPoints) -> WeightOfDistance:
 
 
 def test_weights_of_positives_alone_have_no_histogram_of_negatives():
-    case = rank_worker.Case("simhand", LossOptions(weighted="positives"))
+    case = rank_worker.Case("simhand", LossOptions())
     _, metrics = rank_worker.part_loss(case, rank_worker.make_model(), 0, 1)
     assert "positive_weight_histogram" in metrics
     assert "negative_weight_histogram" not in metrics
@@ -45,7 +45,7 @@ def test_weights_of_positives_alone_have_no_histogram_of_negatives():
 
 def test_ranks_together_count_what_one_counts():
     """With as many rows as there are, the mean over the ranks is the one rank's histogram."""
-    case = rank_worker.Case("simhand", LossOptions())
+    case = rank_worker.Case("simhand", LossOptions(weighted="both"))
     _, one = rank_worker.part_loss(case, rank_worker.make_model(), 0, 1)
     for name in ("positive_weight_histogram", "negative_weight_histogram"):
         assert one[name].shape == (10,)
