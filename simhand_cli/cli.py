@@ -149,7 +149,7 @@ def _report(error: BaseException, command: str, *, as_json: bool, debug: bool) -
     if isinstance(error, SimhandError):
         code, line = error.exit_code, str(error)
     elif isinstance(error, KeyboardInterrupt):
-        said = f"interrupted, {error}" if error.args else "interrupted"
+        said = f"interrupted, {error}" if str(error) else "interrupted"
         code, line = ExitCode.INTERRUPTED, f"{said}; run the same command again to go on"
     elif problem := machine_problem(error):
         code, line = problem.exit_code, str(problem)

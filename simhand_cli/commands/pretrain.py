@@ -183,6 +183,7 @@ def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "
         "pairs": int(result["pairs"]),
         "steps": int(result["steps"]),
         "pairs per step": int(result["batch_size"]),
+        "precision": str(result.get("precision", "unknown")),
     }
     figures = {
         "final loss": result["loss"],
@@ -232,6 +233,7 @@ def _dry_run(
     from simhand_cli.pretrain.identity import run_identity
     from simhand_cli.pretrain.loop import open_probe
     from simhand_cli.pretrain.plan import make_plan
+    from simhand_cli.pretrain.resolved import told_weights
     from simhand_cli.training.checkpoint import saved_steps
     from simhand_cli.training.compiler import check_compiler
     from simhand_cli.training.environment import ENVIRONMENT_FILE, recorded_precision
@@ -262,6 +264,9 @@ def _dry_run(
             "found there": found,
             **({"steps done": done} if found == "resume" else {}),
             "processes": str(world),
+            "method": f"{config.method}, recipe {config.loss.recipe}",
+            "weights": told_weights(config),
+            "encoder": config.encoder,
             "pairs": plan.pairs,
             "pairs per step": plan.batch_size,
             "epochs": config.epochs,

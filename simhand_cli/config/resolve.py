@@ -49,14 +49,18 @@ def resolve_config(
         raise UsageProblem(describe_error(model, error)) from error
 
 
-def save_config(config: CommandConfig, path: Path) -> None:
-    """Write the resolved config as YAML, loadable again with ``--config``, in this workspace or another."""
+def save_config(config: CommandConfig, path: Path, note: str = "") -> None:
+    """Write the resolved config as YAML, loadable again with ``--config``, in this workspace or another.
+
+    ``note`` is one line of comment at its top.
+    """
     import yaml
 
     from simhand_cli.workspace.atomic import write_text
 
     plain = _portable(config.model_dump(exclude={"redo", "dry_run", "strict", "workspace"}))
-    write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    comment = f"# {note}\n" if note else ""
+    write_text(path, comment + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
 def _portable(value: Any) -> Any:

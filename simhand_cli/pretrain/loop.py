@@ -48,6 +48,9 @@ _TRIAL_IMAGES = 8
 #: Crops, and images, of the trial that decides where to decode on a GPU: enough to keep it busy.
 _TRIAL_CROPS = 256
 
+#: At the top of resolved.yaml, which would override another method or recipe.
+_READ_ONLY = "All options as method and recipe fill them, to be read; for another run use config.yaml."
+
 
 @dataclass(frozen=True)
 class Job:
@@ -203,7 +206,7 @@ def _prepare(
         console.say(f"going on after step {trainer.step} of {plan.total_steps} ({run.path})")
     if ranks.is_main:
         save_config(config, run.path / "config.yaml")
-        save_config(resolved(config), run.path / "resolved.yaml")
+        save_config(resolved(config), run.path / "resolved.yaml", _READ_ONLY)
         record_start(run.path / ENVIRONMENT_FILE, ranks, precision, trainer.step, decoding)
     return trainer, decoding
 

@@ -17,6 +17,7 @@ from simhand_cli.pretrain.plan import Plan
 from simhand_cli.pretrain.report import PAIRS_FILE, last_figures, write_report
 from simhand_cli.report.draw import draw_skeleton
 from simhand_cli.report.sheet import Tile, contact_sheet, save_image
+from simhand_cli.training.environment import ENVIRONMENT_FILE, recorded_precision
 from simhand_cli.training.metrics_log import read_metrics
 from simhand_cli.training.run_dir import RunDir
 from simhand_cli.views.transform import View
@@ -91,6 +92,7 @@ def finish_run(run: RunDir, config: "PretrainConfig", plan: Plan, encoder: Encod
         "steps": plan.total_steps,
         "epochs": plan.total_steps / plan.steps_per_epoch,
         "init": config.init,
+        "precision": recorded_precision(run.path / ENVIRONMENT_FILE),
         **last_figures(metrics),
         "top1_chance": plan.top1_chance,
     }

@@ -103,7 +103,10 @@ def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
     warmup_epochs = how.warmup_epochs
     warmup_steps = round(total_steps / 10 if warmup_epochs is None else warmup_epochs * steps_per_epoch)
     if warmup_steps > total_steps:
-        notes.append(f"the learning rate rises for {warmup_epochs:g} epochs, longer than the run: see --warmup-epochs")
+        notes.append(
+            f"a warm-up of {warmup_epochs:g} epochs is longer than the run and shortened to it: see --warmup-epochs"
+        )
+        warmup_steps = total_steps
     loss = resolved(config).loss
     if loss.weights == "none" and config.loss.weighted is not None:
         notes.append(f"--loss.weighted {loss.weighted} changes nothing without --weights linear or nonlinear")

@@ -60,6 +60,7 @@ def write_report(run_dir: Path, config: "PretrainConfig", plan: Plan, metrics: M
     page.facts(
         {
             "initial weights": result["init"],
+            "precision": result["precision"],
             **_dropped(result, config.method),
             "final loss": result["loss"],
             "positive is nearest (top-1)": result["top1"],

@@ -18,3 +18,12 @@ def resolved(config: "PretrainConfig") -> "PretrainConfig":
         "views": resolve_views(method, config.loss.recipe, config.views),
     }
     return config.model_copy(update=filled)
+
+
+def told_weights(config: "PretrainConfig") -> str:
+    """A run's adaptive weights in a few words."""
+    loss = resolved(config).loss
+    if loss.weights == "none":
+        return "none"
+    sides = "positives and negatives" if loss.weighted == "both" else loss.weighted
+    return f"{loss.weights}, of {sides}, by the distance of {loss.weight_metric}"

@@ -98,6 +98,10 @@ class _Agent(LocalElasticAgent):
         self._notes, self._console = notes, console
         self._why, self._args = "", spec.args
 
+    def _shutdown(self, death_sig: signal.Signals = signal.SIGTERM, *rest: Any, **more: Any) -> None:
+        # A terminal's Ctrl-C has reached the workers already; a second SIGINT would tell them not to wait for the save.
+        super()._shutdown(signal.SIGTERM if death_sig == signal.SIGINT else death_sig, *rest, **more)
+
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result: RunResult = super()._monitor_workers(worker_group)
         if result.state == WorkerState.FAILED:

@@ -48,7 +48,7 @@ def assert_same_weights(run_dir: Path, reference: Path) -> None:
 
 def start(workspace: Path, *words: str, program: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, *program, "-m", "simhand_cli", "pretrain", "-w", str(workspace), *FLAGS, *words]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)} | environment, **pipes)
 
 
@@ -113,6 +113,28 @@ def test_two_machines_meet(two_machines):
     assert [json.loads(output)["facts"]["steps"] for output, _ in outputs] == [STEPS, STEPS]
     (start,) = json.loads((run_dir / "environment.json").read_text())["starts"]
     assert start["processes"] == 2
+
+
+@pytest.mark.parametrize("whole_group", [True, False], ids=["as a terminal does", "to the command alone"])
+def test_an_interrupt_ends_all_processes_after_saving(workspace, whole_group):
+    name = f"interrupted-{whole_group}"
+    command = start(workspace, "--cpu-ranks", "2", "--epochs", "20000", "--max-steps", "40000", "--name", name)
+    run_dir = workspace / "runs" / f"pretrain-{name}"
+    metrics = run_dir / "metrics.jsonl"
+    try:
+        for _ in range(1200):
+            if metrics.is_file() and len(metrics.read_text().splitlines()) >= 2:
+                break
+            time.sleep(0.05)
+        (os.killpg if whole_group else os.kill)(command.pid, signal.SIGINT)
+        said = command.communicate(timeout=120)[1]
+    finally:
+        command.kill()
+    newest = latest_complete(run_dir)
+    assert newest is not None, said
+    step = int(newest.name.removeprefix("step-"))
+    assert f"interrupted, saved after step {step}; run the same command again to go on" in said
+    assert command.returncode == 130
 
 
 def test_torchrun_is_joined_and_rank_zero_alone_speaks(workspace, two_machines):
