@@ -182,7 +182,7 @@ def test_the_next_step_of_a_model_of_2d_joints_can_be_taken(sets, alone):
     with pytest.raises(InputProblem) as raised:
         evaluate(EvaluateConfig(workspace=workspace), QUIET)
     assert str(raised.value).endswith(f"use --split val ({command})")
-    told = EvaluateConfig(workspace=workspace, data=[sets[1]], split="val", dry_run=True)
+    told = EvaluateConfig(workspace=workspace, data=[sets[1]], split="val", name="next", dry_run=True)
     assert evaluate(told, QUIET).facts["samples of coco_wholebody/val"] == 18
 
 
