@@ -108,8 +108,18 @@ def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
         )
         warmup_steps = total_steps
     loss = resolved(config).loss
-    if loss.weights == "none" and config.loss.weighted is not None:
-        notes.append(f"--loss.weighted {loss.weighted} changes nothing without --weights linear or nonlinear")
+    if loss.weights == "none":
+        asked = config.loss
+        idle = {
+            "weighted": asked.weighted,
+            "weight-metric": asked.weight_metric,
+            "weight-range": asked.weight_range,
+        }
+        notes += [
+            f"--loss.{name} {value} changes nothing without --weights linear or nonlinear"
+            for name, value in idle.items()
+            if value is not None
+        ]
     return Plan(
         pairs=pairs,
         batch_size=batch_size,

@@ -300,9 +300,12 @@ def test_trackers_are_told_the_filled_options(workspace, monkeypatch):
     assert options["loss"]["weight_range"] == "single"
 
 
-def test_one_sided_weights_of_a_method_without_weights_are_pointed_out(workspace):
-    words = {"method": "peclr", "loss": {"weighted": "positives"}, "dry_run": True}
-    assert "--loss.weighted positives changes nothing" in run(workspace, **words).facts["note"]
+@pytest.mark.parametrize(
+    ("option", "value"), [("weighted", "positives"), ("weight_metric", "embedding"), ("weight_range", "separate")]
+)
+def test_options_of_weights_of_a_method_without_weights_are_pointed_out(workspace, option, value):
+    words = {"method": "peclr", "loss": {option: value}, "dry_run": True}
+    assert f"--loss.{option.replace('_', '-')} {value} changes nothing" in run(workspace, **words).facts["note"]
     assert "changes nothing" not in run(workspace, **words | {"method": "simhand"}).facts.get("note", "")
 
 
