@@ -37,6 +37,10 @@ class Method:
     geometric: bool
     weights: WeightKind
 
+    def filled(self, options: LossOptions) -> LossOptions:
+        """The options of its loss with every open one set."""
+        return options.filled(self.weights, same_image=self.positive == "same-image")
+
 
 METHODS: Final[dict[MethodName, Method]] = {
     "simclr": Method("simclr", "same-image", geometric=False, weights="none"),
@@ -105,7 +109,7 @@ def contrastive_loss(
         ``positive_similarity``, ``negative_similarity``, ``top1`` and, with weights, ``positive_weight``, its minimum
         and maximum, and two vectors of shares, ``positive_weight_histogram`` and ``negative_weight_histogram``.
     """
-    options = options.filled(method.weights)
+    options = method.filled(options)
     z = torch.cat([z1, z2]).to(torch.promote_types(z1.dtype, torch.float32))
     params = ViewParameters.joined(params1, params2)
     joints_px = torch.cat([keypoints1_px, keypoints2_px])

@@ -192,7 +192,9 @@ def _weights(
         return one.expand(len(similarity), 1), one
     numerator = problem.weights.positive[pair, None].to(similarity.dtype)
     if problem.weights.of_distance is None or distance is None:
-        return numerator, one
+        if problem.positive_denominator != "w_pos":
+            return numerator, one
+        return numerator, torch.ones_like(similarity).scatter(1, positive, numerator)
     denominator = problem.weights.of_distance(distance).to(similarity.dtype)
     if problem.positive_denominator == "w_pos":
         denominator = denominator.scatter(1, positive, numerator)

@@ -73,9 +73,17 @@ class LossOptions(Section):
     )
     block_rows: int = option(1024, "Rows of the similarity matrix held at once", ge=1)
 
-    def filled(self, default_weights: WeightKind) -> "LossOptions":
-        """The same with every open option set by the recipe, and the weights by the method."""
+    def filled(self, default_weights: WeightKind, *, same_image: bool = False) -> "LossOptions":
+        """The same with every open option set by the recipe, and the weights by the method.
+
+        Args:
+            default_weights: of the method.
+            same_image: the method contrasts an image with itself. With T undone its positives are all equally near, so
+                that weights of the positives alone would be none; then ``simhand`` weighs both sides too.
+        """
         values: dict[str, object] = {**RECIPES[self.recipe], "weights": default_weights}
+        if same_image:
+            values["weighted"] = "both"
         if (self.weights or default_weights) == "nonlinear":  # the paper has none, and their steepness is per pixel
             values["weight_metric"] = "joints"
         return self.model_copy(update={name: v for name, v in values.items() if getattr(self, name) is None})

@@ -14,7 +14,7 @@ def resolved(config: "PretrainConfig") -> "PretrainConfig":
     method = METHODS[config.method]
     filled = {
         **optimisation_of(config).as_options(),
-        "loss": config.loss.filled(method.weights),
+        "loss": method.filled(config.loss),
         "views": resolve_views(method, config.loss.recipe, config.views),
     }
     return config.model_copy(update=filled)

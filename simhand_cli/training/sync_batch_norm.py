@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from simhand_cli.errors import UsageProblem
 from simhand_cli.training.ranks import Ranks
 
 
@@ -15,7 +16,10 @@ def synchronise_batch_norm(module: nn.Module, ranks: Ranks) -> nn.Module:
     """The module with every batch norm's statistics taken over the joined batch; unchanged on one rank.
 
     On GPUs this is torch's own SyncBatchNorm (through timm, whose norm layers may include the activation). torch has
-    none for CPUs: there plain ``BatchNorm1d`` and ``BatchNorm2d`` are replaced by :class:`CpuSyncBatchNorm`.
+    none for CPUs: there :class:`CpuSyncBatchNorm` takes their place.
+
+    Raises:
+        UsageProblem: on CPUs, a kind of batch norm that cannot be synchronised there.
     """
     if not ranks.grouped:
         return module
@@ -25,27 +29,53 @@ def synchronise_batch_norm(module: nn.Module, ranks: Ranks) -> nn.Module:
         converted: nn.Module = convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return converted
     for name, child in module.named_children():
-        if type(child) in (nn.BatchNorm1d, nn.BatchNorm2d):
-            setattr(module, name, CpuSyncBatchNorm.like(child))  # type: ignore[arg-type]
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            setattr(module, name, CpuSyncBatchNorm.like(child))
         else:
             synchronise_batch_norm(child, ranks)
     return module
 
 
 class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over the joined batch of all ranks: one sum over the ranks forward, one backward."""
+    """Batch norm over the joined batch of all ranks: one sum over the ranks forward, one backward.
+
+    ``drop`` and ``act`` are what timm's ``BatchNormAct2d`` does after the norm; nothing after torch's own layers.
+    """
+
+    def __init__(self, num_features: int, eps: float, momentum: float | None, affine: bool, tracked: bool) -> None:
+        super().__init__(num_features, eps, momentum, affine, tracked)
+        self.drop: nn.Module = nn.Identity()
+        self.act: nn.Module = nn.Identity()
 
     @classmethod
     def like(cls, norm: nn.modules.batchnorm._BatchNorm) -> "CpuSyncBatchNorm":
-        """A layer with the same options, parameters and running statistics."""
+        """A layer with the same options, parameters and running statistics.
+
+        Raises:
+            UsageProblem: of another kind than torch's or timm's batch norms, which may compute something else.
+        """
+        from timm.layers.norm_act import BatchNormAct2d
+
+        if type(norm) not in (nn.BatchNorm1d, nn.BatchNorm2d, BatchNormAct2d):
+            raise UsageProblem(
+                f"the encoder's {type(norm).__name__} cannot be synchronised on CPUs; use --no-sync-bn, another "
+                "--encoder, or one process"
+            )
         synchronised = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        if isinstance(norm, BatchNormAct2d):
+            synchronised.drop, synchronised.act = norm.drop, norm.act
         synchronised.load_state_dict(norm.state_dict())
         return synchronised.to(next(iter(norm.state_dict().values())).dtype)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise (B, C, ...) by the mean and variance per channel over all ranks' batches."""
+        """Normalise (B, C, ...) by the mean and variance per channel over all ranks' batches; drop and activate."""
+        activated: Tensor = self.act(self.drop(self._normalised(features)))
+        return activated
+
+    def _normalised(self, features: Tensor) -> Tensor:
         if not self.training:
-            return super().forward(features)
+            evaluated: Tensor = super().forward(features)
+            return evaluated
         normalised, mean, variance, count = _SynchronisedNorm.apply(features, self.weight, self.bias, self.eps)
         self._remember(mean, variance * (count / (count - 1)))
         result: Tensor = normalised

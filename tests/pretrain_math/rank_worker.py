@@ -46,6 +46,7 @@ def cases() -> list[Case]:
         {"weighted": "both"},
         {"weighted": "both", "weights": "nonlinear"},
         {"weighted": "negatives", "weights": "nonlinear"},
+        {"weighted": "positives", "positive_denominator": "w_pos"},
         {"weighted": "both", "weight_metric": "embedding", "weight_range": "separate", "block_rows": 5},
         {"weighted": "both", "weight_metric": "embedding", "false_negative_px": 40.0, "positive_denominator": "w_pos"},
         {"weight_metric": "embedding", "weights": "nonlinear", "negatives": "rank"},

@@ -67,13 +67,17 @@ def reference_loss(
         count = len(images)
         left_out = {(i, k) for i in range(2 * count) for k in range(2 * count) if images[i % count] & images[k % count]}
     positive, matrix = weights
-    weighted = options.weighted or {"simhand": "positives"}.get(options.recipe, "both")
+    alone = options.recipe == "simhand" and method.positive != "same-image"
+    weighted = options.weighted or ("positives" if alone else "both")
     if weighted == "positives" and matrix is not None:
         weights = (positive, np.ones_like(matrix))
     if weighted == "negatives" and positive is not None:
         weights = ([1.0] * len(positive), matrix)
     centred = options.recipe == "simhand" and kind != "none"
-    return loop_reference.nt_xent(np.array(vectors), options.temperature, *weights, left_out=left_out, centred=centred)
+    own_term = options.positive_denominator or "w_neg"
+    return loop_reference.nt_xent(
+        np.array(vectors), options.temperature, *weights, own_term, left_out=left_out, centred=centred
+    )
 
 
 @pytest.mark.parametrize("recipe", ["simhand", "paper", "official"])
@@ -100,6 +104,33 @@ def test_weights_on_either_side_against_loops(recipe, weights, weighted):
     loss, _ = rank_worker.part_loss(case, model, 0, 1)
     expected = reference_loss(case, (model(batch.features[0]), model(batch.features[1])))
     np.testing.assert_allclose(float(loss.detach()), expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("positive_denominator", ["w_neg", "w_pos", "one"])
+@pytest.mark.parametrize("weighted", ["both", "positives", "negatives"])
+def test_the_positive_s_own_term_against_loops(weighted, positive_denominator):
+    options = LossOptions(weighted=weighted, positive_denominator=positive_denominator, block_rows=3)
+    case = Case("simhand", options)
+    model, batch = rank_worker.make_model(), rank_worker.make_batch(case)
+    loss, _ = rank_worker.part_loss(case, model, 0, 1)
+    expected = reference_loss(case, (model(batch.features[0]), model(batch.features[1])))
+    np.testing.assert_allclose(float(loss.detach()), expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("method", ["simclr", "peclr"])
+@pytest.mark.parametrize("weights", ["linear", "nonlinear"])
+def test_weights_matter_where_an_image_is_contrasted_with_itself(method, weights):
+    """Its positives are equally near once T is undone: weights of them alone would be no weights."""
+    joints, params = one_hand_in_two_views()
+    z = torch.randn(16, 12, generator=torch.Generator().manual_seed(6), dtype=torch.float64).chunk(2)
+
+    def loss(**given):
+        return float(contrastive_loss(METHODS[method], LossOptions(**given), *z, *params, *joints)[0])
+
+    assert abs(loss(weights=weights) - loss(weights="none")) > 1e-3
+    assert METHODS[method].filled(LossOptions()).weighted == "both"
+    assert METHODS["tempclr"].filled(LossOptions()).weighted == "positives"
+    assert METHODS[method].filled(LossOptions(weighted="positives")).weighted == "positives"
 
 
 @pytest.mark.parametrize("weights", ["linear", "nonlinear"])

@@ -44,7 +44,7 @@ def test_resnets_decay_what_the_released_names_decay(name, synchronised):
     with torch.device("meta"):
         ours, theirs = build_model(name, 0), Released(name)
     if synchronised:  # the layers are then others
-        ours = synchronise_batch_norm(build_model(name, 0), Ranks(rank=0, world_size=2))
+        ours = synchronise_batch_norm(build_model(name, 0), Ranks(rank=0, world_size=2, grouped=True))
     shapes = [[p.shape for p in model.parameters()] for model in (ours, theirs)]
     assert shapes[0] == shapes[1]  # the same layers in the same order
     decayed = ours_decayed(ours)

@@ -10,16 +10,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
-from simhand_cli.errors import EnvironmentProblem
+from simhand_cli.errors import EnvironmentProblem, UsageProblem
+from simhand_cli.models.encoder import build_encoder
 from simhand_cli.training.launch import launch
 from simhand_cli.training.optimisers import AdamLars, Lars, build_optimiser, parameter_groups, set_lr
 from simhand_cli.training.precision import Precision, choose_precision
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.schedule import scaled_lr, warmup_cosine
 from simhand_cli.training.stop import StopSignals, Verdict, refuse_non_finite
-from simhand_cli.training.sync_batch_norm import synchronise_batch_norm
+from simhand_cli.training.sync_batch_norm import CpuSyncBatchNorm, synchronise_batch_norm
 from simhand_cli.training.world import World
 
 
@@ -213,9 +215,11 @@ def test_non_finite_problem_says_which():
     assert "the gradient of step 3" in str(refuse_non_finite(3, 1.0, math.inf))
 
 
-def small_network() -> nn.Module:
+def small_network(norm: str = "plain") -> nn.Module:
     torch.manual_seed(5)
-    layers = [nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4), nn.BatchNorm1d(4)]
+    # timm's layer activates what it normalised, in place where it can.
+    norms = [nn.BatchNorm2d(3), nn.ReLU()] if norm == "plain" else [BatchNormAct2d(3, act_layer=nn.SiLU)]
+    layers = [nn.Conv2d(2, 3, 3), *norms, nn.Flatten(), nn.Linear(12, 4), nn.BatchNorm1d(4)]
     return nn.Sequential(*layers).double()
 
 
@@ -223,9 +227,9 @@ def batch_of_eight() -> torch.Tensor:
     return torch.randn(8, 2, 4, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def synchronised_step(ranks: Ranks, _args: None) -> dict:
+def synchronised_step(ranks: Ranks, norm: str) -> dict:
     """Each rank's own mean of a nonlinear loss over its part; gradients averaged as DDP does."""
-    model = synchronise_batch_norm(small_network(), ranks)
+    model = synchronise_batch_norm(small_network(norm), ranks)
     part = batch_of_eight().chunk(ranks.world_size)[ranks.rank]
     model(part).pow(3).exp().mean().backward()
     verdict = Verdict(stop=ranks.rank == 1, bad=False).agreed(ranks)
@@ -237,12 +241,33 @@ def synchronised_step(ranks: Ranks, _args: None) -> dict:
     }
 
 
-def test_synchronised_batch_norm_equals_one_rank_on_the_joined_batch():
-    model = small_network()
+@pytest.mark.parametrize("norm", ["plain", "with activation"])
+def test_synchronised_batch_norm_equals_one_rank_on_the_joined_batch(norm):
+    model = small_network(norm)
     model(batch_of_eight()).pow(3).exp().mean().backward()
-    result = launch(synchronised_step, None, World(2))
+    result = launch(synchronised_step, norm, World(2))
     for ours, parameter in zip(result["gradients"], model.parameters(), strict=True):
         torch.testing.assert_close(torch.tensor(ours, dtype=torch.float64), parameter.grad, rtol=1e-11, atol=1e-12)
     for ours, buffer in zip(result["buffers"], model.buffers(), strict=True):
         torch.testing.assert_close(torch.tensor(ours, dtype=buffer.dtype), buffer, rtol=1e-12, atol=1e-12)
     assert (result["stop"], result["bad"]) == (True, False)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0"])
+def test_every_batch_norm_of_an_encoder_is_synchronised_under_its_old_names(name):
+    plain = build_encoder(name)
+    names, outputs = list(plain.state_dict()), plain.eval()(torch.ones(2, 3, 64, 64))
+    changed = synchronise_batch_norm(plain, Ranks(rank=0, world_size=2, grouped=True)).eval()
+    norms = [m for m in changed.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    assert {type(m) for m in norms} == {CpuSyncBatchNorm}
+    assert list(changed.state_dict()) == names
+    assert torch.equal(changed(torch.ones(2, 3, 64, 64)), outputs)
+
+
+def test_a_batch_norm_of_an_unknown_kind_is_refused():
+    class Renormed(nn.BatchNorm2d):
+        pass
+
+    with pytest.raises(UsageProblem, match="Renormed cannot be synchronised on CPUs; use --no-sync-bn"):
+        synchronise_batch_norm(nn.Sequential(Renormed(3)), Ranks(rank=0, world_size=2, grouped=True))
