@@ -21,12 +21,13 @@ from in_turn import in_turn, ratio
 from machine import machine
 
 from simhand_cli.commands.pretrain import PretrainConfig
-from simhand_cli.pretrain.data import PairDataset, pair_batches
+from simhand_cli.pretrain.data import PairDataset
 from simhand_cli.pretrain.epoch_order import StepBatches
 from simhand_cli.pretrain.grad_cache import backward_in_parts
 from simhand_cli.pretrain.loop import TrialStep, load_table
 from simhand_cli.pretrain.model import PairLoss, build_model
 from simhand_cli.pretrain.pair_batch import PairBatch
+from simhand_cli.pretrain.pair_loader import pair_batches
 from simhand_cli.training.loader import single_threaded_opencv
 from simhand_cli.training.optimisers import build_optimiser, parameter_groups
 from simhand_cli.training.precision import choose_precision

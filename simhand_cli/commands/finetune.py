@@ -181,14 +181,14 @@ def _dry_run(
     import time
 
     from simhand_cli.finetune.step import TrialStep, build_net
-    from simhand_cli.training.launch import gpu_memory_problems
+    from simhand_cli.training.launch import memory_problems
     from simhand_cli.training.precision import choose_precision
     from simhand_cli.training.ranks import Ranks
     from simhand_cli.training.run_dir import peek_run
 
     net, _ = build_net(source, config)
     ranks = Ranks(device="cuda:0" if world.use_gpu else "cpu")
-    with gpu_memory_problems():
+    with memory_problems():
         trial = TrialStep(net, ranks.device, _TRIAL_SAMPLES, config)
         precision = choose_precision(config.precision, ranks, trial)
         trial(precision)

@@ -52,16 +52,19 @@ class PretrainConfig(TrainingConfig):
         ge=1,
     )
     lr: float | None = option(
-        None, f"Learning rate that --lr-rule starts from ({_RECIPE} 1e-4, as with any --lr-rule given without it)", gt=0
+        None,
+        f"Learning rate that --lr-rule starts from ({_RECIPE} 1e-4, as with any --lr-rule given without it; for lars "
+        "0.3, with rule sqrt 0.075)",
+        gt=0,
     )
     lr_rule: Literal["constant", "sqrt", "linear"] | None = option(
-        None, f"Peak rate: lr itself, lr x sqrt(batch size), or lr x batch size / 256 ({_RECIPE} sqrt)"
+        None,
+        f"Peak rate: lr itself, lr x sqrt(batch size), or lr x batch size / 256 ({_RECIPE} sqrt; for lars linear)",
     )
     warmup_epochs: float | None = option(None, f"Epochs of linear warm-up ({_RECIPE} a tenth of the run)", ge=0)
     optimiser: Literal["adam", "adamw", "lars", "adam-lars"] | None = option(
         None,
-        "lars: layer-wise rates on SGD, give it lr 0.3 linear; adam-lars: the released code's wrapper around Adam "
-        f"({_RECIPE} adam)",
+        f"lars: layer-wise rates on SGD; adam-lars: the released code's wrapper around Adam ({_RECIPE} adam)",
     )
     weight_decay: float = option(1e-6, "Weight decay of linear and convolution weights", ge=0)
     decay: Literal["kernels", "released"] | None = option(
@@ -166,7 +169,7 @@ def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "
     if config.decode == "gpu" and not world.use_gpu:
         raise UsageProblem("--decode gpu needs a GPU; leave it out, or use --gpus 1 or more")
     if config.compile:
-        refuse_several(world.size)
+        refuse_several(world.size, joined=board is not None)
     workspace = Workspace.open(config.workspace)
     run_dir = workspace.run_dir("pretrain", config.run_name())
     table = load_table(workspace, config)
@@ -237,7 +240,7 @@ def _dry_run(
     from simhand_cli.training.checkpoint import saved_steps
     from simhand_cli.training.compiler import check_compiler
     from simhand_cli.training.environment import ENVIRONMENT_FILE, recorded_precision
-    from simhand_cli.training.launch import gpu_memory_problems
+    from simhand_cli.training.launch import memory_problems
     from simhand_cli.training.run_dir import peek_run
 
     plan = make_plan(config, len(table), world.size)
@@ -250,7 +253,7 @@ def _dry_run(
     open_probe(config, plan, table, workspace, console)
     if config.compile:
         check_compiler(device)
-    with gpu_memory_problems():
+    with memory_problems():
         kept = recorded_precision(run_dir / ENVIRONMENT_FILE) if found == "resume" else None
         precision = kept or config.precision
         costs = estimate_step(config.encoder, config.views.output_px, 2 * plan.part_pairs, device, precision)
@@ -275,7 +278,7 @@ def _dry_run(
             "peak learning rate": plan.peak_lr,
             "k-NN probe": f"every {plan.probe_every} epochs" if plan.probe_every else "none",
             "precision": costs.precision,
-            "time of the steps to do, measured on 8 images": format_duration(seconds),
+            f"time of the steps to do, measured on {costs.images} images": format_duration(seconds),
             "memory per process, by a formula": format_bytes(costs.bytes_per_process),
             "size of a checkpoint": format_bytes(costs.checkpoint_bytes),
             **({"note": plan.warning} if plan.warning else {}),

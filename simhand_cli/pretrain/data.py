@@ -1,6 +1,5 @@
 """Pairs of crops for contrastive training: which pair comes when, and fetching their pixels and joints."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from simhand_cli.errors import InputProblem, SimhandError
+from simhand_cli.errors import InputProblem, SimhandError, machine_problem
 from simhand_cli.mining.exact import exact_neighbours
 from simhand_cli.mining.pairs import EMBEDDINGS_SCHEMA, PAIRS_SCHEMA, VERSION
 from simhand_cli.pretrain.crop_reader import CropReader
-from simhand_cli.pretrain.epoch_order import Request, StepBatches
+from simhand_cli.pretrain.epoch_order import Request
 from simhand_cli.pretrain.methods import Positive
 from simhand_cli.pretrain.pair_batch import EncodedBatch, Jpegs, PairBatch, random_keys
 from simhand_cli.pretrain.temporal_pairs import temporal_positives
-from simhand_cli.training.loader import worker_options
-from simhand_cli.training.ranks import Ranks
 from simhand_cli.views.counter_rng import combine, uniforms
 from simhand_cli.workspace.paths import Workspace
 from simhand_cli.workspace.shards import open_h5_file
@@ -223,6 +220,10 @@ class PairDataset(Dataset[PairBatch]):
             fetched2 = fetched1 if np.array_equal(rows1, rows2) else fetch(rows2)
         except SimhandError as problem:
             return problem
+        except (OSError, MemoryError) as error:
+            if (told := machine_problem(error)) is None:
+                raise
+            return told
         if isinstance(fetched1, Jpegs) and isinstance(fetched2, Jpegs):
             nothing = torch.empty((len(pairs), 0, 0, 3), dtype=torch.uint8)
             return EncodedBatch(fetched1, fetched2, self._batch(nothing, nothing, rows1, rows2, epoch, again))
@@ -267,28 +268,3 @@ class PairDataset(Dataset[PairBatch]):
     def _files(self, rows: NDArray[np.int64]) -> Jpegs:
         files = self._reader.files(self._table.video_index[rows], self._table.crop_index[rows])
         return Jpegs.joined(files, rows, self._table.crop_size_px)
-
-
-def pair_batches(dataset: PairDataset, steps: StepBatches, ranks: Ranks, workers: int) -> Iterator[PairBatch]:
-    """The batches of the remaining steps on this rank's device, fetched ahead by worker processes.
-
-    Raises:
-        InputProblem: a crop cannot be read.
-    """
-    loader = DataLoader(
-        dataset,
-        batch_sampler=steps,  # type: ignore[arg-type]
-        collate_fn=_as_fetched,
-        pin_memory=ranks.device.startswith("cuda"),
-        # Loader seeds are drawn from a generator of its own: the run's random state is for the model alone.
-        generator=torch.Generator().manual_seed(steps.seed),
-        **worker_options(workers),
-    )
-    for batch in loader:
-        if isinstance(batch, SimhandError):
-            raise batch
-        yield batch.to(ranks.device)
-
-
-def _as_fetched(batch: Any) -> Any:
-    return batch

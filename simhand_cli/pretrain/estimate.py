@@ -10,7 +10,8 @@ from simhand_cli.pretrain.model import build_model
 from simhand_cli.training.precision import PrecisionName, PrecisionOption, choose_precision, shortest_s
 from simhand_cli.training.ranks import Ranks
 
-_IMAGES = 8
+#: Images of the measured step: on a GPU as many as the run's own, up to what keeps one busy.
+_CPU_IMAGES, _GPU_IMAGES = 8, 256
 #: Copies of the weights in memory: weights, gradients, two moments of Adam.
 _WEIGHT_COPIES = 4
 
@@ -21,12 +22,14 @@ class Estimate:
 
     Attributes:
         seconds_per_view: forward and backward in the run's precision; loading and the update left out.
+        images: on which that was measured.
         precision: that precision.
         bytes_per_process: weights, gradients, optimiser and stored activations.
         checkpoint_bytes: of one checkpoint.
     """
 
     seconds_per_view: float
+    images: int
     precision: PrecisionName
     bytes_per_process: int
     checkpoint_bytes: int
@@ -45,13 +48,14 @@ def estimate_step(
         requested: the run's precision; ``auto`` is decided as the run would.
     """
     model = build_model(encoder, 0).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trial = TrialStep(model, image_px, _IMAGES)
+    images = _CPU_IMAGES if device == "cpu" else min(_GPU_IMAGES, views_per_process)
+    trial = TrialStep(model, image_px, images)
     precision = choose_precision(requested, Ranks(device=device), trial)
     model.to(precision.dtype)
-    seconds = shortest_s(TrialStep(model, image_px, _IMAGES), precision) / _IMAGES
+    seconds = shortest_s(TrialStep(model, image_px, images), precision) / images
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     stored = _activation_bytes(model, image_px, device) // (2 if precision.name in ("bf16", "fp16") else 1)
-    return Estimate(seconds, precision.name, _WEIGHT_COPIES * weights + stored * views_per_process, 3 * weights)
+    return Estimate(seconds, images, precision.name, _WEIGHT_COPIES * weights + stored * views_per_process, 3 * weights)
 
 
 def _activation_bytes(model: nn.Module, image_px: int, device: str) -> int:

@@ -22,8 +22,9 @@ def run_identity(config: "PretrainConfig", workspace: Workspace, plan: Plan, pro
     Options that were left open are in it as method and recipe fill them, so that a run is not continued by a version
     of simhand whose recipe says something else.
 
-    The number of processes is part of it only where they do not act as one: with negatives of the own rank only or
-    batch statistics that are not synchronised.
+    The number of processes is part of it only where they do not act as one: with negatives of the own rank only,
+    batch statistics that are not synchronised, or statistics of parts of a batch, which are of as many pairs as all
+    processes compute at once.
 
     Raises:
         InputProblem: ``--init`` names a file that is not there, or the pairs are not those of today's crops.
@@ -37,7 +38,8 @@ def run_identity(config: "PretrainConfig", workspace: Workspace, plan: Plan, pro
         if not file.is_file():
             raise InputProblem(f"--init {config.init} is not there; give a run's folder, a weight file or 'random'")
         identity["init"] = sha256_file(file)
-    if filled.loss.negatives == "rank" or not filled.sync_bn:
+    in_parts = plan.part_pairs * processes < plan.batch_size
+    if filled.loss.negatives == "rank" or not filled.sync_bn or in_parts:
         identity["processes"] = processes
     return identity
 

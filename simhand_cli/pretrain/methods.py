@@ -10,6 +10,7 @@ from simhand_cli.pretrain.feature_inverse import hand_spread, invert_view_in_fea
 from simhand_cli.pretrain.gather import gather, gather_with_gradient, world
 from simhand_cli.pretrain.nt_xent import FalseNegatives, weighted_nt_xent
 from simhand_cli.pretrain.options import LossOptions, Recipe, WeightKind
+from simhand_cli.pretrain.uniformity import uniformity
 from simhand_cli.pretrain.weight_histogram import negative_weight_shares, weight_shares
 from simhand_cli.pretrain.weights import BatchPoints, PairWeights, linear_weights, nonlinear_weights
 from simhand_cli.views.geometry import undo_view
@@ -106,8 +107,9 @@ def contrastive_loss(
 
     Returns:
         this rank's mean loss (with DDP's averaging, loss and gradient of the joined batch) and detached scalars:
-        ``positive_similarity``, ``negative_similarity``, ``top1`` and, with weights, ``positive_weight``, its minimum
-        and maximum, and two vectors of shares, ``positive_weight_histogram`` and ``negative_weight_histogram``.
+        ``positive_similarity``, ``negative_similarity``, ``top1``, ``alignment`` and ``uniformity`` of the features as
+        they are compared, and, with weights, ``positive_weight``, its minimum and maximum, and two vectors of shares,
+        ``positive_weight_histogram`` and ``negative_weight_histogram``.
     """
     options = method.filled(options)
     z = torch.cat([z1, z2]).to(torch.promote_types(z1.dtype, torch.float32))
@@ -138,6 +140,8 @@ def contrastive_loss(
             block_rows=options.block_rows,
         )
     metrics = {"top1": result.top1, **_similarities(first.detach(), second.detach())}
+    metrics["alignment"] = 2 - 2 * metrics["positive_similarity"]
+    metrics["uniformity"] = uniformity(first.detach())
     if weights is not None and weighed is not None:
         metrics |= _weight_metrics(weighed, weights)
     return result.loss, metrics

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from simhand_cli.models.encoder import Encoder, build_encoder, normalise
 from simhand_cli.models.projection import ProjectionHead
@@ -20,9 +19,6 @@ from simhand_cli.views.transform import View, apply_view, draw_parameters
 
 if TYPE_CHECKING:
     from simhand_cli.commands.pretrain import PretrainConfig
-
-#: Vectors compared with each other for the uniformity; enough for a stable mean, cheap at any batch size.
-_UNIFORMITY_SAMPLES = 512
 
 
 class ContrastiveModel(nn.Module):
@@ -105,7 +101,7 @@ class PairLoss:
 
     def compare(self, projected: "Projected", batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and metrics of the projections of a batch."""
-        loss, metrics = contrastive_loss(
+        return contrastive_loss(
             self.method,
             self.options,
             projected.z1,
@@ -118,8 +114,6 @@ class PairLoss:
             embeddings=self._embeddings(batch),
             output_px=self.views.output_px,
         )
-        alignment = 2 - 2 * metrics["positive_similarity"]
-        return loss, {**metrics, "alignment": alignment, "uniformity": uniformity(projected.z1.detach())}
 
     def _embeddings(self, batch: PairBatch) -> tuple[Tensor, Tensor] | None:
         if batch.embeddings1 is None or batch.embeddings2 is None:
@@ -143,18 +137,3 @@ class Projected:
     params2: ViewParameters
     keypoints1_px: Tensor
     keypoints2_px: Tensor
-
-
-def uniformity(projections: Tensor) -> Tensor:
-    """How evenly unit vectors cover the sphere: log E exp(-2 |a - b|^2) (Wang & Isola 2020), smaller is more even.
-
-    Args:
-        projections: (B, D) of any length and at least two rows, of which the first 512 are used.
-    """
-    unit = functional.normalize(projections[:_UNIFORMITY_SAMPLES].float(), dim=1)
-    count = len(unit)
-    squared = (2 - 2 * unit @ unit.T).clamp_min(0)
-    apart = ~torch.eye(count, dtype=torch.bool, device=unit.device)
-    # Not by the mask as an index, which would make the host wait for the device.
-    potential = torch.where(apart, torch.exp(-2 * squared), 0.0)
-    return torch.log(potential.sum() / (count * (count - 1)))

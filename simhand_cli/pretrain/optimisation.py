@@ -1,7 +1,7 @@
 """How the weights are moved: what each recipe says of rate, optimiser, batch statistics and order (light imports)."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from simhand_cli.pretrain.options import Recipe
 
@@ -72,16 +72,21 @@ OPTIMISATION: dict[Recipe, Optimisation] = {
         sampling="replacement",
     ),
 }
+#: SimCLR's rates for LARS (Chen et al. 2020, Sec. 2.2 and B.1): 0.3 x batch / 256, or 0.075 x sqrt(batch).
+LARS_LR: Final[dict["LrRule", float]] = {"linear": 0.3, "sqrt": 0.075, "constant": 0.3}
 
 
 def optimisation_of(config: "PretrainConfig") -> Optimisation:
     """A run's; what the user left open is as the recipe says.
 
     A rate without a rule follows the recipe's rule. A rule without a rate starts from 1e-4 in every recipe: the
-    published 3.2e-3 is that rate, scaled already.
+    published 3.2e-3 is that rate, scaled already. All recipes' rates are Adam's; LARS on SGD starts from SimCLR's.
     """
     given = {name: getattr(config, name) for name in Optimisation.__dataclass_fields__}
     options = OPTIMISATION[config.loss.recipe].as_options()
-    if config.lr_rule is not None:
+    if config.optimiser == "lars" and config.lr is None:
+        rule = config.lr_rule or "linear"
+        options |= {"lr": LARS_LR[rule], "lr_rule": rule}
+    elif config.lr_rule is not None:
         options["lr"] = OPTIMISATION["simhand"].lr
     return Optimisation(**{**options, **{name: value for name, value in given.items() if value is not None}})

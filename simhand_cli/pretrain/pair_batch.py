@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,8 +51,25 @@ class PairBatch:
         """Keys (B,) of the random numbers of the pairs' views, each one only once in an epoch."""
         return random_keys(self.rows1, self.repeats)
 
+    @classmethod
+    def joined(cls, parts: list["PairBatch"]) -> "PairBatch":
+        """The parts of a batch, of one epoch and of the same kinds of tensors, as one; a single one itself."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+
+        def all_of(name: str) -> Any:
+            tensors = [getattr(part, name) for part in parts]
+            return None if tensors[0] is None else torch.cat(tensors)
+
+        crops1 = all_of("crops1")
+        others = ("keypoints1_px", "keypoints2_px", "rows1", "rows2", "embeddings1", "embeddings2", "repeats")
+        same = all(part.crops2 is part.crops1 for part in parts)
+        crops2 = crops1 if same else all_of("crops2")
+        return cls(crops1, crops2, epoch=first.epoch, **{name: all_of(name) for name in others})
+
     def pin_memory(self) -> "PairBatch":
-        """Page-locked copies, so that the copy to a GPU runs beside its work (called by the data loader)."""
+        """Page-locked copies, so that the host need not wait for the copy to a GPU (called by the data loader)."""
         return self._each(Tensor.pin_memory)
 
     def part(self, start: int, stop: int) -> "PairBatch":

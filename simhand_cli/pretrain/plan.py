@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.pretrain.idle_options import idle_options
 from simhand_cli.pretrain.optimisation import optimisation_of
 from simhand_cli.pretrain.resolved import resolved
 from simhand_cli.training.schedule import scaled_lr
@@ -107,19 +108,8 @@ def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
             f"a warm-up of {warmup_epochs:g} epochs is longer than the run and shortened to it: see --warmup-epochs"
         )
         warmup_steps = total_steps
+    notes += idle_options(config)
     loss = resolved(config).loss
-    if loss.weights == "none":
-        asked = config.loss
-        idle = {
-            "weighted": asked.weighted,
-            "weight-metric": asked.weight_metric,
-            "weight-range": asked.weight_range,
-        }
-        notes += [
-            f"--loss.{name} {value} changes nothing without --weights linear or nonlinear"
-            for name, value in idle.items()
-            if value is not None
-        ]
     return Plan(
         pairs=pairs,
         batch_size=batch_size,

@@ -16,13 +16,14 @@ from torch.optim import Optimizer
 
 from simhand_cli.console import Console, Ticker
 from simhand_cli.models.encoder import Encoder
-from simhand_cli.pretrain.data import PairDataset, pair_batches
+from simhand_cli.pretrain.data import PairDataset
 from simhand_cli.pretrain.epoch_order import StepBatches
 from simhand_cli.pretrain.gather import reduce_over_ranks, world
 from simhand_cli.pretrain.grad_cache import backward_in_parts
 from simhand_cli.pretrain.model import ContrastiveModel, PairLoss
 from simhand_cli.pretrain.optimisation import optimisation_of
 from simhand_cli.pretrain.pair_batch import PairBatch
+from simhand_cli.pretrain.pair_loader import pair_batches
 from simhand_cli.pretrain.plan import Plan
 from simhand_cli.pretrain.pose_probe import PoseProbe, ProbeStopped
 from simhand_cli.pretrain.resolved import resolved

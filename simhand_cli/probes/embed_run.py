@@ -20,7 +20,7 @@ from simhand_cli.models.projection import ProjectionHead
 from simhand_cli.probes.embedding_file import broken_in, join_parts, row_bytes, write_part
 from simhand_cli.probes.encoders import FrozenEncoder, encoder_record, freeze, head_sha256, projection_head
 from simhand_cli.probes.pictures import READERS, LabelledPictures, Picture, PictureSource, WorkspacePictures
-from simhand_cli.training.launch import gpu_memory_problems
+from simhand_cli.training.launch import memory_problems
 from simhand_cli.training.run_dir import open_run, peek_run
 from simhand_cli.workspace.atomic import remove_leftovers
 from simhand_cli.workspace.lock import workspace_lock
@@ -157,7 +157,7 @@ def _write_parts(job: EmbedJob, encoder: FrozenEncoder, console: Console) -> lis
     Each starts a batch, so that its bytes never change. Pictures that could not be read then may be readable now.
     """
     parts = []
-    with console.progress("embed", len(job.rows), "crops") as ticker, gpu_memory_problems():
+    with console.progress("embed", len(job.rows), "crops") as ticker, memory_problems():
         for start in range(0, len(job.rows), PART_ROWS):
             path = job.folder / _PARTS / f"part-{start // PART_ROWS:06d}.h5"
             rows = job.rows[start : start + PART_ROWS].tolist()

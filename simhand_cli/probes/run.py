@@ -45,7 +45,7 @@ from simhand_cli.probes.tsne import usable_perplexity
 from simhand_cli.report.map_plot import map_plot
 from simhand_cli.report.sheet import save_image
 from simhand_cli.summary import Dropped
-from simhand_cli.training.launch import gpu_memory_problems
+from simhand_cli.training.launch import memory_problems
 from simhand_cli.training.run_dir import open_run, peek_run
 from simhand_cli.workspace.atomic import write_bytes, write_json
 from simhand_cli.workspace.lock import workspace_lock
@@ -225,7 +225,7 @@ def _embed(job: ProbeJob, console: Console) -> tuple[Embedded, Embedded]:
     sides = []
     for side in (job.test, job.gallery):
         label = f"embed {side.name}"
-        with console.progress(label, len(side.indices), "samples") as ticker, gpu_memory_problems():
+        with console.progress(label, len(side.indices), "samples") as ticker, memory_problems():
             sides.append(embed_side(side, encoders, config.input_px, config.batch_size, ticker))
     return sides[0], sides[1]
 

@@ -9,12 +9,18 @@ from simhand_cli.errors import EnvironmentProblem, UsageProblem
 _REASON_CHARACTERS = 160
 
 
-def refuse_several(processes: int) -> None:
+def refuse_several(processes: int, *, joined: bool = False) -> None:
     """Refuse to compile where sums over processes (of batch norm, of gradients) would be part of torch's graph.
 
+    Args:
+        processes: of the run.
+        joined: whether another program has started them; then there are such sums for one process too.
+
     Raises:
-        UsageProblem: there are several.
+        UsageProblem: there are several, or a job is joined.
     """
+    if joined and processes == 1:
+        raise UsageProblem("--compile is for a run that simhand starts itself; leave it out, or do without torchrun")
     if processes > 1:
         raise UsageProblem(
             f"--compile is for a run of one process, and this one has {processes}; leave it out, or use --gpus 1"

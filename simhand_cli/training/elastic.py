@@ -24,6 +24,7 @@ from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem
 from simhand_cli.training.job_place import job_place
 from simhand_cli.training.launch import run_in_group
+from simhand_cli.training.loader import GRACE_S
 from simhand_cli.training.meeting import agreed_job, meeting, meeting_problems
 from simhand_cli.training.problems import LostPeers, NoGroup, Problem, open_board, plain_note
 from simhand_cli.training.ranks import Ranks
@@ -32,8 +33,8 @@ from simhand_cli.workspace.orphans import die_with
 
 Args = TypeVar("Args")
 Result = dict[str, Any]
-#: Seconds that a stopped run gets to finish its step and save before it is killed.
-STOP_TIMEOUT_S = 120
+#: Seconds that a stopped run gets to finish its step and save before it is killed: see the loader's ``GRACE_S``.
+STOP_TIMEOUT_S = GRACE_S
 
 
 def launch_many(

@@ -57,7 +57,7 @@ def launch(
     device = "cuda:0" if world.use_gpu else "cpu"
     if world.use_gpu:
         torch.cuda.set_device(0)
-    with gpu_memory_problems():
+    with memory_problems():
         return worker(Ranks(device=device), args)
 
 
@@ -74,7 +74,7 @@ def run_in_group(worker: Callable[[Ranks, Args], Result], args: Args, board: Pro
     if use_gpu:
         device = f"cuda:{gpu_index(place)}"
         torch.cuda.set_device(torch.device(device))
-        with gpu_memory_problems(), group_problems():
+        with memory_problems(), group_problems():
             dist.init_process_group("nccl", device_id=torch.device(device), **group)
     else:
         if "OMP_NUM_THREADS" not in os.environ:
@@ -90,18 +90,18 @@ def run_in_group(worker: Callable[[Ranks, Args], Result], args: Args, board: Pro
         local_world_size=place.local_world_size,
         job=place.job,
     )
-    with gpu_memory_problems():
+    with memory_problems():
         result: Result = json.loads(ranks.from_main(json.dumps(worker(ranks, args))))
     dist.destroy_process_group()
     return result
 
 
 @contextmanager
-def gpu_memory_problems() -> Iterator[None]:
-    """A full GPU as a problem the user can act on; torch's own message fills a screen.
+def memory_problems() -> Iterator[None]:
+    """A full GPU or memory as a problem the user can act on; torch's own message fills a screen.
 
     Raises:
-        EnvironmentProblem: in place of torch's OutOfMemoryError.
+        EnvironmentProblem: in place of torch's OutOfMemoryError, or of its RuntimeError for a CPU's memory.
     """
     try:
         yield
@@ -109,4 +109,10 @@ def gpu_memory_problems() -> Iterator[None]:
         raise EnvironmentProblem(
             "out of GPU memory; use a smaller --batch-size (pretrain: --micro-batch) or more --gpus, or end other "
             "programs on the GPU"
+        ) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise EnvironmentProblem(
+            "out of memory; use a smaller --batch-size (pretrain: --micro-batch), or end other programs"
         ) from error

@@ -11,8 +11,9 @@ from typing import Any
 from simhand_cli.errors import EnvironmentProblem
 from simhand_cli.workspace.orphans import die_with
 
-#: Seconds a worker lives on after SIGTERM, so that the main process can finish its step and save.
-GRACE_S = 60
+#: Seconds a worker lives on after SIGTERM, so that the main process can finish its step and save: a step of a very
+#: large batch on a CPU takes many minutes. The loader's own way to end a worker needs no signal.
+GRACE_S = 900
 
 
 def worker_options(workers: int) -> dict[str, Any]:

@@ -93,6 +93,12 @@ def test_several_processes_are_refused_before_any_starts(workspace, dry_run):
     assert not (workspace / "runs" / "pretrain-a").exists()
 
 
+def test_one_process_of_a_joined_job_is_refused_too():
+    compiler.refuse_several(1)
+    with pytest.raises(UsageProblem, match=r"^--compile is for a run that simhand starts itself"):
+        compiler.refuse_several(1, joined=True)
+
+
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_a_machine_without_a_compiler_says_so_in_one_line(workspace, dry_run):
     from torch._inductor import config, utils

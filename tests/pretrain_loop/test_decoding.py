@@ -14,11 +14,12 @@ from tiny_workspace import CROP_PX, TINY, make_workspace
 
 from simhand_cli.commands.pretrain import PretrainConfig, pretrain
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
-from simhand_cli.pretrain import decoding, loop
-from simhand_cli.pretrain.data import PairDataset, load_pair_table, pair_batches
+from simhand_cli.pretrain import decoding, loop, pair_loader
+from simhand_cli.pretrain.data import PairDataset, load_pair_table
 from simhand_cli.pretrain.decoding import Decoding, choose_decoding, faster, measure_decoders
 from simhand_cli.pretrain.epoch_order import Request, StepBatches
 from simhand_cli.pretrain.pair_batch import EncodedBatch, Jpegs
+from simhand_cli.pretrain.pair_loader import pair_batches
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.workspace.paths import Workspace
 
@@ -36,8 +37,9 @@ def datasets(workspace, kind="mined"):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("kind", ["mined", "same-image"])
-def test_encoded_batches_become_the_batches_of_the_loader(workspace, kind, workers):
+@pytest.mark.parametrize(("kind", "fetched"), [("mined", 7), ("same-image", 7), ("mined", 2), ("same-image", 2)])
+def test_encoded_batches_become_the_batches_of_the_loader(workspace, kind, fetched, workers, monkeypatch):
+    monkeypatch.setattr(pair_loader, "FETCHED_PAIRS", fetched)
     plain, encoded = datasets(workspace, kind)
     steps = StepBatches(len(plain), 7, 5, seed=3)
     fetched = [list(pair_batches(dataset, steps, Ranks(), workers)) for dataset in (plain, encoded)]

@@ -1,5 +1,7 @@
 """Which pairs a step sees, and that the right pixels and joints are fetched."""
 
+import errno
+
 import cv2
 import h5py
 import numpy as np
@@ -8,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_workspace import CROP_PX, make_workspace
 
-from simhand_cli.errors import InputProblem
-from simhand_cli.pretrain import crop_reader
-from simhand_cli.pretrain.data import PairDataset, draw_positives, load_pair_table, pair_batches
+from simhand_cli.errors import EnvironmentProblem, InputProblem
+from simhand_cli.pretrain import crop_reader, pair_loader
+from simhand_cli.pretrain.data import PairDataset, draw_positives, load_pair_table
 from simhand_cli.pretrain.epoch_order import Request, StepBatches
 from simhand_cli.pretrain.pair_batch import PairBatch
+from simhand_cli.pretrain.pair_loader import pair_batches
 from simhand_cli.training.ranks import Ranks
 from simhand_cli.workspace.paths import Workspace
 
@@ -66,8 +69,10 @@ def test_epochs_and_seeds_differ():
     assert order(0, 0) == order(0, 0)
 
 
+@pytest.mark.parametrize("fetched", [3, 7])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_hold_the_right_crops_and_joints(workspace, workers):
+def test_batches_hold_the_right_crops_and_joints(workspace, workers, fetched, monkeypatch):
+    monkeypatch.setattr(pair_loader, "FETCHED_PAIRS", fetched)
     table = load_pair_table(workspace, "mined", positive_rank=2)
     assert (len(table), table.without_positive, table.crop_size_px) == (28, 2, CROP_PX)
     steps = StepBatches(len(table), 7, 5, seed=3)
@@ -86,8 +91,9 @@ def test_batches_hold_the_right_crops_and_joints(workspace, workers):
                 np.testing.assert_array_equal(crop, true_crop(workspace, row))
 
 
-@pytest.mark.parametrize(("workers", "limit"), [(0, None), (2, None), (0, 12)])
-def test_batches_bring_the_embeddings_of_their_rows_where_asked_to(workspace, workers, limit):
+@pytest.mark.parametrize(("workers", "limit", "fetched"), [(0, None, 6), (2, None, 4), (0, 12, 6)])
+def test_batches_bring_the_embeddings_of_their_rows_where_asked_to(workspace, workers, limit, fetched, monkeypatch):
+    monkeypatch.setattr(pair_loader, "FETCHED_PAIRS", fetched)
     table = load_pair_table(workspace, "mined", limit_crops=limit, with_embeddings=True)
     steps = StepBatches(len(table), 6, 4, seed=3)
     with h5py.File(workspace.mining_dir / "embeddings.h5") as file:
@@ -190,6 +196,17 @@ def test_problems_are_one_line_even_from_a_worker(workspace, tmp_path):
     fetched = PairDataset(table, broken.crops_dir, 0).__getitems__(Request(0, np.arange(30)))
     assert not isinstance(fetched, PairBatch)
     assert "is missing" in str(fetched)
+
+
+def test_a_disk_s_own_error_is_one_line_even_from_a_worker(workspace, monkeypatch):
+    def stale(self, videos, crops):
+        raise OSError(errno.ESTALE, "stale", "crops/1.h5")
+
+    monkeypatch.setattr(crop_reader.CropReader, "read", stale)
+    table = load_pair_table(workspace, "same-image")
+    dataset, steps = PairDataset(table, workspace.crops_dir, 0), StepBatches(30, 30, 1, seed=0)
+    with pytest.raises(EnvironmentProblem, match=r"^Stale file handle \(crops/1\.h5\)$"):
+        list(pair_batches(dataset, steps, Ranks(), workers=1))
 
 
 def test_nothing_to_pair_is_said(tmp_path):

@@ -22,10 +22,13 @@ from simhand_cli.models.encoder import build_encoder, load_encoder_weights
 from simhand_cli.pretrain import estimate, options, trainer
 from simhand_cli.pretrain.data import PairDataset
 from simhand_cli.pretrain.epoch_order import Sampling
+from simhand_cli.pretrain.identity import run_identity
 from simhand_cli.pretrain.loop import load_table
 from simhand_cli.pretrain.methods import MethodName
-from simhand_cli.pretrain.model import PairLoss, uniformity
+from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.optimisation import DecayOption
+from simhand_cli.pretrain.plan import make_plan
+from simhand_cli.pretrain.uniformity import uniformity
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
 from simhand_cli.training.job_place import JobPlace
 from simhand_cli.training.loader import killed_workers
@@ -265,7 +268,7 @@ def test_dry_run_of_a_stopped_run_counts_what_is_left(workspace, monkeypatch):
     assert (summary.facts["found there"], summary.facts["steps done"]) == ("resume", 4)
     whole = run(workspace, name="b", dry_run=True)
     assert "steps done" not in whole.facts
-    monkeypatch.setattr(estimate, "estimate_step", lambda *_: estimate.Estimate(0.5, "fp32", 0, 0))
+    monkeypatch.setattr(estimate, "estimate_step", lambda *_: estimate.Estimate(0.5, 8, "fp32", 0, 0))
     left, all_of_it = (run(workspace, name=name, dry_run=True).data["seconds"] for name in ("a", "b"))
     assert (left, all_of_it) == ((6 - 4) * 2 * 8 * 0.5, 6 * 2 * 8 * 0.5)
 
@@ -301,12 +304,55 @@ def test_trackers_are_told_the_filled_options(workspace, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("weighted", "positives"), ("weight_metric", "embedding"), ("weight_range", "separate")]
+    ("idle", "flag", "used"),
+    [
+        ({"loss": {"weighted": "positives"}}, "--loss.weighted positives", {"method": "simhand"}),
+        ({"loss": {"weight_metric": "embedding"}}, "--loss.weight-metric embedding", {"method": "simhand"}),
+        ({"loss": {"weight_range": "separate"}}, "--loss.weight-range separate", {"method": "simhand"}),
+        ({"loss": {"positive_denominator": "w_pos"}}, "--loss.positive-denominator w_pos", {"method": "simhand"}),
+        (
+            {"method": "simhand", "loss": {"lambda_positive": 2.0}},
+            "--loss.lambda-positive 2.0",
+            {"loss": {"lambda_positive": 2.0, "weights": "nonlinear"}},
+        ),
+        (
+            {"method": "simhand", "loss": {"lambda_negative": 2.0, "weights": "nonlinear"}},
+            "--loss.lambda-negative 2.0",
+            {"loss": {"lambda_negative": 2.0, "weights": "nonlinear", "weighted": "both"}},
+        ),
+        ({"positive_rank": 2}, "--positive-rank 2", {"method": "handclr"}),
+        ({"positives": 2}, "--positives 2", {"method": "handclr"}),
+        ({"temporal_gap": 1}, "--temporal-gap 1", {"method": "tempclr"}),
+    ],
 )
-def test_options_of_weights_of_a_method_without_weights_are_pointed_out(workspace, option, value):
-    words = {"method": "peclr", "loss": {option: value}, "dry_run": True}
-    assert f"--loss.{option.replace('_', '-')} {value} changes nothing" in run(workspace, **words).facts["note"]
-    assert "changes nothing" not in run(workspace, **words | {"method": "simhand"}).facts.get("note", "")
+def test_options_that_change_nothing_are_pointed_out(workspace, idle, flag, used):
+    def notes(given):
+        return make_plan(PretrainConfig(workspace=workspace, **{"method": "peclr", **given}), 100, 1).warning
+
+    assert f"{flag} changes nothing" in notes(idle)
+    assert "changes nothing" not in notes({**idle, **used})
+    assert "changes nothing" not in notes({})
+
+
+def test_lars_starts_from_simclr_s_rate_unless_told_otherwise(workspace):
+    def peak(**given):
+        return make_plan(PretrainConfig(workspace=workspace, batch_size=512, optimiser="lars", **given), 600, 1).peak_lr
+
+    assert peak() == pytest.approx(0.3 * 2)
+    assert peak(loss={"recipe": "official"}) == pytest.approx(0.3 * 2)
+    assert peak(lr_rule="sqrt") == pytest.approx(0.075 * 512**0.5)
+    assert peak(lr=0.5, lr_rule="constant") == 0.5
+
+
+def test_processes_are_part_of_a_run_whose_batch_norm_sees_parts(workspace):
+    config = PretrainConfig(workspace=workspace, **{**TINY, "batch_size": 8, "micro_batch": 4})
+
+    def processes(count):
+        identity = run_identity(config, Workspace.open(workspace), make_plan(config, 28, count), count)
+        return identity.get("processes")
+
+    # Two processes compute their four pairs each at once: the statistics are the batch's.
+    assert (processes(1), processes(2), processes(4)) == (1, None, None)
 
 
 def test_decay_reaches_the_norms_that_the_released_code_decays(workspace):
@@ -496,4 +542,4 @@ def test_uniformity_matches_its_definition():
     unit = vectors / vectors.norm(dim=1, keepdim=True)
     pairs = [(i, j) for i in range(5) for j in range(5) if i != j]
     expected = torch.stack([torch.exp(-2 * (unit[i] - unit[j]).square().sum()) for i, j in pairs]).mean().log()
-    assert float(uniformity(vectors)) == pytest.approx(float(expected), rel=1e-5)
+    assert float(uniformity(unit)) == pytest.approx(float(expected), rel=1e-5)

@@ -79,6 +79,17 @@ def test_a_full_gpu_is_one_line():
     assert "\n" not in str(caught.value)
 
 
+def fill_the_memory(_ranks: Ranks, _args: None) -> dict:
+    torch.empty(2**60, dtype=torch.uint8)
+    return {}
+
+
+def test_a_full_memory_is_one_line():
+    with pytest.raises(EnvironmentProblem, match=r"^out of memory; use a smaller --batch-size .*--micro-b") as caught:
+        launch(fill_the_memory, None, World())
+    assert "\n" not in str(caught.value)
+
+
 def test_joins_a_running_job(monkeypatch):
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}.items():
         monkeypatch.setenv(name, value)
