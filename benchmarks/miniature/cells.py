@@ -109,6 +109,11 @@ def _one(table: Table, scale: Scale, seed: int) -> Iterator[Cell]:
     elif table == "weak":
         yield Cell(table, FROM_SCRATCH, "3D labels only", seed, None, labels)
         yield Cell(table, FROM_SCRATCH, "and weak 2D labels", seed, None, labels, weak_2d=True)
+    elif table == "precision":
+        other = "bf16" if scale.precision == "fp32" else "fp32"
+        yield Cell(table, UNWEIGHTED, f"pre-trained in {scale.precision}", seed, HANDCLR, labels)
+        how = Pretraining(f"handclr-{other}", (*HANDCLR.options, "--precision", other))
+        yield Cell(table, UNWEIGHTED, f"in {other}", seed, how, labels)
     else:
         yield from _why(scale, seed)
 

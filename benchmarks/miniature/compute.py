@@ -87,9 +87,9 @@ class Computer:
         return (
             "pretrain", "--encoder", scale.encoder, "--init", initial_weights(scale, self.places) or "random",
             "--views.output-px", scale.view_px, "--batch-size", scale.batch,
-            "--epochs", scale.epochs * repeats, *end, *how.options, "--seed", seed, "--name", _run(how, seed),
+            "--epochs", scale.epochs * repeats, *end, "--seed", seed, "--name", _run(how, seed),
             "--precision", scale.precision, "--gpus", scale.gpus, "--workers", scale.workers,
-            "--workspace", self.places.workspace(how.videos),
+            "--workspace", self.places.workspace(how.videos), *how.options,
         )  # fmt: skip
 
     def _finetune_words(self, cell: Cell, encoder: Path | None) -> tuple[object, ...]:

@@ -22,6 +22,7 @@ _GRIDS = {
     "weak": ("Weak 2D labels instead of pre-training (Table 6)", ""),
     "fractions": ("Labels to fine-tune on", "PeCLR"),
     "recipes": ("Where paper and released code differ", "PeCLR"),
+    "precision": ("Number format of pre-training", ""),
     "why": ("What could decide between mined positives and PeCLR", "PeCLR"),
 }
 #: Tables whose columns share their encoders before fine-tuning.

@@ -24,13 +24,13 @@ from initial import initial_weights  # noqa: E402
 from machine import machine  # noqa: E402
 from prepare import Places, prepare, refuse_other_settings  # noqa: E402
 from report import Report  # noqa: E402
-from scales import SCALES, TABLES, Scale, Table  # noqa: E402
+from scales import ASKED_FOR, SCALES, TABLES, Scale, Table  # noqa: E402
 from simhand_command import CommandFailed  # noqa: E402
 
 from simhand_cli.workspace.atomic import write_json  # noqa: E402
 
 _REAL = _HERE.parents[2] / "shared" / "data" / "labelled3d" / "hand_graph_cnn_real"
-_DEFAULT_TABLES = tuple(table for table in TABLES if table != "why")
+_DEFAULT_TABLES = tuple(table for table in TABLES if table not in ASKED_FOR)
 
 
 def main() -> int:

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Table = Literal["main", "sizes", "topk", "fractions", "weights", "recipes", "weak", "why"]
-#: In the order in which they are computed; ``why`` only when asked for.
-TABLES: tuple[Table, ...] = ("main", "weights", "topk", "fractions", "weak", "recipes", "sizes", "why")
+Table = Literal["main", "sizes", "topk", "fractions", "weights", "recipes", "weak", "precision", "why"]
+#: In the order in which they are computed.
+TABLES: tuple[Table, ...] = ("main", "weights", "topk", "fractions", "weak", "recipes", "sizes", "precision", "why")
+#: Those of them that are computed only when asked for.
+ASKED_FOR: tuple[Table, ...] = ("precision", "why")
 
 
 @dataclass(frozen=True)
