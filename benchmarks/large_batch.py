@@ -4,9 +4,10 @@ Usage: python benchmarks/large_batch.py WORKSPACE [--encoders resnet18] [--batch
            [--device cpu]
 
 WORKSPACE has mined pairs, at least as many as the largest batch. One optimiser step (views, gradient caching, loss,
-Adam) is done for every batch size, smallest first, in one process for every encoder. Noted are seconds, the most memory
-of the process so far (on a GPU the most allocated there), the bytes of the fetched crops in it, and what a step without
-parts would need by the formula of `simhand pretrain --dry-run`. Writes benchmarks/results/large_batch.json.
+Adam) is done for every batch size, smallest first, in one process for every encoder, fed by one loader process. Noted
+are seconds without fetching, the most memory of the process so far (on a GPU the most allocated there), the bytes of
+the batch's crops in it, and what a step without parts would need by the formula of `simhand pretrain --dry-run`. Writes
+benchmarks/results/large_batch.json.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from simhand_cli.pretrain.epoch_order import StepBatches
 from simhand_cli.pretrain.estimate import estimate_step
 from simhand_cli.pretrain.grad_cache import backward_in_parts
 from simhand_cli.pretrain.loop import load_table
-from simhand_cli.pretrain.pair_batch import PairBatch
+from simhand_cli.pretrain.pair_loader import pair_batches
 from simhand_cli.workspace.paths import Workspace
 
 
@@ -41,9 +42,8 @@ def most_bytes(device: str) -> int:
 def one_step(stepper: Stepper, workspace: Workspace, pairs: int, part: int) -> dict[str, Any]:
     """Fetch so many pairs, learn from them once."""
     table = load_table(workspace, stepper.config)
-    (request,) = StepBatches(len(table), pairs, 1, 0)
-    batch = PairDataset(table, workspace.crops_dir, 0).__getitems__(request)
-    assert isinstance(batch, PairBatch)
+    dataset = PairDataset(table, workspace.crops_dir, 0)
+    (batch,) = pair_batches(dataset, StepBatches(len(table), pairs, 1, 0), stepper.ranks, workers=1)
     start = time.perf_counter()
     loss, _ = backward_in_parts(stepper.loss, stepper.model, batch.to(stepper.ranks.device), part, stepper.scaler)
     stepper.scaler.step(stepper.optimiser)

@@ -2,10 +2,11 @@
 
 Usage: python benchmarks/pretrain_throughput.py WORKSPACE [--rounds 3] [--steps 6] [--device cpu]
 
-WORKSPACE has mined pairs. Three loops of the same optimiser steps (views, forward, loss, backward, Adam) take turns:
-fed by the loader as the command feeds them; on batches that lie in memory; and in memory with every batch computed in
-four parts (`--micro-batch`). Beside them the bare network's forward and backward on as many random pictures, which lie
-on the device: the ceiling. Ratios are of medians. Writes benchmarks/results/pretrain_throughput.json.
+WORKSPACE has mined pairs. Loops with the same optimiser steps (views, forward, loss, backward, Adam) take turns: fed by
+the loader as the command feeds them; on batches that lie in memory; in memory with every batch computed in four parts
+(`--micro-batch`); and in memory with the network compiled (`--compile`). Beside them the bare network's forward and
+backward on as many random pictures, which lie on the device: the ceiling. Ratios are of medians. Writes
+benchmarks/results/pretrain_throughput.json.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from simhand_cli.pretrain.loop import TrialStep, load_table
 from simhand_cli.pretrain.model import PairLoss, build_model
 from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.pretrain.pair_loader import pair_batches
+from simhand_cli.training.compiler import compile_model
 from simhand_cli.training.loader import single_threaded_opencv
 from simhand_cli.training.optimisers import build_optimiser, parameter_groups
 from simhand_cli.training.precision import choose_precision
@@ -67,6 +69,14 @@ class Stepper:
         self._wait()
         return views / (time.perf_counter() - start)
 
+    def compiled(self, batch: PairBatch) -> float:
+        """Have the network compiled, by a first step on a batch; returns the seconds that took."""
+        compile_model(self.model)
+        start = time.perf_counter()
+        backward_in_parts(self.loss, self.model, batch.to(self.ranks.device), len(batch.rows1), self.scaler)
+        self._wait()
+        return time.perf_counter() - start
+
     def bare_views_per_s(self) -> float:
         """Forward and backward of the network alone, on a batch of random pictures on the device."""
         self.trial(self.precision)
@@ -96,11 +106,14 @@ def measure(encoder: str, given: argparse.Namespace) -> dict[str, Any]:
     stepper = Stepper(config, given.device)
     cached = list(fed_batches(stepper, workspace, given.steps))
     whole = given.batch_size
+    joined = Stepper(config, given.device)
+    first_step_s = joined.compiled(cached[0])
     rates = in_turn(
         {
             "loader-fed": lambda: stepper.views_per_s(fed_batches(stepper, workspace, given.steps), whole),
             "in memory": lambda: stepper.views_per_s(cached, whole),
             "in memory, four parts": lambda: stepper.views_per_s(cached, whole // 4),
+            "in memory, compiled": lambda: joined.views_per_s(cached, whole),
             "bare network": stepper.bare_views_per_s,
         },
         given.rounds,
@@ -114,6 +127,8 @@ def measure(encoder: str, given: argparse.Namespace) -> dict[str, Any]:
         "loader-fed / in memory": ratio(rates, "loader-fed", "in memory"),
         "in memory / bare network": ratio(rates, "in memory", "bare network"),
         "four parts / in memory": ratio(rates, "in memory, four parts", "in memory"),
+        "compiled / in memory": ratio(rates, "in memory, compiled", "in memory"),
+        "seconds of the first compiled step": round(first_step_s, 1),
     }
 
 

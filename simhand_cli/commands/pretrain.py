@@ -232,9 +232,10 @@ def _dry_run(
     config: PretrainConfig, workspace: "Workspace", table: "PairTable", world: "World", console: Console
 ) -> Summary:
     from simhand_cli.models.encoder import build_encoder, load_encoder_weights
-    from simhand_cli.pretrain.estimate import estimate_step
+    from simhand_cli.pretrain.estimate import crop_bytes, estimate_step
     from simhand_cli.pretrain.identity import run_identity
     from simhand_cli.pretrain.loop import open_probe
+    from simhand_cli.pretrain.methods import METHODS
     from simhand_cli.pretrain.plan import make_plan
     from simhand_cli.pretrain.resolved import told_weights
     from simhand_cli.training.checkpoint import saved_steps
@@ -258,6 +259,9 @@ def _dry_run(
         precision = kept or config.precision
         costs = estimate_step(config.encoder, config.views.output_px, 2 * plan.part_pairs, device, precision)
     forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // world.size else 1.0
+    same_image = METHODS[config.method].positive == "same-image"
+    crops = (1 if same_image else 2) * (plan.batch_size // world.size)
+    memory = costs.bytes_per_process + crops * crop_bytes(table.crop_size_px)
     views = 2 * plan.batch_size * max(plan.total_steps - done, 0)
     seconds = forward_twice * costs.seconds_per_view * views / (world.size if world.use_gpu else 1)
     return Summary(
@@ -279,10 +283,10 @@ def _dry_run(
             "k-NN probe": f"every {plan.probe_every} epochs" if plan.probe_every else "none",
             "precision": costs.precision,
             f"time of the steps to do, measured on {costs.images} images": format_duration(seconds),
-            "memory per process, by a formula": format_bytes(costs.bytes_per_process),
+            "memory per process, by a formula": format_bytes(memory),
             "size of a checkpoint": format_bytes(costs.checkpoint_bytes),
             **({"note": plan.warning} if plan.warning else {}),
         },
         dropped=_dropped(table, config.method),
-        data={"seconds": seconds, "bytes_per_process": costs.bytes_per_process, "warning": plan.warning},
+        data={"seconds": seconds, "bytes_per_process": memory, "warning": plan.warning},
     )

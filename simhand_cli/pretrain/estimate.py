@@ -58,6 +58,11 @@ def estimate_step(
     return Estimate(seconds, images, precision.name, _WEIGHT_COPIES * weights + stored * views_per_process, 3 * weights)
 
 
+def crop_bytes(size_px: int) -> int:
+    """Of one fetched crop: three bytes a pixel."""
+    return 3 * size_px**2
+
+
 def _activation_bytes(model: nn.Module, image_px: int, device: str) -> int:
     """Bytes of all layers' outputs for one image: what backward needs, to a factor of about two."""
     total = 0
