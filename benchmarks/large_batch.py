@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import resource
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,8 @@ def main() -> None:
     given = parser.parse_args()
     results = {}
     for encoder in given.encoders:
-        with multiprocessing.get_context("spawn").Pool(1) as process:
-            results[encoder] = process.apply(measure, (encoder, given))
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            results[encoder] = process.submit(measure, encoder, given).result()
     document = {
         "machine": machine(given.device),
         "views": "128 px",
