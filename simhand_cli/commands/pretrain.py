@@ -261,6 +261,7 @@ def _dry_run(
     forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // world.size else 1.0
     same_image = METHODS[config.method].positive == "same-image"
     crops = (1 if same_image else 2) * (plan.batch_size // world.size)
+    crops *= 1 if world.use_gpu else 2  # the batch in use, and where it is the same memory the one that lies ready
     memory = costs.bytes_per_process + crops * crop_bytes(table.crop_size_px)
     views = 2 * plan.batch_size * max(plan.total_steps - done, 0)
     seconds = forward_twice * costs.seconds_per_view * views / (world.size if world.use_gpu else 1)

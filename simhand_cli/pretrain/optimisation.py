@@ -80,11 +80,11 @@ def optimisation_of(config: "PretrainConfig") -> Optimisation:
     """A run's; what the user left open is as the recipe says.
 
     A rate without a rule follows the recipe's rule. A rule without a rate starts from 1e-4 in every recipe: the
-    published 3.2e-3 is that rate, scaled already. All recipes' rates are Adam's; LARS on SGD starts from SimCLR's.
+    published 3.2e-3 is that rate, scaled already. All recipes' rates and rules are Adam's; LARS on SGD has SimCLR's.
     """
     given = {name: getattr(config, name) for name in Optimisation.__dataclass_fields__}
     options = OPTIMISATION[config.loss.recipe].as_options()
-    if config.optimiser == "lars" and config.lr is None:
+    if config.optimiser == "lars":
         rule = config.lr_rule or "linear"
         options |= {"lr": LARS_LR[rule], "lr_rule": rule}
     elif config.lr_rule is not None:

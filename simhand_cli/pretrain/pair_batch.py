@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -51,22 +50,20 @@ class PairBatch:
         """Keys (B,) of the random numbers of the pairs' views, each one only once in an epoch."""
         return random_keys(self.rows1, self.repeats)
 
-    @classmethod
-    def joined(cls, parts: list["PairBatch"]) -> "PairBatch":
-        """The parts of a batch, of one epoch and of the same kinds of tensors, as one; a single one itself."""
-        first = parts[0]
-        if len(parts) == 1:
-            return first
+    def enlarged(self, pairs: int) -> "PairBatch":
+        """A batch of so many pairs with the same epoch, kinds of tensors and device, still to be filled."""
+        return self._each(lambda tensor: tensor.new_empty((pairs, *tensor.shape[1:])))
 
-        def all_of(name: str) -> Any:
-            tensors = [getattr(part, name) for part in parts]
-            return None if tensors[0] is None else torch.cat(tensors)
-
-        crops1 = all_of("crops1")
-        others = ("keypoints1_px", "keypoints2_px", "rows1", "rows2", "embeddings1", "embeddings2", "repeats")
-        same = all(part.crops2 is part.crops1 for part in parts)
-        crops2 = crops1 if same else all_of("crops2")
-        return cls(crops1, crops2, epoch=first.epoch, **{name: all_of(name) for name in others})
+    def fill(self, start: int, part: "PairBatch") -> None:
+        """Copy a part to the pairs from ``start`` on."""
+        filled = {
+            "crops1", "keypoints1_px", "keypoints2_px", "rows1", "rows2", "embeddings1", "embeddings2", "repeats",
+            *(() if self.crops2 is self.crops1 else ("crops2",)),
+        }  # fmt: skip
+        for name in filled:
+            target = getattr(self, name)
+            if target is not None:
+                target[start : start + len(part.rows1)] = getattr(part, name)
 
     def pin_memory(self) -> "PairBatch":
         """Page-locked copies, so that the host need not wait for the copy to a GPU (called by the data loader)."""

@@ -1,4 +1,4 @@
-"""Batches fetched ahead by worker processes, in parts, so that a batch of any size needs little memory on its way."""
+"""Batches fetched ahead by worker processes, in parts: a whole batch lies ready, however many workers made it."""
 
 import math
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from simhand_cli.pretrain.pair_batch import PairBatch
 from simhand_cli.training.loader import worker_options
 from simhand_cli.training.ranks import Ranks
 
-#: Pairs a worker fetches at once: of 224 px crops 150 MB, of which a worker holds two ready and makes a third.
+#: Pairs a worker fetches at once: of 224 px crops 150 MB.
 FETCHED_PAIRS: Final = 512
 
 
@@ -33,15 +33,39 @@ def pair_batches(dataset: PairDataset, steps: StepBatches, ranks: Ranks, workers
         pin_memory=ranks.device.startswith("cuda"),
         # Loader seeds are drawn from a generator of its own: the run's random state is for the model alone.
         generator=torch.Generator().manual_seed(steps.seed),
-        **worker_options(workers),
+        **worker_options(workers, ahead=fetches.per_step),
     )
-    parts: list[PairBatch] = []
+    filling = _Filling(steps.batch_size // steps.world_size)
     for fetched in loader:
         if isinstance(fetched, SimhandError):
             raise fetched
-        parts.append(fetched.to(ranks.device))
-        if len(parts) == fetches.per_step:
-            yield _taken(parts)
+        filling.add(fetched.to(ranks.device))
+        if filling.missing == 0:
+            yield filling.taken()
+
+
+class _Filling:
+    """A batch whose parts arrive one after the other; each is copied and let go, so that none is held twice."""
+
+    def __init__(self, pairs: int) -> None:
+        self._pairs = self.missing = pairs
+        self._batch: PairBatch | None = None
+
+    def add(self, part: PairBatch) -> None:
+        """The next part; a batch of one part is that part itself."""
+        count = len(part.rows1)
+        if count == self._pairs:
+            self._batch = part
+        else:
+            self._batch = part.enlarged(self._pairs) if self._batch is None else self._batch
+            self._batch.fill(self._pairs - self.missing, part)
+        self.missing -= count
+
+    def taken(self) -> PairBatch:
+        """The full batch, which only the caller then holds; the next one begins."""
+        batch, self._batch, self.missing = self._batch, None, self._pairs
+        assert batch is not None
+        return batch
 
 
 @dataclass(frozen=True)
@@ -62,13 +86,6 @@ class _Fetches:
             for start in range(0, len(pairs), FETCHED_PAIRS):
                 part = slice(start, start + FETCHED_PAIRS)
                 yield Request(epoch, pairs[part], None if repeats is None else repeats[part])
-
-
-def _taken(parts: list[PairBatch]) -> PairBatch:
-    """The parts as one batch, which only the caller then holds."""
-    batch = PairBatch.joined(parts)
-    parts.clear()
-    return batch
 
 
 def _as_fetched(batch: Any) -> Any:

@@ -101,7 +101,12 @@ class _Agent(LocalElasticAgent):
 
     def _shutdown(self, death_sig: signal.Signals = signal.SIGTERM, *rest: Any, **more: Any) -> None:
         # A terminal's Ctrl-C has reached the workers already; a second SIGINT would tell them not to wait for the save.
-        super()._shutdown(signal.SIGTERM if death_sig == signal.SIGINT else death_sig, *rest, **more)
+        relayed = signal.SIGTERM if death_sig == signal.SIGINT else death_sig
+        try:
+            super()._shutdown(relayed, *rest, **more)
+        except SignalException as again:  # while it waited; the second Ctrl-C is of a user who does not want to
+            super()._shutdown(signal.SIGKILL if again.sigval == signal.SIGINT else relayed, *rest, **more)
+            raise
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result: RunResult = super()._monitor_workers(worker_group)

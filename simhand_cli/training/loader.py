@@ -1,5 +1,6 @@
 """Worker processes of data loaders: how they start and end, and what must not run when they fork."""
 
+import math
 import multiprocessing
 import os
 import re
@@ -16,16 +17,25 @@ from simhand_cli.workspace.orphans import die_with
 GRACE_S = 900
 
 
-def worker_options(workers: int) -> dict[str, Any]:
+def worker_options(workers: int, ahead: int = 1) -> dict[str, Any]:
     """Arguments of ``torch.utils.data.DataLoader`` for so many worker processes (0: fetch in place).
 
     Workers are forked where the system can: they share the dataset's arrays instead of receiving copies. It has to be
     said, since a process that was itself spawned by the launcher would spawn.
+
+    Args:
+        workers: how many.
+        ahead: fetches that are to lie ready together; each worker holds at least two.
     """
     if workers == 0:
         return {"num_workers": 0}
     context = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
-    return {"num_workers": workers, "multiprocessing_context": context, "worker_init_fn": prepare_loader_worker}
+    return {
+        "num_workers": workers,
+        "multiprocessing_context": context,
+        "worker_init_fn": prepare_loader_worker,
+        "prefetch_factor": max(2, math.ceil(ahead / workers)),
+    }
 
 
 def prepare_loader_worker(worker_id: int) -> None:

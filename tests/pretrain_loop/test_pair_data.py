@@ -6,6 +6,7 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_workspace import CROP_PX, make_workspace
@@ -89,6 +90,41 @@ def test_batches_hold_the_right_crops_and_joints(workspace, workers, fetched, mo
         for rows, crops in ((rows1, batch.crops1), (rows2, batch.crops2)):
             for row, crop in zip(rows, crops.numpy(), strict=True):
                 np.testing.assert_array_equal(crop, true_crop(workspace, row))
+
+
+def test_batches_in_parts_are_those_in_one_for_any_rank_start_and_order(workspace, monkeypatch):
+    table = load_pair_table(workspace, "mined", drawn_among=2, with_embeddings=True)
+    dataset = PairDataset(table, workspace.crops_dir, 0)
+    steps = StepBatches(len(table), 14, 6, 3, rank=1, world_size=2, start_step=1, sampling="replacement")
+
+    def batches(fetched, workers=0):
+        monkeypatch.setattr(pair_loader, "FETCHED_PAIRS", fetched)
+        return list(pair_batches(dataset, steps, Ranks(), workers))
+
+    whole = batches(7)
+    assert [len(batch.rows1) for batch in whole] == [7] * 5
+    assert any(batch.repeats.any() for batch in whole)
+    for workers in (0, 2):
+        for one, other in zip(whole, batches(3, workers), strict=True):
+            assert vars(one).keys() == vars(other).keys()
+            for name, value in vars(one).items():
+                assert torch.equal(value, vars(other)[name]) if torch.is_tensor(value) else value == vars(other)[name]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_whole_batch_is_always_asked_for_ahead(workspace, workers, monkeypatch):
+    """However small the parts, or a large batch would be waited for at every step."""
+    monkeypatch.setattr(pair_loader, "FETCHED_PAIRS", 1)
+    asked = []
+    requests = pair_loader._Fetches.__iter__
+    monkeypatch.setattr(pair_loader._Fetches, "__iter__", lambda self: (asked.append(r) or r for r in requests(self)))
+    table = load_pair_table(workspace, "same-image")
+    batches = pair_batches(PairDataset(table, workspace.crops_dir, 0), StepBatches(30, 10, 9, 0), Ranks(), workers)
+    for done in range(1, 4):
+        next(batches)
+        assert len(asked) >= 10 * done + 10
+        assert len(asked) <= 10 * done + 10 + 2 * workers
+    batches.close()
 
 
 @pytest.mark.parametrize(("workers", "limit", "fetched"), [(0, None, 6), (2, None, 4), (0, 12, 6)])

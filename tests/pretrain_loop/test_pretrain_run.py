@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from tiny_workspace import TINY, make_workspace, terminated_after_logging
+from tiny_workspace import CROP_PX, TINY, make_workspace, terminated_after_logging
 
 from simhand_cli.commands.pretrain import PretrainConfig, _pretrain, pretrain
 from simhand_cli.console import Console
@@ -273,6 +273,13 @@ def test_dry_run_of_a_stopped_run_counts_what_is_left(workspace, monkeypatch):
     assert (left, all_of_it) == ((6 - 4) * 2 * 8 * 0.5, 6 * 2 * 8 * 0.5)
 
 
+@pytest.mark.parametrize(("method", "crops"), [("simhand", 16), ("peclr", 8)])
+def test_dry_run_counts_the_crops_in_memory(workspace, monkeypatch, method, crops):
+    monkeypatch.setattr(estimate, "estimate_step", lambda *_: estimate.Estimate(0.5, 8, "fp32", 1000, 0))
+    found = run(workspace, name="m", method=method, dry_run=True).data["bytes_per_process"]
+    assert found == 1000 + 2 * crops * 3 * CROP_PX**2  # a batch in use and one that lies ready
+
+
 def test_the_official_recipe_sets_rate_optimiser_and_statistics(workspace):
     dry = run(workspace, dry_run=True, lr=None, epochs=20, loss={"recipe": "official"})
     assert dry.facts["peak learning rate"] == 3.2e-3
@@ -320,18 +327,30 @@ def test_trackers_are_told_the_filled_options(workspace, monkeypatch):
             "--loss.lambda-negative 2.0",
             {"loss": {"lambda_negative": 2.0, "weights": "nonlinear", "weighted": "both"}},
         ),
+        (
+            {"loss": {"weights": "linear", "weighted": "positives"}},
+            "--loss.weighted positives",
+            {"loss": {"weights": "linear", "weighted": "positives", "weight_joints": "view"}},
+        ),
+        ({"loss": {"weight_joints": "view"}}, "--loss.weight-joints view", {"method": "simhand"}),
+        (
+            {"method": "simhand", "loss": {"weight_joints": "view", "weight_metric": "embedding"}},
+            "--loss.weight-joints view",
+            {"loss": {"weight_joints": "view", "weight_metric": "embedding", "false_negative_px": 3.0}},
+        ),
+        ({"method": "simclr", "loss": {"shift_unit": "pixels"}}, "--loss.shift-unit pixels", {"method": "peclr"}),
         ({"positive_rank": 2}, "--positive-rank 2", {"method": "handclr"}),
         ({"positives": 2}, "--positives 2", {"method": "handclr"}),
         ({"temporal_gap": 1}, "--temporal-gap 1", {"method": "tempclr"}),
     ],
 )
-def test_options_that_change_nothing_are_pointed_out(workspace, idle, flag, used):
+def test_options_without_effect_are_pointed_out(workspace, idle, flag, used):
     def notes(given):
         return make_plan(PretrainConfig(workspace=workspace, **{"method": "peclr", **given}), 100, 1).warning
 
-    assert f"{flag} changes nothing" in notes(idle)
-    assert "changes nothing" not in notes({**idle, **used})
-    assert "changes nothing" not in notes({})
+    assert f"{flag} has no effect: " in notes(idle)
+    assert "has no effect" not in notes({**idle, **used})
+    assert "has no effect" not in notes({})
 
 
 def test_lars_starts_from_simclr_s_rate_unless_told_otherwise(workspace):
@@ -340,6 +359,7 @@ def test_lars_starts_from_simclr_s_rate_unless_told_otherwise(workspace):
 
     assert peak() == pytest.approx(0.3 * 2)
     assert peak(loss={"recipe": "official"}) == pytest.approx(0.3 * 2)
+    assert peak(lr=0.2) == peak(lr=0.2, loss={"recipe": "official"}) == pytest.approx(0.2 * 2)
     assert peak(lr_rule="sqrt") == pytest.approx(0.075 * 512**0.5)
     assert peak(lr=0.5, lr_rule="constant") == 0.5
 

@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -88,6 +92,34 @@ def test_a_full_memory_is_one_line():
     with pytest.raises(EnvironmentProblem, match=r"^out of memory; use a smaller --batch-size .*--micro-b") as caught:
         launch(fill_the_memory, None, World())
     assert "\n" not in str(caught.value)
+
+
+def hear_nothing(ranks: Ranks, folder: str) -> dict:
+    """As a rank in a collective that never ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    (Path(folder) / str(ranks.rank)).touch()
+    time.sleep(600)
+    return {}
+
+
+def test_a_second_interrupt_ends_ranks_that_do_not_hear(tmp_path):
+    program = f"from test_launch import *; launch(hear_nothing, {str(tmp_path)!r}, World(2))"
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    command = subprocess.Popen(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": path}
+    )
+    try:
+        until = time.monotonic() + 120
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < until:
+            time.sleep(0.1)
+        command.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            command.wait(timeout=5)  # they are given time to save
+        command.send_signal(signal.SIGINT)
+        assert "KeyboardInterrupt" in command.communicate(timeout=60)[1]
+    finally:
+        command.kill()
 
 
 def test_joins_a_running_job(monkeypatch):

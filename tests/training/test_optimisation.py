@@ -269,5 +269,5 @@ def test_a_batch_norm_of_an_unknown_kind_is_refused():
     class Renormed(nn.BatchNorm2d):
         pass
 
-    with pytest.raises(UsageProblem, match="Renormed cannot be synchronised on CPUs; use --no-sync-bn"):
+    with pytest.raises(UsageProblem, match="Renormed cannot be synchronised on CPUs; use another"):
         synchronise_batch_norm(nn.Sequential(Renormed(3)), Ranks(rank=0, world_size=2, grouped=True))
