@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import signal
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,8 @@ def worker_options(workers: int, ahead: int = 1) -> dict[str, Any]:
     """
     if workers == 0:
         return {"num_workers": 0}
+    # More workers than cores are the user's choice; torch's warning names no option of ours.
+    warnings.filterwarnings("ignore", message="This DataLoader will create")
     context = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
     return {
         "num_workers": workers,
