@@ -180,17 +180,20 @@ def _dry_run(
 ) -> Summary:
     import time
 
-    from simhand_cli.finetune.step import TrialStep, build_net
+    from simhand_cli.finetune.step import TrialStep, build_net, network_kind
     from simhand_cli.training.launch import memory_problems
     from simhand_cli.training.precision import choose_precision
     from simhand_cli.training.ranks import Ranks
     from simhand_cli.training.run_dir import peek_run
+    from simhand_cli.training.usual_precision import usual_precision
 
     net, _ = build_net(source, config)
     ranks = Ranks(device="cuda:0" if world.use_gpu else "cpu")
     with memory_problems():
         trial = TrialStep(net, ranks.device, _TRIAL_SAMPLES, config)
-        precision = choose_precision(config.precision, ranks, trial)
+        precision = choose_precision(
+            config.precision, ranks, trial, usual=usual_precision(path.parent, network_kind(net, config))
+        )
         trial(precision)
         start = time.perf_counter()
         trial(precision)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from simhand_cli.config.base import option
 from simhand_cli.config.training import TrainingConfig
 from simhand_cli.console import Console, format_bytes, format_duration
-from simhand_cli.errors import UsageProblem
+from simhand_cli.errors import EnvironmentProblem
 from simhand_cli.pretrain.options import LossOptions
 from simhand_cli.summary import Dropped, Summary
 from simhand_cli.views.options import ViewOptions
@@ -91,7 +91,9 @@ class PretrainConfig(TrainingConfig):
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = option(
         "auto", "auto: bf16 where the GPU has it, or where it is measured to be faster on the CPU; else fp32"
     )
-    compile: bool = option(False, "Let torch.compile speed up one process's network; the first steps then take minutes")
+    compile: bool = option(
+        False, "Let torch.compile speed up one process's network; the first step then takes a minute or more"
+    )
     sync_bn: bool | None = option(
         None,
         f"Batch-norm statistics over all GPUs, so that their number does not change the result ({_RECIPE} yes)",
@@ -109,7 +111,7 @@ class PretrainConfig(TrainingConfig):
     )
     log_every: int | None = option(None, "Steps between lines of metrics (default: about 5,000 lines a run)", ge=1)
     log: list[Literal["tensorboard", "wandb"]] = option(
-        [], "Write metrics for TensorBoard or Weights & Biases as well; repeatable, needs simhand[tensorboard|wandb]"
+        [], "Write metrics for TensorBoard or Weights & Biases as well; repeatable, needs the extra of that name"
     )
     probe_every: int | None = option(
         None,
@@ -150,7 +152,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
     Raises:
         InputProblem: nothing mined yet, damaged crops, or a loss that is not finite.
         UsageProblem: unknown encoder, --compile on several processes, or a run with other options in the run's folder.
-        EnvironmentProblem: more GPUs asked for than there are, or the run is in use by another process.
+        EnvironmentProblem: GPUs asked for that are not there, or the run is in use by another process.
     """
     from simhand_cli.training.command import run_in_world
 
@@ -160,6 +162,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
 def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "ProblemBoard | None") -> Summary:
     from simhand_cli.pretrain.loop import Job, load_table, train
     from simhand_cli.pretrain.report import probe_facts
+    from simhand_cli.pretrain.resolved import told_recipe, told_weights
     from simhand_cli.training.compiler import refuse_several
     from simhand_cli.training.launch import launch
     from simhand_cli.training.trackers import check_trackers
@@ -167,7 +170,7 @@ def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "
 
     check_trackers(config.log)
     if config.decode == "gpu" and not world.use_gpu:
-        raise UsageProblem("--decode gpu needs a GPU; leave it out, or use --gpus 1 or more")
+        raise EnvironmentProblem("--decode gpu needs a GPU; leave it out, or use --gpus 1 or more")
     if config.compile:
         refuse_several(world.size, joined=board is not None)
     workspace = Workspace.open(config.workspace)
@@ -182,6 +185,8 @@ def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "
         console.say(f"{run_dir} is finished already; --redo does it over, --name starts another")
     facts: dict[str, int | float | str] = {
         "method": config.method,
+        "recipe": told_recipe(config),
+        "weights": told_weights(config),
         "encoder": config.encoder,
         "pairs": int(result["pairs"]),
         "steps": int(result["steps"]),
@@ -234,15 +239,16 @@ def _dry_run(
     from simhand_cli.models.encoder import build_encoder, load_encoder_weights
     from simhand_cli.pretrain.estimate import crop_bytes, estimate_step
     from simhand_cli.pretrain.identity import run_identity
-    from simhand_cli.pretrain.loop import open_probe
+    from simhand_cli.pretrain.loop import network_kind, open_probe
     from simhand_cli.pretrain.methods import METHODS
     from simhand_cli.pretrain.plan import make_plan
-    from simhand_cli.pretrain.resolved import told_weights
+    from simhand_cli.pretrain.resolved import told_recipe, told_weights
     from simhand_cli.training.checkpoint import saved_steps
     from simhand_cli.training.compiler import check_compiler
     from simhand_cli.training.environment import ENVIRONMENT_FILE, recorded_precision
     from simhand_cli.training.launch import memory_problems
     from simhand_cli.training.run_dir import peek_run
+    from simhand_cli.training.usual_precision import usual_precision
 
     plan = make_plan(config, len(table), world.size)
     run_dir = workspace.run_dir("pretrain", config.run_name())
@@ -257,7 +263,9 @@ def _dry_run(
     with memory_problems():
         kept = recorded_precision(run_dir / ENVIRONMENT_FILE) if found == "resume" else None
         precision = kept or config.precision
-        costs = estimate_step(config.encoder, config.views.output_px, 2 * plan.part_pairs, device, precision)
+        usual = usual_precision(run_dir.parent, network_kind(config))
+        views_at_once = 2 * plan.part_pairs
+        costs = estimate_step(config.encoder, config.views.output_px, views_at_once, device, precision, usual)
     forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // world.size else 1.0
     same_image = METHODS[config.method].positive == "same-image"
     crops = (1 if same_image else 2) * (plan.batch_size // world.size)
@@ -272,7 +280,8 @@ def _dry_run(
             "found there": found,
             **({"steps done": done} if found == "resume" else {}),
             "processes": str(world),
-            "method": f"{config.method}, recipe {config.loss.recipe}",
+            "method": config.method,
+            "recipe": told_recipe(config),
             "weights": told_weights(config),
             "encoder": config.encoder,
             "pairs": plan.pairs,

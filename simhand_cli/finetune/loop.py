@@ -29,7 +29,7 @@ from simhand_cli.finetune.data import TrainingData
 from simhand_cli.finetune.encoder_source import EncoderSource
 from simhand_cli.finetune.model_file import MODEL_FILE, ModelFacts, save_model
 from simhand_cli.finetune.report import write_report
-from simhand_cli.finetune.step import TrialStep, batch_losses, build_net
+from simhand_cli.finetune.step import TrialStep, batch_losses, build_net, network_kind
 from simhand_cli.finetune.validate import ValidationErrors, validate
 from simhand_cli.models.detnet import DetNet
 from simhand_cli.training.average import MovingAverage
@@ -44,6 +44,7 @@ from simhand_cli.training.schedule import warmup_cosine, warmup_step
 from simhand_cli.training.snapshot import TrainingState
 from simhand_cli.training.stop import StopSignals, Verdict, refuse_non_finite
 from simhand_cli.training.sync_batch_norm import synchronise_batch_norm
+from simhand_cli.training.usual_precision import keep_usual_precision, usual_precision
 from simhand_cli.workspace.atomic import write_json
 from simhand_cli.workspace.lock import workspace_lock
 
@@ -151,7 +152,10 @@ class Finetuner:
         environment = run.path / ENVIRONMENT_FILE
         earlier = recorded_precision(environment) if run.checkpoint else None
         trial = TrialStep(net, ranks.device, _TRIAL_CROPS, job.config)
-        self.precision = choose_precision(job.config.precision, ranks, trial, earlier)
+        usual = usual_precision(run.path.parent, network_kind(net, job.config))
+        self.precision = choose_precision(job.config.precision, ranks, trial, earlier, usual)
+        if ranks.is_main and ranks.device == "cpu" and job.config.precision == "auto":
+            keep_usual_precision(run.path.parent, network_kind(net, job.config), self.precision)
         synchronise_batch_norm(net, ranks)
         net.to(device=ranks.device, dtype=self.precision.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net, self.best = net, copy.deepcopy(net)

@@ -71,6 +71,11 @@ def batch_losses(
     return replace(losses, total=losses.total + config.loss.l2 * kernel_loss(model))
 
 
+def network_kind(net: DetNet, config: "FinetuneConfig") -> str:
+    """What the speed of a number format depends on."""
+    return f"DetNet {net.encoder.name} of width {net.width} at {config.input_px} px"
+
+
 class TrialStep:
     """Forward and backward of a made-up batch on a copy of a model, to time it; leaves the model as it is."""
 

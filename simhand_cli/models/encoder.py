@@ -146,9 +146,10 @@ def load_encoder_weights(encoder: Encoder, path: Path) -> LoadReport:
     if wrong:
         have, want = tuple(found[wrong[0]].shape), tuple(own[wrong[0]].shape)
         raise InputProblem(f"{file}{described} does not fit encoder {encoder.name}: {wrong[0]} is {have}, not {want}")
-    if len(missing) > len(own) // 2:
+    needed = sum(not name.endswith("num_batches_tracked") for name in own)
+    if len(missing) > needed // 2:
         raise InputProblem(
-            f"{file}{described} does not fit encoder {encoder.name}: it lacks {len(missing)} of {len(own)} tensors"
+            f"{file}{described} does not fit encoder {encoder.name}: it lacks {len(missing)} of {needed} tensors"
         )
     encoder.backbone.load_state_dict(found, strict=False)
     return LoadReport(missing, unexpected)

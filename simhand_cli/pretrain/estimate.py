@@ -36,7 +36,12 @@ class Estimate:
 
 
 def estimate_step(
-    encoder: str, image_px: int, views_per_process: int, device: str, requested: PrecisionOption
+    encoder: str,
+    image_px: int,
+    views_per_process: int,
+    device: str,
+    requested: PrecisionOption,
+    usual: PrecisionName | None = None,
 ) -> Estimate:
     """Measure a few images on this device.
 
@@ -46,11 +51,12 @@ def estimate_step(
         views_per_process: views of a step on one process.
         device: where to measure.
         requested: the run's precision; ``auto`` is decided as the run would.
+        usual: see :func:`simhand_cli.training.precision.choose_precision`.
     """
     model = build_model(encoder, 0).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = _CPU_IMAGES if device == "cpu" else min(_GPU_IMAGES, views_per_process)
     trial = TrialStep(model, image_px, images)
-    precision = choose_precision(requested, Ranks(device=device), trial)
+    precision = choose_precision(requested, Ranks(device=device), trial, usual=usual)
     model.to(precision.dtype)
     seconds = shortest_s(TrialStep(model, image_px, images), precision) / images
     weights = sum(p.numel() * p.element_size() for p in model.parameters())

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from simhand_cli.config.resolve import save_config
 from simhand_cli.console import Console
+from simhand_cli.errors import InputProblem
 from simhand_cli.models.encoder import load_encoder_weights
 from simhand_cli.pretrain.data import PairDataset, PairTable, load_pair_table
 from simhand_cli.pretrain.decoding import DecodePlace, Decoding, choose_decoding
@@ -36,6 +38,7 @@ from simhand_cli.training.ranks import Ranks
 from simhand_cli.training.run_dir import REPLACED, RunDir, open_run
 from simhand_cli.training.snapshot import TrainingState, seed_generators
 from simhand_cli.training.sync_batch_norm import synchronise_batch_norm
+from simhand_cli.training.usual_precision import keep_usual_precision, usual_precision
 from simhand_cli.views.counter_rng import combine
 from simhand_cli.workspace.lock import workspace_lock
 from simhand_cli.workspace.paths import Workspace
@@ -124,7 +127,10 @@ def open_probe(
     crops = CropProbe(table, workspace.crops_dir, size_px, config.seed)
     if crops.videos < 2:
         console.say("no k-NN probe of the crops: they are of one video, and neighbours are looked for in others")
-    labelled = LabelledProbe(config.probe_data, size_px, config.seed) if config.probe_data else None
+    try:
+        labelled = LabelledProbe(config.probe_data, size_px, config.seed) if config.probe_data else None
+    except InputProblem as problem:  # told as of simhand probe, whose option it is
+        raise InputProblem(re.sub("^--data ", "--probe-data ", str(problem))) from problem
     probe = PoseProbe(crops if crops.videos > 1 else None, labelled)
     return probe if probe.crops or probe.labelled else None
 
@@ -176,7 +182,11 @@ def _prepare(
         report = load_encoder_weights(model.encoder, Path(config.init))
         console.say(f"initial weights from {config.init}" + _described(report.missing, report.unexpected))
     model.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    precision = choose_precision(config.precision, ranks, TrialStep(model, config.views.output_px), chosen.precision)
+    trial, network = TrialStep(model, config.views.output_px), network_kind(config)
+    usual = usual_precision(run.path.parent, network)
+    precision = choose_precision(config.precision, ranks, trial, chosen.precision, usual)
+    if ranks.is_main and ranks.device == "cpu" and config.precision == "auto":
+        keep_usual_precision(run.path.parent, network, precision)
     decoding = choose_decoding(
         config.decode,
         ranks,
@@ -209,6 +219,11 @@ def _prepare(
         save_config(resolved(config), run.path / "resolved.yaml", _READ_ONLY)
         record_start(run.path / ENVIRONMENT_FILE, ranks, precision, trainer.step, decoding)
     return trainer, decoding
+
+
+def network_kind(config: "PretrainConfig") -> str:
+    """What the speed of a number format depends on."""
+    return f"{config.encoder} at {config.views.output_px} px"
 
 
 def _crops_per_s(model: nn.Module, precision: Precision, config: "PretrainConfig", images: int) -> float:

@@ -27,6 +27,8 @@ _FORWARD_SHARE = 1 / 3
 _REDUCED_GAIN = 2
 #: With fewer optimiser steps the encoder hardly moves from where it started.
 _FEW_STEPS = 100
+#: What does not fill a batch is left out of an epoch; more than this share of the pairs is worth a word.
+_NOTED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
         why = f"there are only {pairs} pairs" if pairs < config.batch_size else f"divided over {processes} processes"
         notes.append(f"--batch-size {config.batch_size} reduced to {batch_size}: {why}")
     steps_per_epoch = pairs // batch_size
+    left = pairs - steps_per_epoch * batch_size
+    if left > _NOTED_SHARE * pairs:
+        notes.append(f"every epoch leaves out {left} of the {pairs} pairs, others each time, as they fill no batch")
     total_steps = steps_per_epoch * config.epochs
     if config.max_steps is not None:
         total_steps = min(total_steps, config.max_steps)

@@ -1,12 +1,13 @@
 """The figures of a pre-training run, and its report: one page with curves, weights, probes and options."""
 
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from simhand_cli.pretrain.plan import Plan
-from simhand_cli.pretrain.resolved import resolved
+from simhand_cli.pretrain.resolved import resolved, told_recipe, told_weights
 from simhand_cli.report.heat_plot import heat_plot
 from simhand_cli.report.page import Page
 from simhand_cli.report.plots import line_plot
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 PAIRS_FILE = "pairs.png"
 #: The final figures are means over the last so many lines of metrics, at most.
 _LAST_LINES = 20
+#: From so many lines on, the first step's, which warms up, does not count for the speed.
+_WARM = 3
 #: A probe's figure -> what its curve is called.
 _PROBED: Final = {"": "nearest by features", "_chance": "random", "_best": "best possible"}
 
@@ -25,13 +28,15 @@ Metrics = list[dict[str, Any]]
 
 
 def last_figures(metrics: Metrics) -> dict[str, float | None]:
-    """Means over the last tenth of the log, at most twenty lines, and the figures of the last probe."""
+    """Means over the last tenth of the log, at most twenty lines; speed over all of it; figures of the last probe."""
     steps = [line for line in metrics if "loss" in line]
     last = steps[-min(_LAST_LINES, max(1, len(steps) // 10)) :]
     figures: dict[str, float | None] = {}
-    for name in ("loss", "top1", "positive_similarity", "negative_similarity", "views_per_s"):
+    for name in ("loss", "top1", "positive_similarity", "negative_similarity"):
         values = [line[name] for line in last if isinstance(line.get(name), float)]
         figures[name] = sum(values) / len(values) if values else None
+    speeds = [line["views_per_s"] for line in steps if line.get("views_per_s")]
+    figures["views_per_s"] = harmonic_mean(speeds[len(speeds) >= _WARM :]) if speeds else None
     for kind in ("probe_distance", "probe_mm"):
         probed = [line for line in metrics if kind in line]
         figures |= {kind + end: probed[-1][kind + end] for end in _PROBED if probed}
@@ -54,7 +59,8 @@ def write_report(run_dir: Path, config: "PretrainConfig", plan: Plan, metrics: M
     write_bytes(run_dir / "loss.png", curve)
     page = Page(
         f"Pre-training: {config.method}",
-        f"{config.encoder}, {plan.pairs:,} pairs, {plan.total_steps:,} steps of {plan.batch_size} pairs.",
+        f"Run {run_dir.name}: recipe {told_recipe(config)}; weights {told_weights(config)}; {config.encoder}, "
+        f"{plan.pairs:,} pairs, {plan.total_steps:,} steps of {plan.batch_size} pairs.",
     )
     page.heading("Result")
     page.facts(

@@ -16,6 +16,8 @@ PrecisionOption = Literal["auto", "fp32", "bf16", "fp16", "fp64"]
 #: bf16 must be this many times as fast as fp32 on a CPU to be chosen: less is within the noise of the measurement, and
 #: two runs that compute differently cannot be compared.
 CPU_GAIN = 1.25
+#: Why a format was chosen without a measurement.
+AS_USUAL = "as measured for earlier runs of this workspace"
 #: Trial steps of each format at least, and as many more as fit into so many seconds.
 _TRIALS, _TRIAL_S, _MOST_TRIALS = 3, 0.3, 20
 
@@ -52,17 +54,20 @@ def choose_precision(
     ranks: Ranks,
     trial_step: Callable[[Precision], object],
     earlier: PrecisionName | None = None,
+    usual: PrecisionName | None = None,
 ) -> Precision:
     """The precision of a run; the same on every rank.
 
     ``auto`` takes bf16 on GPUs that have it, and on a CPU measures a few steps in fp32 and in bf16 and takes bf16 only
-    if it is clearly faster. A resumed run keeps its ``earlier`` choice whatever a new measurement would say.
+    if it is clearly faster. A resumed run keeps its ``earlier`` choice whatever a new measurement would say, and a new
+    run on a CPU takes the ``usual`` one.
 
     Args:
         requested: the user's option.
         ranks: this process's place.
         trial_step: does forward and backward of one representative batch in a given precision; must leave no trace.
         earlier: the choice of the run that is being resumed.
+        usual: what was measured for earlier trainings of the kind (:mod:`simhand_cli.training.usual_precision`).
 
     Raises:
         EnvironmentProblem: the device cannot compute in the requested format.
@@ -77,7 +82,9 @@ def choose_precision(
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return Precision("bf16", "the GPU computes in bf16")
         return Precision("fp32", "the GPU has no bf16")
-    decision = _measure_on_cpu(trial_step) if ranks.is_main else ""
+    decision = ""
+    if ranks.is_main:
+        decision = f"{usual}|{AS_USUAL}" if usual else _measure_on_cpu(trial_step)
     name, _, reason = ranks.from_main(decision).partition("|")
     return Precision("bf16" if name == "bf16" else "fp32", reason)
 

@@ -7,6 +7,8 @@ from typing import Any
 from simhand_cli.errors import UsageProblem
 
 _SHA256 = re.compile("[0-9a-f]{64}")
+#: What a digest of that name is of, in words; "" for all others.
+_OTHER = {"mined": "other mined pairs", "init": "other initial weights", "": "other data or another model"}
 
 
 def refuse_changes(what: str, before: Mapping[str, Any] | None, now: Mapping[str, Any], ways_out: str) -> None:
@@ -25,7 +27,9 @@ def refuse_changes(what: str, before: Mapping[str, Any] | None, now: Mapping[str
         return
     options = [n for n in changed if not (_holds_digest(flat_before.get(n)) or _holds_digest(flat_now.get(n)))]
     if not options:
-        raise UsageProblem(f"earlier {what} results were made with other data or another model; {ways_out}")
+        kinds = {name.split(".")[0] for name in changed}
+        other = _OTHER.get(next(iter(kinds)), _OTHER[""]) if len(kinds) == 1 else _OTHER[""]
+        raise UsageProblem(f"earlier {what} results were made with {other}; {ways_out}")
     first = options[0]
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
     raise UsageProblem(

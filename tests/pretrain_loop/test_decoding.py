@@ -13,7 +13,7 @@ import torch
 from tiny_workspace import CROP_PX, TINY, make_workspace
 
 from simhand_cli.commands.pretrain import PretrainConfig, pretrain
-from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
+from simhand_cli.errors import EnvironmentProblem, InputProblem
 from simhand_cli.pretrain import decoding, loop, pair_loader
 from simhand_cli.pretrain.data import PairDataset, load_pair_table
 from simhand_cli.pretrain.decoding import Decoding, choose_decoding, faster, measure_decoders
@@ -138,7 +138,7 @@ def test_choice_on_a_gpu(monkeypatch):
 def test_without_a_gpu_there_is_no_choice(workspace):
     assert chosen("auto", ranks=Ranks()) == Decoding("workers", "there is no GPU")
     config = PretrainConfig(workspace=workspace.root, name="none", decode="gpu", **TINY)
-    with pytest.raises(UsageProblem, match="--decode gpu needs a GPU"):
+    with pytest.raises(EnvironmentProblem, match="--decode gpu needs a GPU"):
         pretrain(config)
     assert not workspace.run_dir("pretrain", "none").exists()
 

@@ -180,7 +180,7 @@ def test_labelled_hands_are_measured_as_by_simhand_probe(workspace, tmp_path):
 
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_a_set_that_cannot_be_probed_is_refused_before_training(workspace, tmp_path, dry_run):
-    with pytest.raises(InputProblem, match="nowhere"):
+    with pytest.raises(InputProblem, match=r"^--probe-data .*nowhere: no such folder$"):
         run(workspace, "a", probe_data=tmp_path / "nowhere", dry_run=dry_run)
     assert logged(workspace, "a") == ([], [])
 

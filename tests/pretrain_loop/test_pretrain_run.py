@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import get_args
 
@@ -19,7 +20,7 @@ from simhand_cli.commands.pretrain import PretrainConfig, _pretrain, pretrain
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.models.encoder import build_encoder, load_encoder_weights
-from simhand_cli.pretrain import estimate, options, trainer
+from simhand_cli.pretrain import estimate, loop, options, trainer
 from simhand_cli.pretrain.data import PairDataset
 from simhand_cli.pretrain.epoch_order import Sampling
 from simhand_cli.pretrain.identity import run_identity
@@ -28,6 +29,8 @@ from simhand_cli.pretrain.methods import MethodName
 from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.optimisation import DecayOption
 from simhand_cli.pretrain.plan import make_plan
+from simhand_cli.pretrain.report import last_figures
+from simhand_cli.pretrain.resolved import told_recipe
 from simhand_cli.pretrain.uniformity import uniformity
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
 from simhand_cli.training.job_place import JobPlace
@@ -364,6 +367,51 @@ def test_lars_starts_from_simclr_s_rate_unless_told_otherwise(workspace):
     assert peak(lr=0.5, lr_rule="constant") == 0.5
 
 
+def test_pairs_that_fill_no_batch_are_told_where_they_are_many(workspace):
+    def warning(pairs):
+        config = PretrainConfig(workspace=workspace, batch_size=100)
+        return make_plan(config, pairs, 1).warning
+
+    assert "every epoch leaves out 38 of the 138 pairs" in warning(138)
+    assert "leaves out" not in warning(200)
+    assert "leaves out" not in warning(1005)
+
+
+def test_a_recipe_is_told_with_what_departs_from_it(workspace):
+    def told(**given):
+        return told_recipe(PretrainConfig(workspace=workspace, **given))
+
+    assert told() == "simhand"
+    assert told(loss={"recipe": "paper", "weighted": "both"}) == "paper"
+    assert told(lr=0.5, loss={"recipe": "paper"}) == "paper, but for lr 0.5"
+    others = {"weighted": "positives", "false_negatives": "mask", "similarities": "centred"}
+    assert told(lr=0.5, loss={"recipe": "official", **others}) == (
+        "official, but for loss.weighted positives, loss.similarities centred, loss.false-negatives mask and 1 more"
+    )
+
+
+def test_the_speed_is_that_of_the_whole_run():
+    lines = [{"step": n, "loss": 1.0, "views_per_s": v} for n, v in enumerate([1.0, 10.0, 30.0], 1)]
+    assert last_figures(lines)["views_per_s"] == pytest.approx(15.0)  # as many views at 10 a second as at 30
+    assert last_figures(lines[:2])["views_per_s"] == pytest.approx(2 / (1 + 1 / 10))
+    assert last_figures([{"step": 1, "loss": 1.0}])["views_per_s"] is None
+
+
+def test_runs_of_a_workspace_share_what_was_measured(workspace, monkeypatch):
+    cost = {"fp32": 0.02, "bf16": 0.0}
+    monkeypatch.setattr(loop.TrialStep, "__call__", lambda self, precision: time.sleep(cost[precision.name]))
+    given = {"precision": "auto", "max_steps": 1}
+    assert run(workspace, name="a", **given).facts["precision"] == "bf16"
+    cost.update(fp32=0.0, bf16=0.02)
+    assert run(workspace, name="b", dry_run=True, **given).facts["precision"] == "bf16"
+    assert run(workspace, name="b", **given).facts["precision"] == "bf16"
+    chosen = json.loads((workspace / "runs" / "pretrain-b" / "environment.json").read_text())["precision"]
+    assert chosen["reason"] == "as measured for earlier runs of this workspace"
+    assert run(workspace, name="c", **{**given, "views": {"output_px": 40}}).facts["precision"] == "fp32"
+    (workspace / "runs" / "cpu-precision.json").unlink()
+    assert run(workspace, name="d", **given).facts["precision"] == "fp32"
+
+
 def test_processes_are_part_of_a_run_whose_batch_norm_sees_parts(workspace):
     config = PretrainConfig(workspace=workspace, **{**TINY, "batch_size": 8, "micro_batch": 4})
 
@@ -440,7 +488,7 @@ def test_mining_again_makes_it_another_run(workspace):
     pairs.write_bytes(
         (make_workspace(workspace.parent / "other", without_positive=5) / "mining" / "pairs.h5").read_bytes()
     )
-    with pytest.raises(UsageProblem, match="other data"):
+    with pytest.raises(UsageProblem, match="other mined pairs"):
         run(workspace, name="a", max_steps=1)
 
 
