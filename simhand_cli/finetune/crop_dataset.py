@@ -184,8 +184,7 @@ def _loader(
         batch_sampler=batches,
         collate_fn=collate,
         pin_memory=device.startswith("cuda"),
-        prefetch_factor=4 if workers else None,
-        **{**worker_options(workers), "worker_init_fn": _start_worker if workers else None},
+        **{**worker_options(workers, ahead=4 * workers), "worker_init_fn": _start_worker if workers else None},
     )
 
 
