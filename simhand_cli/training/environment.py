@@ -66,7 +66,7 @@ def record_start(
         steps_done: before this start.
         decoding: where crops are decoded, if that was a choice.
     """
-    document = _read(path) if steps_done else {}
+    document = read_document(path) if steps_done else {}
     for what, choice in (("precision", precision), ("decoding", decoding)):
         if choice is not None:
             document.setdefault(what, {"name": choice.name, "reason": choice.reason})
@@ -76,17 +76,18 @@ def record_start(
 
 def recorded_precision(path: Path) -> PrecisionName | None:
     """The precision a run was started with, or None if it has not been started."""
-    name = _read(path).get("precision", {}).get("name")
+    name = read_document(path).get("precision", {}).get("name")
     return name if name in ("fp32", "bf16", "fp16", "fp64") else None
 
 
 def recorded_decoding(path: Path) -> Literal["workers", "gpu"] | None:
     """Where the crops of a run were decoded when it was started, or None if it has not been started."""
-    name = _read(path).get("decoding", {}).get("name")
+    name = read_document(path).get("decoding", {}).get("name")
     return name if name in ("workers", "gpu") else None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty where there is none that can be read."""
     try:
         document = json.loads(path.read_text())
     except (OSError, ValueError):

@@ -4,12 +4,11 @@
 time. So the first training of a kind decides for those that follow.
 """
 
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from simhand_cli.training.environment import read_document
 from simhand_cli.training.precision import Precision, PrecisionName
 from simhand_cli.workspace.atomic import write_json
 
@@ -24,24 +23,16 @@ def usual_precision(runs: Path, network: str) -> PrecisionName | None:
         runs: folder of the workspace's runs.
         network: what is trained, as :func:`keep_usual_precision` was told.
     """
-    names: dict[Any, PrecisionName] = {"fp32": "fp32", "bf16": "bf16"}
-    return names.get(_read(runs / USUAL_FILE).get(_kind(network)))
+    names: dict[str, PrecisionName] = {"fp32": "fp32", "bf16": "bf16"}
+    return names.get(str(read_document(runs / USUAL_FILE).get(_kind(network))))
 
 
 def keep_usual_precision(runs: Path, network: str, precision: Precision) -> None:
     """Note what was measured, if nothing is noted yet; the main process alone calls it."""
-    known = _read(runs / USUAL_FILE)
+    known = read_document(runs / USUAL_FILE)
     if _kind(network) not in known:
         write_json(runs / USUAL_FILE, {**known, _kind(network): precision.name})
 
 
 def _kind(network: str) -> str:
     return f"{network} on {torch.get_num_threads()} threads of {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
