@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from simhand_cli.pretrain.methods import METHODS, resolve_views
 from simhand_cli.pretrain.optimisation import OPTIMISATION, optimisation_of
-from simhand_cli.pretrain.options import RECIPES
+from simhand_cli.pretrain.options import RECIPES, LossOptions
 
 if TYPE_CHECKING:
     from simhand_cli.commands.pretrain import PretrainConfig
@@ -27,7 +27,9 @@ def resolved(config: "PretrainConfig") -> "PretrainConfig":
 def told_recipe(config: "PretrainConfig") -> str:
     """A run's recipe in a few words, with the options of loss and optimisation that say otherwise than it does."""
     recipe = config.loss.recipe
-    said = [(config.loss, RECIPES[recipe], "loss."), (config, OPTIMISATION[recipe].as_options(), "")]
+    own = METHODS[config.method].filled(LossOptions(recipe=recipe))
+    of_loss = {name: getattr(own, name) for name in RECIPES[recipe]}
+    said = [(config.loss, of_loss, "loss."), (config, OPTIMISATION[recipe].as_options(), "")]
     others = [
         f"{prefix}{name.replace('_', '-')} {getattr(options, name)}"
         for options, values, prefix in said

@@ -23,14 +23,11 @@ from simhand_cli.models.encoder import build_encoder, load_encoder_weights
 from simhand_cli.pretrain import estimate, loop, options, trainer
 from simhand_cli.pretrain.data import PairDataset
 from simhand_cli.pretrain.epoch_order import Sampling
-from simhand_cli.pretrain.identity import run_identity
 from simhand_cli.pretrain.loop import load_table
 from simhand_cli.pretrain.methods import MethodName
 from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.optimisation import DecayOption
-from simhand_cli.pretrain.plan import make_plan
 from simhand_cli.pretrain.report import last_figures
-from simhand_cli.pretrain.resolved import told_recipe
 from simhand_cli.pretrain.uniformity import uniformity
 from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
 from simhand_cli.training.job_place import JobPlace
@@ -313,83 +310,6 @@ def test_trackers_are_told_the_filled_options(workspace, monkeypatch):
     assert options["loss"]["weight_range"] == "single"
 
 
-@pytest.mark.parametrize(
-    ("idle", "flag", "used"),
-    [
-        ({"loss": {"weighted": "positives"}}, "--loss.weighted positives", {"method": "simhand"}),
-        ({"loss": {"weight_metric": "embedding"}}, "--loss.weight-metric embedding", {"method": "simhand"}),
-        ({"loss": {"weight_range": "separate"}}, "--loss.weight-range separate", {"method": "simhand"}),
-        ({"loss": {"positive_denominator": "w_pos"}}, "--loss.positive-denominator w_pos", {"method": "simhand"}),
-        (
-            {"method": "simhand", "loss": {"lambda_positive": 2.0}},
-            "--loss.lambda-positive 2.0",
-            {"loss": {"lambda_positive": 2.0, "weights": "nonlinear"}},
-        ),
-        (
-            {"method": "simhand", "loss": {"lambda_negative": 2.0, "weights": "nonlinear"}},
-            "--loss.lambda-negative 2.0",
-            {"loss": {"lambda_negative": 2.0, "weights": "nonlinear", "weighted": "both"}},
-        ),
-        (
-            {"loss": {"weights": "linear", "weighted": "positives"}},
-            "--loss.weighted positives",
-            {"loss": {"weights": "linear", "weighted": "positives", "weight_joints": "view"}},
-        ),
-        ({"loss": {"weight_joints": "view"}}, "--loss.weight-joints view", {"method": "simhand"}),
-        (
-            {"method": "simhand", "loss": {"weight_joints": "view", "weight_metric": "embedding"}},
-            "--loss.weight-joints view",
-            {"loss": {"weight_joints": "view", "weight_metric": "embedding", "false_negative_px": 3.0}},
-        ),
-        ({"method": "simclr", "loss": {"shift_unit": "pixels"}}, "--loss.shift-unit pixels", {"method": "peclr"}),
-        ({"positive_rank": 2}, "--positive-rank 2", {"method": "handclr"}),
-        ({"positives": 2}, "--positives 2", {"method": "handclr"}),
-        ({"temporal_gap": 1}, "--temporal-gap 1", {"method": "tempclr"}),
-    ],
-)
-def test_options_without_effect_are_pointed_out(workspace, idle, flag, used):
-    def notes(given):
-        return make_plan(PretrainConfig(workspace=workspace, **{"method": "peclr", **given}), 100, 1).warning
-
-    assert f"{flag} has no effect: " in notes(idle)
-    assert "has no effect" not in notes({**idle, **used})
-    assert "has no effect" not in notes({})
-
-
-def test_lars_starts_from_simclr_s_rate_unless_told_otherwise(workspace):
-    def peak(**given):
-        return make_plan(PretrainConfig(workspace=workspace, batch_size=512, optimiser="lars", **given), 600, 1).peak_lr
-
-    assert peak() == pytest.approx(0.3 * 2)
-    assert peak(loss={"recipe": "official"}) == pytest.approx(0.3 * 2)
-    assert peak(lr=0.2) == peak(lr=0.2, loss={"recipe": "official"}) == pytest.approx(0.2 * 2)
-    assert peak(lr_rule="sqrt") == pytest.approx(0.075 * 512**0.5)
-    assert peak(lr=0.5, lr_rule="constant") == 0.5
-
-
-def test_pairs_that_fill_no_batch_are_told_where_they_are_many(workspace):
-    def warning(pairs):
-        config = PretrainConfig(workspace=workspace, batch_size=100)
-        return make_plan(config, pairs, 1).warning
-
-    assert "every epoch leaves out 38 of the 138 pairs" in warning(138)
-    assert "leaves out" not in warning(200)
-    assert "leaves out" not in warning(1005)
-
-
-def test_a_recipe_is_told_with_what_departs_from_it(workspace):
-    def told(**given):
-        return told_recipe(PretrainConfig(workspace=workspace, **given))
-
-    assert told() == "simhand"
-    assert told(loss={"recipe": "paper", "weighted": "both"}) == "paper"
-    assert told(lr=0.5, loss={"recipe": "paper"}) == "paper, but for lr 0.5"
-    others = {"weighted": "positives", "false_negatives": "mask", "similarities": "centred"}
-    assert told(lr=0.5, loss={"recipe": "official", **others}) == (
-        "official, but for loss.weighted positives, loss.similarities centred, loss.false-negatives mask and 1 more"
-    )
-
-
 def test_the_speed_is_that_of_the_whole_run():
     lines = [{"step": n, "loss": 1.0, "views_per_s": v} for n, v in enumerate([1.0, 10.0, 30.0], 1)]
     assert last_figures(lines)["views_per_s"] == pytest.approx(15.0)  # as many views at 10 a second as at 30
@@ -410,17 +330,6 @@ def test_runs_of_a_workspace_share_what_was_measured(workspace, monkeypatch):
     assert run(workspace, name="c", **{**given, "views": {"output_px": 40}}).facts["precision"] == "fp32"
     (workspace / "runs" / "cpu-precision.json").unlink()
     assert run(workspace, name="d", **given).facts["precision"] == "fp32"
-
-
-def test_processes_are_part_of_a_run_whose_batch_norm_sees_parts(workspace):
-    config = PretrainConfig(workspace=workspace, **{**TINY, "batch_size": 8, "micro_batch": 4})
-
-    def processes(count):
-        identity = run_identity(config, Workspace.open(workspace), make_plan(config, 28, count), count)
-        return identity.get("processes")
-
-    # Two processes compute their four pairs each at once: the statistics are the batch's.
-    assert (processes(1), processes(2), processes(4)) == (1, None, None)
 
 
 def test_decay_reaches_the_norms_that_the_released_code_decays(workspace):
