@@ -17,8 +17,8 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional
 
-from simhand_cli.pretrain.feature_inverse import hand_spread, invert_view_in_features
-from simhand_cli.pretrain.weights import BatchPoints, linear_weights, point_distance
+from simhand_cli.pretrain.loss.feature_inverse import hand_spread, invert_view_in_features
+from simhand_cli.pretrain.loss.pair_weights import BatchPoints, linear_weights, point_distance
 from simhand_cli.views.geometry import move_points, undo_view
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters

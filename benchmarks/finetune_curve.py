@@ -24,9 +24,9 @@ import yaml
 from synth_transfer import measure
 
 from simhand_cli.console import Console
-from simhand_cli.evaluation.predictors import FinetunedPose, PosePredictor, mean_pose, mean_shape
+from simhand_cli.evaluation.predict.predictors import FinetunedPose, PosePredictor, mean_pose, mean_shape
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.training.metrics_log import read_metrics
+from simhand_cli.training.log.metrics_log import read_metrics
 
 #: Options that decide what was learned, beside the defaults.
 _SHOWN = ("backbone", "epochs", "batch_size", "lr", "width", "input_px", "ema", "augment", "loss")

@@ -23,18 +23,18 @@ from in_turn import in_turn, ratio
 from machine import machine
 from torch import nn
 
-from simhand_cli.commands.finetune import FinetuneConfig
-from simhand_cli.evaluation.bootstrap import resampling
-from simhand_cli.evaluation.predictions import SetPredictions
-from simhand_cli.evaluation.score import Scale, score_set
+from simhand_cli.evaluation.predict.predictions import SetPredictions
+from simhand_cli.evaluation.score.score import Scale, score_set
+from simhand_cli.finetune.config import FinetuneConfig
 from simhand_cli.finetune.crop_dataset import CropBatch, CropDataset, StepSampler, training_loader
-from simhand_cli.finetune.encoder_source import EncoderSource
 from simhand_cli.finetune.step import TrialStep, batch_losses, build_net
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.training.loader import single_threaded_opencv
-from simhand_cli.training.optimisers import build_optimiser, parameter_groups
-from simhand_cli.training.precision import choose_precision
-from simhand_cli.training.ranks import Ranks
+from simhand_cli.metrics.bootstrap import resampling
+from simhand_cli.models.encoder_source import EncoderSource
+from simhand_cli.training.loader_workers import single_threaded_opencv
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.step.optimisers import build_optimiser, parameter_groups
+from simhand_cli.training.step.precision import choose_precision
 
 #: Steps before the clock starts: by then the loader has no more batches lying ready than it always has.
 _WARM = 6

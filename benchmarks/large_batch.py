@@ -23,13 +23,13 @@ import torch
 from machine import machine
 from pretrain_throughput import Stepper
 
-from simhand_cli.commands.pretrain import PretrainConfig
-from simhand_cli.pretrain.data import PairDataset
-from simhand_cli.pretrain.epoch_order import StepBatches
-from simhand_cli.pretrain.estimate import estimate_step
-from simhand_cli.pretrain.grad_cache import backward_in_parts
-from simhand_cli.pretrain.loop import load_table
-from simhand_cli.pretrain.pair_loader import pair_batches
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.pretrain.dry_run import estimate_step
+from simhand_cli.pretrain.loss.grad_cache import backward_in_parts
+from simhand_cli.pretrain.pairs.epoch_order import StepBatches
+from simhand_cli.pretrain.pairs.pair_loader import pair_batches
+from simhand_cli.pretrain.pairs.pair_table import PairDataset
+from simhand_cli.pretrain.run import load_table
 from simhand_cli.workspace.paths import Workspace
 
 

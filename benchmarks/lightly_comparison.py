@@ -24,10 +24,10 @@ from pretrain_throughput import WARM, Stepper, arguments, fed_batches, write
 from torch import nn
 from torch.utils.data import DataLoader
 
-from simhand_cli.commands.pretrain import PretrainConfig
 from simhand_cli.models.encoder import build_encoder
-from simhand_cli.training.loader import single_threaded_opencv, worker_options
-from simhand_cli.training.precision import Precision
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.training.loader_workers import single_threaded_opencv, worker_options
+from simhand_cli.training.step.precision import Precision
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.workspace.paths import Workspace
 

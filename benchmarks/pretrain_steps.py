@@ -26,14 +26,14 @@ import torch
 from in_turn import in_turn, ratio
 from pretrain_throughput import WARM, Stepper, arguments, write
 
-from simhand_cli.commands.pretrain import PretrainConfig
-from simhand_cli.pretrain.data import PairDataset
-from simhand_cli.pretrain.epoch_order import StepBatches
-from simhand_cli.pretrain.loop import load_table
-from simhand_cli.pretrain.pair_batch import PairBatch
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.pretrain.pairs.epoch_order import StepBatches
+from simhand_cli.pretrain.pairs.pair_batch import PairBatch
+from simhand_cli.pretrain.pairs.pair_table import PairDataset
+from simhand_cli.pretrain.run import load_table
 from simhand_cli.pretrain.trainer import SAVE_EVERY_S, SAVE_EVERY_STEPS
-from simhand_cli.training.loader import single_threaded_opencv
-from simhand_cli.training.snapshot import TrainingState
+from simhand_cli.training.loader_workers import single_threaded_opencv
+from simhand_cli.training.state.training_state import TrainingState
 from simhand_cli.workspace.paths import Workspace
 
 Result = TypeVar("Result")

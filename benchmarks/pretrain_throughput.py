@@ -21,19 +21,19 @@ import torch
 from in_turn import in_turn, ratio
 from machine import machine
 
-from simhand_cli.commands.pretrain import PretrainConfig
-from simhand_cli.pretrain.data import PairDataset
-from simhand_cli.pretrain.epoch_order import StepBatches
-from simhand_cli.pretrain.grad_cache import backward_in_parts
-from simhand_cli.pretrain.loop import TrialStep, load_table
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.pretrain.loss.grad_cache import backward_in_parts
 from simhand_cli.pretrain.model import PairLoss, build_model
-from simhand_cli.pretrain.pair_batch import PairBatch
-from simhand_cli.pretrain.pair_loader import pair_batches
-from simhand_cli.training.compiler import compile_model
-from simhand_cli.training.loader import single_threaded_opencv
-from simhand_cli.training.optimisers import build_optimiser, parameter_groups
-from simhand_cli.training.precision import choose_precision
-from simhand_cli.training.ranks import Ranks
+from simhand_cli.pretrain.pairs.epoch_order import StepBatches
+from simhand_cli.pretrain.pairs.pair_batch import PairBatch
+from simhand_cli.pretrain.pairs.pair_loader import pair_batches
+from simhand_cli.pretrain.pairs.pair_table import PairDataset
+from simhand_cli.pretrain.run import TrialStep, load_table
+from simhand_cli.training.loader_workers import single_threaded_opencv
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.step.compile import compile_model
+from simhand_cli.training.step.optimisers import build_optimiser, parameter_groups
+from simhand_cli.training.step.precision import choose_precision
 from simhand_cli.workspace.paths import Workspace
 
 #: Steps before the clock starts: by then the loader has no more batches lying ready than it always has.

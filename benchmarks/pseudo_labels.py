@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.evaluation.alignment import procrustes
 from simhand_cli.labelled.sample import HandSample
+from simhand_cli.metrics.alignment import procrustes
 from simhand_cli.summary import Dropped
 
 Array = NDArray[np.float64]

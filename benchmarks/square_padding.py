@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simhand_cli.hands.mediapipe_hands import HandLandmarkerAdapter
+from simhand_cli.hands.mediapipe_landmarker import HandLandmarkerAdapter
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.workspace.atomic import write_json
 

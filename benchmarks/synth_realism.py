@@ -29,10 +29,10 @@ def look_at(task: tuple[str, str, int, int, range]) -> list[dict[str, float]]:
     """Detect hands in some pictures of one set; one record a picture."""
     import cv2
 
-    from simhand_cli.hands.mediapipe_hands import HandLandmarkerAdapter
-    from simhand_cli.synth.arrange import Variety
-    from simhand_cli.synth.labelled_set import encode_jpeg
-    from simhand_cli.synth.sampling import labelled_shot
+    from simhand_cli.hands.mediapipe_landmarker import HandLandmarkerAdapter
+    from simhand_cli.synth.scene.arrange import Variety
+    from simhand_cli.synth.sets.labelled import encode_jpeg
+    from simhand_cli.synth.shots import labelled_shot
 
     view, backdrop, image_px, seed, numbers = task
     records = []
@@ -56,7 +56,7 @@ def look_at_real(folder: Path) -> dict[str, dict[str, float]]:
     """Detection and handedness on real photographs with a border, as they are and turned by any angle."""
     import cv2
 
-    from simhand_cli.hands.mediapipe_hands import HandLandmarkerAdapter
+    from simhand_cli.hands.mediapipe_landmarker import HandLandmarkerAdapter
     from simhand_cli.labelled.open import open_labelled
 
     photographs = open_labelled(folder, "test")

@@ -54,8 +54,8 @@ def side_by_side(count: int, image_px: int, commands: int, options: list[str]) -
 
 def bare_rasteriser(image_px: int, seconds: float = 3.0) -> float:
     """Pictures a second of projecting and rasterising one refined hand, at two samples per pixel side."""
-    from simhand_cli.synth.hand_model import hand_model
-    from simhand_cli.synth.raster import rasterise
+    from simhand_cli.synth.hand.hand_model import hand_model
+    from simhand_cli.synth.render.raster import rasterise
 
     model = hand_model()
     position = (model.refine(model.base_mm) @ np.diag([1.0, -1.0, -1.0]) + [0.0, 60.0, 500.0]).astype(np.float32)

@@ -18,13 +18,13 @@ import numpy as np
 from pseudo_labels import caliscope, handpose3d
 
 from simhand_cli.console import Console
-from simhand_cli.evaluation.alignment import AlignmentName
-from simhand_cli.evaluation.bootstrap import resampling
-from simhand_cli.evaluation.predict_set import predict_set
-from simhand_cli.evaluation.predictors import FinetunedPose, MediaPipePose, PosePredictor, mean_pose, mean_shape
-from simhand_cli.evaluation.score import Scale, score_set
+from simhand_cli.evaluation.predict.predict_set import predict_set
+from simhand_cli.evaluation.predict.predictors import FinetunedPose, MediaPipePose, PosePredictor, mean_pose, mean_shape
+from simhand_cli.evaluation.score.score import Scale, score_set
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.sample import LabelledSet
+from simhand_cli.metrics.alignment import AlignmentName
+from simhand_cli.metrics.bootstrap import resampling
 
 ALIGNMENTS: tuple[AlignmentName, ...] = ("root", "root_bone_scale", "procrustes_scale")
 

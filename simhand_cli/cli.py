@@ -92,7 +92,7 @@ def _execute(module: ModuleType, name: str, model: Any, invocation: Any) -> int:
     """Resolve the config, run the command, print its summary; returns the exit code."""
     from simhand_cli.config.resolve import resolve_config
     from simhand_cli.console import Console
-    from simhand_cli.terminal import print_summary
+    from simhand_cli.summary import print_summary
 
     try:
         config = resolve_config(model, invocation.config_file, invocation.flags, invocation.assignments)
@@ -196,13 +196,13 @@ def main() -> None:
         if not _silence_unread_output():
             raise
         code = ExitCode.BROKEN_PIPE
-    if "simhand_cli.training.problems" in sys.modules and _in_a_job():
+    if "simhand_cli.training.processes.failures" in sys.modules and _in_a_job():
         _leave_at_once(code)
     sys.exit(code)
 
 
 def _in_a_job() -> bool:
-    from simhand_cli.training.job_place import job_place
+    from simhand_cli.training.processes.cluster import job_place
 
     try:
         return job_place() is not None

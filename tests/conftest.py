@@ -25,7 +25,8 @@ def hand_clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     if (SHARED_DATA / "manifest.csv").is_file():
         names = ("subhi/session_25.mp4", "subhi/session_46.mp4", "subhi/session_16.mp4", "intel_asl/S1_help.mkv")
         return [SHARED_DATA / "videos" / name for name in names]
-    from simhand_cli.commands.synth import SynthConfig, synth
+    from simhand_cli.commands.synth import synth
+    from simhand_cli.synth.config import SynthConfig
 
     folder = tmp_path_factory.mktemp("clips")
     synth(SynthConfig(out=folder, format="videos", count=4, frames=12, fps=4.0, seed=3))

@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from simhand_cli.synth.arrange import Variety
-from simhand_cli.synth.sampling import labelled_sequence
+from simhand_cli.synth.scene.arrange import Variety
+from simhand_cli.synth.shots import labelled_sequence
 
 TILE_PX, COLUMNS = 128, 8
 

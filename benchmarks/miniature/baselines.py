@@ -9,7 +9,7 @@ from prepare import Places
 from synth_transfer import measure
 
 from simhand_cli.console import Console
-from simhand_cli.evaluation.predictors import MediaPipePose, PosePredictor, mean_pose, mean_shape
+from simhand_cli.evaluation.predict.predictors import MediaPipePose, PosePredictor, mean_pose, mean_shape
 from simhand_cli.labelled.open import open_labelled
 
 

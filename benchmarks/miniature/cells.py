@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scales import TABLES, Scale, Table
 
-from simhand_cli.pretrain.optimisation import OPTIMISATION
+from simhand_cli.pretrain.recipe import OPTIMISATION
 
 RANDOM, FROM_SCRATCH = "random weights", "w/o pre-training"
 #: The headline figures of the paper are of this variant (fact sheet, section 0.2), so most tables are too.

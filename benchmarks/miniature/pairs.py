@@ -8,8 +8,8 @@ scale the direction in which the hand points counts; after Procrustes only its s
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.evaluation.alignment import Aligned, procrustes, root_bone_scale
-from simhand_cli.pretrain.temporal_pairs import temporal_positives
+from simhand_cli.metrics.alignment import Aligned, procrustes, root_bone_scale
+from simhand_cli.pretrain.pairs.temporal_pairs import temporal_positives
 from simhand_cli.workspace.paths import Workspace
 from simhand_cli.workspace.shards import open_h5
 

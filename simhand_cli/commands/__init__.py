@@ -1,1 +1,1 @@
-"""One file per command: its strict config and the typed function that does it."""
+"""One file per command: what it does, its examples and its summary."""

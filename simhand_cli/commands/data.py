@@ -1,9 +1,8 @@
 """Check a labelled set: what it is, what is missing or damaged, which labels are wrong."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from simhand_cli.config.base import CommandConfig, argument, option
 from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem, UsageProblem
 from simhand_cli.summary import Dropped, Summary
@@ -12,42 +11,21 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from simhand_cli.labelled.fault import Fault
+    from simhand_cli.labelled.checks.fault import Fault
     from simhand_cli.labelled.sample import LabelledSet
+from simhand_cli.labelled.config import _DECODED, _SEED, DataConfig
 
 EXAMPLES: tuple[str, ...] = (
     "simhand data check FreiHAND_pub_v2",
     "simhand data check simhand-workspace/synth/labelled --split test --samples-shown 24 --json",
     "simhand data check FreiHAND_pub_v2 --all-images --out freihand.png --strict",
 )
-#: Pictures decoded without --all-images, and the seed of their choice.
-_DECODED, _SEED = 200, 0
 #: The split that a command reads without --split.
 _READ_UNASKED = {"finetune": "train", "evaluate": "test"}
 #: Said of a set of 2D labels.
 _NOT_IN_2D = "side not checked, joint order roughly at most: 2D only"
 #: Pictures decoded at a time with --all-images.
 _READERS = 4
-
-
-class DataConfig(CommandConfig):
-    """Options of ``simhand data``."""
-
-    action: Literal["check"] = argument("What to do: check")
-    path: Path = argument("Folder of the labelled set")
-    split: str = option("", "Check this split only; none: every split that is there")
-    all_images: bool = option(False, f"Decode every picture; else a random {_DECODED} of each split")
-    samples_shown: int = option(12, "Samples of each split on the sheet; 0 draws none", ge=0, le=500)
-    out: Path | None = option(
-        None,
-        "Picture of samples to write, .png or .jpg (default: runs/data-SET/sheet.png in the workspace)",
-        short="-o",
-    )
-
-    @classmethod
-    def not_identity(cls) -> frozenset[str]:
-        """Where the sheet is written."""
-        return frozenset({"out"})
 
 
 def data(config: DataConfig, console: Console | None = None) -> Summary:
@@ -65,10 +43,9 @@ def data(config: DataConfig, console: Console | None = None) -> Summary:
         InputProblem: no labelled set simhand knows, no such split, or a label file that cannot be read.
         UsageProblem: a sheet of an unknown picture format.
     """
-    from simhand_cli.labelled.jsonl_lines import jsonl_findings
-    from simhand_cli.labelled.open import open_labelled, recognise
+    from simhand_cli.labelled.open import open_labelled, open_splits, recognise
+    from simhand_cli.labelled.readers.jsonl_lines import jsonl_findings
     from simhand_cli.labelled.sample import LabelledSet2D
-    from simhand_cli.labelled.splits import open_splits
 
     console = console or Console(quiet=True)
     sheet_path = _sheet_path(config)
@@ -130,7 +107,7 @@ def _flag(command: str, split: str) -> str:
 
 def _next_call(config: DataConfig, splits: list[str], only_2d: bool) -> str:
     """What to do with a set in which nothing is wrong: train; measure where there is only a test split; or either."""
-    from simhand_cli.workspace.next_step import finetune_call
+    from simhand_cli.commands.next_step import finetune_call
 
     found = {_role(split): split for split in reversed(splits)}
     split = found.get("train") or found.get("test") or splits[-1]
@@ -179,13 +156,12 @@ def _check(
     """Add a split's figures, faults and verdict; returns its sheet, None if there is nothing to show."""
     import numpy as np
 
-    from simhand_cli.labelled.check_sheet import check_sheet, choose_shown
-    from simhand_cli.labelled.checks import find_faults
-    from simhand_cli.labelled.description import describe
-    from simhand_cli.labelled.details import label_details
-    from simhand_cli.labelled.left_out import NamingSet
-    from simhand_cli.labelled.pictures import known_sizes, look_at_pictures, picture_faults
-    from simhand_cli.labelled.verdict import verdict
+    from simhand_cli.labelled.checks.decode_pictures import known_sizes, look_at_pictures, picture_faults
+    from simhand_cli.labelled.checks.description import describe
+    from simhand_cli.labelled.checks.labels_3d import find_faults, verdict
+    from simhand_cli.labelled.checks.sheet import check_sheet, choose_shown
+    from simhand_cli.labelled.label_details import label_details
+    from simhand_cli.labelled.sample import NamingSet
 
     chosen = _chosen(config, labelled)
     with console.progress(f"{labelled.split} pictures", len(chosen), "pictures") as ticker:

@@ -1,9 +1,7 @@
 """Run a hand model on a webcam, a video, an image or a folder of images."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from simhand_cli.config.base import CommandConfig, argument, option
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem, UsageProblem
 from simhand_cli.summary import Summary
@@ -12,6 +10,7 @@ if TYPE_CHECKING:
     from simhand_cli.demo.loop import DemoRun
     from simhand_cli.demo.models import ModelChoice
     from simhand_cli.demo.sources import Source
+from simhand_cli.demo.config import DemoConfig
 
 EXAMPLES: tuple[str, ...] = (
     "simhand demo webcam",
@@ -22,24 +21,6 @@ EXAMPLES: tuple[str, ...] = (
 
 _VIDEO_SUFFIX = ".mp4"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-
-
-class DemoConfig(CommandConfig):
-    """Options of ``simhand demo``."""
-
-    source: str = argument("'webcam', a camera's number, a video, an image, or a folder of images")
-    output: Path | None = option(None, "Write this .mp4 (an image: .png or .jpg too) instead of showing it", short="-o")
-    model: str = option(
-        "", "Name or folder of a 'simhand finetune' run, a model file, or 'mediapipe'; none: newest run, else MediaPipe"
-    )
-    hands: int = option(2, "Most hands to follow", ge=1, le=10)
-    max_frames: int | None = option(None, "Stop after this many frames", ge=1)
-    detect_every: int = option(3, "Frames from one search for hands to the next; boxes follow the joints between", ge=1)
-    min_confidence: float = option(0.5, "MediaPipe's threshold for a hand, 0 to 1", ge=0, le=1)
-    smooth: bool = option(True, "Steady the joints over time (not between images)")
-    mirror: bool | None = option(None, "Show the picture as a mirror does; a camera is mirrored unless told otherwise")
-    view_3d: bool = option(True, "Draw a small 3D view of each hand")
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs")
 
 
 def demo(config: DemoConfig, console: Console | None = None) -> Summary:
@@ -116,8 +97,8 @@ def _run(config: DemoConfig, source: "Source", choice: "ModelChoice", console: C
     from simhand_cli.demo.models import FinetunedPoser
     from simhand_cli.demo.overlay import Look, Painter
     from simhand_cli.demo.tracker import HandTracker, Stages
-    from simhand_cli.evaluation.model_choice import resolve_device
-    from simhand_cli.hands.mediapipe_hands import HandLandmarkerAdapter
+    from simhand_cli.hands.mediapipe_landmarker import HandLandmarkerAdapter
+    from simhand_cli.models.model_choice import resolve_device
 
     moving = source.kind in ("camera", "video")
     poser = FinetunedPoser(choice.file, resolve_device(config.device)) if choice.file else None

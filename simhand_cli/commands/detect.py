@@ -1,20 +1,18 @@
 """Find hands in the sampled frames and store right-handed crops."""
 
-import os
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console, format_bytes, format_duration
 from simhand_cli.errors import InputProblem
 from simhand_cli.summary import Dropped, Summary
 
 if TYPE_CHECKING:
-    from simhand_cli.hands.find_hands import DetectJob
+    from simhand_cli.hands.detect import DetectJob
+    from simhand_cli.stages.local_pool import StageJob
     from simhand_cli.workspace.catalog import Catalog, VideoRecord
     from simhand_cli.workspace.paths import Workspace
-    from simhand_cli.workspace.stage_runner import StageJob
+from simhand_cli.hands.config import DetectConfig
 
 EXAMPLES = (
     "simhand detect",
@@ -26,26 +24,6 @@ EXAMPLES = (
 _SECONDS_PER_FRAME, _BYTES_PER_CROP = 0.025, 9000
 
 
-class DetectConfig(CommandConfig):
-    """Options of ``simhand detect``."""
-
-    max_hands: int = option(2, "Hands looked for in a frame", ge=1, le=10)
-    min_confidence: float = option(0.5, "Detection threshold of the landmarker, 0 to 1", ge=0, le=1)
-    min_hand_px: float = option(24.0, "Smaller hands (longer side of the landmarks' box, pixels) are dropped", ge=1)
-    crop_size_px: int = option(224, "Side of the stored crops in pixels", ge=64, le=1024)
-    margin: float = option(2.0, "Side of a crop as a multiple of the hand's box", ge=1, le=4)
-    jpeg_quality: int = option(92, "JPEG quality of the stored crops", ge=50, le=100)
-    balance: bool = option(True, "Use as many right as left hands; the surplus stays stored")
-    seed: int = option(0, "Seed of the balance's choice", ge=0)
-    model_file: Path | None = option(None, "MediaPipe's hand_landmarker.task, if not the packaged one")
-    workers: int = option(os.cpu_count() or 1, "Processes", ge=1, le=1024)
-
-    @classmethod
-    def not_identity(cls) -> frozenset[str]:
-        """Balance is decided anew after every run; the rest only changes how fast or from where."""
-        return frozenset({"workers", "model_file", "balance"})
-
-
 def detect(config: DetectConfig, console: Console | None = None) -> Summary:
     """Detect hands in every video that has not been done yet; one crops shard per video.
 
@@ -53,14 +31,14 @@ def detect(config: DetectConfig, console: Console | None = None) -> Summary:
         InputProblem: no workspace, or no hand in any video.
     """
     from simhand_cli.config.resolve import save_config
-    from simhand_cli.hands.find_hands import detect_video, start_worker
-    from simhand_cli.hands.model_file import find_hand_model
+    from simhand_cli.hands.detect import detect_video, start_worker
+    from simhand_cli.hands.landmarker_file import find_hand_model
+    from simhand_cli.stages.refuse_changes import refuse_changes
+    from simhand_cli.stages.video_stage import run_stage
     from simhand_cli.workspace.atomic import remove_leftovers
     from simhand_cli.workspace.catalog import Catalog
-    from simhand_cli.workspace.changes import refuse_changes
     from simhand_cli.workspace.lock import workspace_lock
     from simhand_cli.workspace.paths import Workspace
-    from simhand_cli.workspace.stage_runner import run_stage
 
     console = console or Console(quiet=True)
     workspace = Workspace.open(config.workspace)
@@ -93,8 +71,9 @@ def detect(config: DetectConfig, console: Console | None = None) -> Summary:
 
 
 def _jobs(config: DetectConfig, catalog: "Catalog", workspace: "Workspace") -> "list[StageJob[DetectJob]]":
-    from simhand_cli.hands.find_hands import DetectJob
-    from simhand_cli.workspace.stage_runner import StageJob, pending
+    from simhand_cli.hands.detect import DetectJob
+    from simhand_cli.stages.local_pool import StageJob
+    from simhand_cli.stages.video_stage import pending
 
     videos: dict[str, VideoRecord] = {video.video_id: video for video in catalog.videos()}
     if not videos:
@@ -139,8 +118,8 @@ def _plan(config: DetectConfig, jobs: "list[StageJob[DetectJob]]") -> Summary:
 def _balance_and_summarise(config: DetectConfig, catalog: "Catalog", workspace: "Workspace") -> Summary:
     import numpy as np
 
-    from simhand_cli.workspace.balance import Balance, choose_balance, save_balance
-    from simhand_cli.workspace.crop_set import CROPS_SCHEMA, CROPS_VERSION
+    from simhand_cli.crops.balance import Balance, choose_balance, save_balance
+    from simhand_cli.crops.crop_set import CROPS_SCHEMA, CROPS_VERSION
     from simhand_cli.workspace.shards import open_h5
 
     records = catalog.stage("detect")

@@ -1,16 +1,10 @@
 """Check this machine: versions, GPU, model file, codecs, display, disk."""
 
-from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console
+from simhand_cli.health.config import DoctorConfig
 from simhand_cli.summary import Dropped, Summary
 
 EXAMPLES = ("simhand doctor", "simhand doctor --json", "simhand doctor --verify")
-
-
-class DoctorConfig(CommandConfig):
-    """Options of ``simhand doctor``."""
-
-    verify: bool = option(False, "Also compare every shard of the workspace with its recorded sha256")
 
 
 def doctor(config: DoctorConfig, console: Console | None = None) -> Summary:  # noqa: ARG001 (one signature for all)

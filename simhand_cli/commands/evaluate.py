@@ -1,18 +1,17 @@
 """Measure a 3D hand model: MPJPE and PCK-AUC in every alignment."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console
-from simhand_cli.hands.skeleton import RootJoint
 from simhand_cli.summary import Summary, refuse_dropped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from simhand_cli.evaluation.leaderboard import RankedSet
+    from simhand_cli.evaluation.leaderboard.files import RankedSet
     from simhand_cli.evaluation.run import EvaluationRun
+from simhand_cli.evaluation.config import EvaluateConfig
 
 EXAMPLES: tuple[str, ...] = (
     "simhand evaluate",
@@ -22,39 +21,6 @@ EXAMPLES: tuple[str, ...] = (
     "simhand evaluate --against evaluate-mean-pose",
     "simhand evaluate --data FreiHAND_pub_v2 --leaderboard",
 )
-
-
-class EvaluateConfig(CommandConfig):
-    """Options of ``simhand evaluate``."""
-
-    data: list[Path] = option([], "Labelled set to test on, repeatable; none: those of the fine-tuning run")
-    split: str = option("", "Split of the sets; none: test, of DexYCB that of the setup trained on (s1-test)")
-    model: str = option(
-        "",
-        "Name or folder of a 'simhand finetune' run, a model file, mediapipe, mean-pose, mean-shape; none: newest run",
-    )
-    name: str = option("", "Name of this evaluation's folder; none: named after the model, and the set of --data")
-    against: str = option("", "Another evaluation of the same samples to compare with: its folder or name")
-    leaderboard: bool = option(
-        False,
-        "Also write the file that the set's own scorer reads: FreiHAND's pred.json, DexYCB's text, AssemblyHands' JSON",
-    )
-    limit: int | None = option(None, "Evaluate a random choice of this many samples of each set", ge=1)
-    batch_size: int = option(64, "Samples a forward pass", ge=1)
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs")
-    root_joint: RootJoint = option("wrist", "Joint moved onto the truth by root alignments")
-    reflections: bool = option(False, "Let Procrustes mirror the hand, as FreiHAND's scorer does")
-    bootstrap: int = option(1000, "Draws for the 95 % intervals", ge=10, le=100_000)
-    bootstrap_over: Literal["sequence", "subject", "sample"] = option(
-        "sequence", "What is drawn; samples where a set has fewer than 10 of it"
-    )
-    samples_shown: int = option(4, "Best, median and worst samples shown, each this many", ge=1, le=50)
-    seed: int = option(0, "Of the choice of samples and of the bootstrap", ge=0)
-
-    @classmethod
-    def not_identity(cls) -> frozenset[str]:
-        """Where and in which portions the model runs, and what is made of the figures, does not change them."""
-        return frozenset({"name", "against", "leaderboard", "device", "batch_size"})
 
 
 def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
@@ -72,7 +38,7 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
         UsageProblem: the folder holds an evaluation made with other options, or ``leaderboard`` asks for a file that
             cannot be whole.
     """
-    from simhand_cli.evaluation.leaderboard import check_leaderboard
+    from simhand_cli.evaluation.leaderboard.files import check_leaderboard
     from simhand_cli.evaluation.run import find_evaluation, prepare, run_evaluation
     from simhand_cli.workspace.paths import Workspace
 
@@ -93,7 +59,7 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
 
 def _add_leaderboard(job: "EvaluationRun", ranked: "Sequence[RankedSet]", summary: Summary) -> None:
     """Write the files for the benchmarks' own scorers and say what they hold."""
-    from simhand_cli.evaluation.leaderboard import write_leaderboard
+    from simhand_cli.evaluation.leaderboard.files import write_leaderboard
 
     files = write_leaderboard(job.folder, ranked)
     for one in files:
@@ -104,7 +70,7 @@ def _add_leaderboard(job: "EvaluationRun", ranked: "Sequence[RankedSet]", summar
 
 def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> None:
     """Add the paired differences to the other evaluation."""
-    from simhand_cli.evaluation.compare_report import ONLY_2D, add_comparison, alignment_words, other_name
+    from simhand_cli.evaluation.compare.report import ONLY_2D, add_comparison, alignment_words, other_name
 
     found, path, record = add_comparison(job, other)
     name = other_name(job.folder, other)

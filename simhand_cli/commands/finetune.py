@@ -2,27 +2,17 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from simhand_cli.config.base import option
-from simhand_cli.config.training import TrainingConfig
 from simhand_cli.console import Console, format_bytes, format_duration
-from simhand_cli.finetune.options import (
-    AugmentOptions,
-    FractionRule,
-    LossOptions,
-    Mix,
-    Readout,
-    Schedule,
-    TargetOptions,
-)
 from simhand_cli.summary import Dropped, Summary, refuse_dropped
 
 if TYPE_CHECKING:
-    from simhand_cli.finetune.data import TrainingData
-    from simhand_cli.finetune.encoder_source import EncoderSource
-    from simhand_cli.training.problems import ProblemBoard
-    from simhand_cli.training.world import World
+    from simhand_cli.finetune.training_data import TrainingData
+    from simhand_cli.models.encoder_source import EncoderSource
+    from simhand_cli.training.processes.failures import ProblemBoard
+    from simhand_cli.training.processes.world import World
+from simhand_cli.finetune.config import FinetuneConfig
 
 EXAMPLES = (
     "simhand finetune",
@@ -33,60 +23,6 @@ EXAMPLES = (
 
 #: Trial steps for --dry-run's estimate of time.
 _TRIAL_SAMPLES = 16
-
-
-class FinetuneConfig(TrainingConfig):
-    """Options of ``simhand finetune``."""
-
-    data: list[Path] = option(
-        [], "Folder of a labelled set; give the flag once per set (default: the workspace's synthetic set)"
-    )
-    split: str = option("train", "Split of the sets to train on; part of it is set aside for validation")
-    encoder: str = option(
-        "latest", "latest (newest pre-training run), a run's name or folder, a weight file, none, or imagenet"
-    )
-    encoder_weights: Path | None = option(None, "File of ImageNet weights for --encoder imagenet")
-    backbone: str | None = option(
-        None, "timm name of the encoder (default: what the weights are for, else resnet50)", min_length=1
-    )
-    name: str | None = option(
-        None, "Name of the run: runs/finetune-NAME (default: as the encoder's run or file is called)", short="-n"
-    )
-    epochs: int = option(120, "Passes over the training samples", ge=1)
-    patience: int = option(0, "Stop after so many epochs without a better validation error; 0 = never", ge=0)
-    batch_size: int = option(128, "Crops per step, over all GPUs", ge=1)
-    lr: float = option(1e-3, "Peak learning rate of the heads", gt=0)
-    encoder_lr: float | None = option(None, "Peak learning rate of the encoder (default: as --lr)", ge=0)
-    warmup_epochs: float = option(1.0, "Epochs of rising learning rate; then --schedule", ge=0)
-    schedule: Schedule = option("cosine", "Learning rate after the warm-up: half a cosine, or steps down")
-    step_epochs: float = option(60.0, "--schedule step: epochs between two divisions of the rate by 10", gt=0)
-    ema: float = option(0.0, "Decay of a moving average of the weights, which is then the model; 0 = none", ge=0, lt=1)
-    weight_decay: float = option(1e-4, "Decay of weights (not of biases and norms), AdamW", ge=0)
-    grad_clip: float = option(0.0, "Largest norm of a step's gradient, 0 = no limit", ge=0)
-    width: int = option(256, "Channels of the model's upsampling and heads", ge=8)
-    input_px: int = option(128, "Side of the crops the model sees, pixels", ge=64, le=512, multiple_of=32)
-    readout: Readout = option("average", "Joints from maps: mean around the peak, or the peak's cell as published")
-    val_fraction: float = option(0.1, "Part of the samples to validate on, by whole people", ge=0, lt=1)
-    label_fraction: float = option(1.0, "Part of the training samples to use", gt=0, le=1)
-    fraction_rule: FractionRule = option(
-        "random-frame", "That part: drawn by image, drawn evenly from all people, or the set's first as published"
-    )
-    mix: Mix = option("by-size", "Several sets: every sample once an epoch, or every set equally often")
-    weak_2d: bool = option(False, "Also learn 2D joints from the workspace's unlabelled crops and their keypoints")
-    weak_share: float = option(0.5, "Share of those crops in an epoch", gt=0, lt=1)
-    augment: AugmentOptions = AugmentOptions()
-    targets: TargetOptions = TargetOptions()
-    loss: LossOptions = LossOptions()
-    seed: int = option(0, "Seed of all random choices", ge=0)
-    precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = option("auto", "Number format")
-    workers: int | None = option(None, "Loader processes per GPU (default: by the machine)", ge=0)
-    checkpoint_every_s: float = option(60.0, "Seconds between checkpoints, taken at the ends of epochs", ge=0)
-
-    @classmethod
-    def not_identity(cls) -> frozenset[str]:
-        """Where the encoder lies is replaced by what it holds; the rest is how to run."""
-        inputs = {"data", "encoder", "encoder_weights"}
-        return super().not_identity() | inputs | {"workers", "checkpoint_every_s", "name"}
 
 
 def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
@@ -100,18 +36,18 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
         InputProblem: unusable labels or weights.
         UsageProblem: the run's folder holds a run with other options.
     """
-    from simhand_cli.training.command import run_in_world
+    from simhand_cli.training.processes.launch import run_in_world
 
     return run_in_world(config, console, partial(_finetune, config))
 
 
 def _finetune(config: FinetuneConfig, console: Console, world: "World", board: "ProblemBoard | None") -> Summary:
-    from simhand_cli.finetune.data import choose_samples
-    from simhand_cli.finetune.encoder_source import find_encoder
-    from simhand_cli.finetune.loop import FinetuneJob, train
+    from simhand_cli.finetune.run import FinetuneJob, train
+    from simhand_cli.finetune.training_data import choose_samples
     from simhand_cli.finetune.weak_2d import WeakCrops
-    from simhand_cli.labelled.own_set import newest_own_set, refuse_repeated
-    from simhand_cli.training.launch import launch
+    from simhand_cli.labelled.open import newest_own_set, refuse_repeated
+    from simhand_cli.models.encoder_source import find_encoder
+    from simhand_cli.training.processes.launch import launch
     from simhand_cli.workspace.paths import Workspace
 
     workspace = Workspace(config.workspace)
@@ -157,7 +93,7 @@ def _finetune(config: FinetuneConfig, console: Console, world: "World", board: "
 
 def _workers(asked: int | None, world: "World") -> int:
     """Loader processes per rank: on a CPU one is enough, since the model is far slower than the loader."""
-    from simhand_cli.training.cores import own_cores
+    from simhand_cli.training.processes.world import own_cores
 
     if asked is not None:
         return asked
@@ -181,11 +117,10 @@ def _dry_run(
     import time
 
     from simhand_cli.finetune.step import TrialStep, build_net, network_kind
-    from simhand_cli.training.launch import memory_problems
-    from simhand_cli.training.precision import choose_precision
-    from simhand_cli.training.ranks import Ranks
-    from simhand_cli.training.run_dir import peek_run
-    from simhand_cli.training.usual_precision import usual_precision
+    from simhand_cli.stages.run_folder import peek_run
+    from simhand_cli.training.processes.group import memory_problems
+    from simhand_cli.training.processes.ranks import Ranks
+    from simhand_cli.training.step.precision import choose_precision, usual_precision
 
     net, _ = build_net(source, config)
     ranks = Ranks(device="cuda:0" if world.use_gpu else "cpu")
@@ -244,7 +179,7 @@ def _summary(
 
 def _next_step(data: "TrainingData", paths: list[Path]) -> str:
     """How this model is measured on labels it has not seen, and shown where it has hands in 3D."""
-    from simhand_cli.labelled.splits import held_out_split, matching_test_split
+    from simhand_cli.labelled.open import held_out_split, matching_test_split
 
     demo = "" if data.bone_length_mm is None else "; simhand demo shows it on a video"
     trained = [one.split for one in data.sets[: len(paths)]]

@@ -1,11 +1,9 @@
 """Register videos and image folders in the workspace's catalog."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simhand_cli.config.base import CommandConfig, argument, option
 from simhand_cli.console import Console, format_bytes, format_duration
 from simhand_cli.errors import InputProblem
 from simhand_cli.summary import Dropped, Summary
@@ -14,6 +12,7 @@ if TYPE_CHECKING:
     from simhand_cli.video.find import Found, Source
     from simhand_cli.workspace.catalog import Catalog, VideoRecord
     from simhand_cli.workspace.paths import Workspace
+from simhand_cli.video.config import IngestConfig
 
 EXAMPLES = (
     "simhand ingest videos/",
@@ -23,19 +22,6 @@ EXAMPLES = (
 
 #: For --dry-run: compressed video is decoded at about 5 MB a second and process.
 _BYTES_PER_SECOND = 5e6
-
-
-class IngestConfig(CommandConfig):
-    """Options of ``simhand ingest``."""
-
-    paths: list[Path] = argument("Videos, folders of videos, folders of images", min_length=1)
-    fps: float = option(1.0, "Frames sampled per second of video, by timestamp", gt=0, le=1000)
-    workers: int = option(os.cpu_count() or 1, "Processes that decode", ge=1, le=1024)
-
-    @classmethod
-    def not_identity(cls) -> frozenset[str]:
-        """Paths add up over calls; workers only change the speed."""
-        return frozenset({"paths", "workers"})
 
 
 @dataclass(frozen=True)
@@ -54,9 +40,9 @@ def ingest(config: IngestConfig, console: Console | None = None) -> Summary:
         InputProblem: nothing usable was found.
     """
     from simhand_cli.config.resolve import save_config
+    from simhand_cli.stages.refuse_changes import refuse_changes
     from simhand_cli.video.find import find_sources
     from simhand_cli.workspace.catalog import Catalog
-    from simhand_cli.workspace.changes import refuse_changes
     from simhand_cli.workspace.lock import workspace_lock
     from simhand_cli.workspace.paths import Workspace
 
@@ -112,7 +98,7 @@ def _plan(config: IngestConfig, found: "Found") -> Summary:
 
 def _probe_all(config: IngestConfig, found: "Found", catalog: "Catalog", console: Console) -> None:
     """Probe in a pool; record in the order of the paths, so that which of two copies counts never depends on timing."""
-    from simhand_cli.workspace.stage_runner import StageJob, run_pool
+    from simhand_cli.stages.local_pool import StageJob, run_pool
 
     todo = [s for s in found.sources if not _unchanged(catalog, s)]
     by_path = {str(source.path): source for source in todo}

@@ -1,38 +1,23 @@
 """Estimate 21 joints in every crop."""
 
-import os
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console, format_duration
 from simhand_cli.errors import InputProblem
 from simhand_cli.summary import Dropped, Summary
 
 if TYPE_CHECKING:
-    from simhand_cli.hands.estimate_keypoints import KeypointsJob
+    from simhand_cli.hands.keypoints import KeypointsJob
+    from simhand_cli.stages.local_pool import StageJob
     from simhand_cli.workspace.catalog import Catalog
     from simhand_cli.workspace.paths import Workspace
-    from simhand_cli.workspace.stage_runner import StageJob
+from simhand_cli.hands.config import KeypointsConfig
 
 EXAMPLES = ("simhand keypoints", "simhand keypoints --workers 2 --dry-run", "simhand keypoints --json")
 
 #: For --dry-run: one crop takes about 18 ms a process.
 _SECONDS_PER_CROP = 0.018
-
-
-class KeypointsConfig(CommandConfig):
-    """Options of ``simhand keypoints``."""
-
-    min_confidence: float = option(0.5, "Threshold of the landmarker on the crop, 0 to 1", ge=0, le=1)
-    model_file: Path | None = option(None, "MediaPipe's hand_landmarker.task, if not the packaged one")
-    workers: int = option(os.cpu_count() or 1, "Processes", ge=1, le=1024)
-
-    @classmethod
-    def not_identity(cls) -> frozenset[str]:
-        """Only how fast or from where."""
-        return frozenset({"workers", "model_file"})
 
 
 def keypoints(config: KeypointsConfig, console: Console | None = None) -> Summary:
@@ -42,15 +27,15 @@ def keypoints(config: KeypointsConfig, console: Console | None = None) -> Summar
         InputProblem: there are no crops.
     """
     from simhand_cli.config.resolve import save_config
-    from simhand_cli.hands.estimate_keypoints import estimate_video
-    from simhand_cli.hands.find_hands import start_worker
-    from simhand_cli.hands.model_file import find_hand_model
+    from simhand_cli.hands.detect import start_worker
+    from simhand_cli.hands.keypoints import estimate_video
+    from simhand_cli.hands.landmarker_file import find_hand_model
+    from simhand_cli.stages.refuse_changes import refuse_changes
+    from simhand_cli.stages.video_stage import run_stage
     from simhand_cli.workspace.atomic import remove_leftovers
     from simhand_cli.workspace.catalog import Catalog
-    from simhand_cli.workspace.changes import refuse_changes
     from simhand_cli.workspace.lock import workspace_lock
     from simhand_cli.workspace.paths import Workspace
-    from simhand_cli.workspace.stage_runner import run_stage
 
     console = console or Console(quiet=True)
     workspace = Workspace.open(config.workspace)
@@ -87,8 +72,9 @@ def keypoints(config: KeypointsConfig, console: Console | None = None) -> Summar
 
 
 def _jobs(config: KeypointsConfig, catalog: "Catalog", workspace: "Workspace") -> "list[StageJob[KeypointsJob]]":
-    from simhand_cli.hands.estimate_keypoints import KeypointsJob
-    from simhand_cli.workspace.stage_runner import StageJob, pending
+    from simhand_cli.hands.keypoints import KeypointsJob
+    from simhand_cli.stages.local_pool import StageJob
+    from simhand_cli.stages.video_stage import pending
 
     detected = {v: r for v, r in catalog.stage("detect").items() if r.status == "done"}
     if not detected:

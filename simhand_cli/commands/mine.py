@@ -7,17 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console, format_bytes, format_duration
 from simhand_cli.errors import InputProblem
 from simhand_cli.summary import Dropped, Summary
 
 if TYPE_CHECKING:
+    from simhand_cli.crops.crop_set import CropSet
     from simhand_cli.mining.run import Mined, MiningSettings
     from simhand_cli.mining.selection import Selection
     from simhand_cli.mining.statistics import PairStatistics
-    from simhand_cli.workspace.crop_set import CropSet
     from simhand_cli.workspace.paths import Workspace
+from simhand_cli.mining.config import EXACT_ROWS, MineConfig
 
 Facts = dict[str, int | float | str]
 
@@ -26,36 +26,10 @@ EXAMPLES: tuple[str, ...] = (
     "simhand mine --topk 10 --min-confidence 0.5",
     "simhand mine --search exact --dry-run",
 )
-
-#: Up to this many crops, exact search takes seconds, so that nothing is gained by approximating.
-EXACT_ROWS = 20_000
 # Rough costs for the plan, in seconds, measured on one core.
 _EXACT_SECONDS_PER_PAIR = 5e-9
 _INDEX_SECONDS_PER_ROW = 1.5e-4
 _HNSW_SEARCH_SECONDS_PER_ROW = 3e-5
-
-
-class MineConfig(CommandConfig):
-    """Options of ``simhand mine``."""
-
-    topk: int = option(1, "Similar hands kept for every hand", short="-k", ge=1, le=10_000)
-    pca_dim: int = option(14, "Dimensions of the pose embedding", ge=1, le=42)
-    min_confidence: float = option(0.0, "Leave out crops whose keypoints are less certain, 0 to 1", ge=0, le=1)
-    search: Literal["auto", "exact", "hnsw"] = option(
-        "auto", f"Exact, approximate, or exact up to {EXACT_ROWS:,} crops and approximate above"
-    )
-    hnsw_m: int = option(16, "Links of a node of the approximate index", ge=2, le=128)
-    hnsw_ef_construction: int = option(200, "Candidates looked at when the index is built", ge=8, le=5000)
-    hnsw_ef: int = option(64, "Candidates looked at in a search, at least", ge=1, le=10_000)
-    recall_rows: int = option(1000, "Hands on which the approximate search is checked against exact search", ge=1)
-    sheet_queries: int = option(10, "Hands shown with their similar hands on the contact sheet", ge=1, le=200)
-    seed: int = option(0, "Seed of the index, the recall sample and the contact sheet", ge=0, le=10**9)
-    threads: int = option(0, "Threads of the approximate search; 0 means one per core", ge=0)
-
-    @classmethod
-    def not_identity(cls) -> frozenset[str]:
-        """Threads change the time alone."""
-        return frozenset({"threads"})
 
 
 def mine(config: MineConfig, console: Console | None = None) -> Summary:
@@ -73,9 +47,9 @@ def mine(config: MineConfig, console: Console | None = None) -> Summary:
         UsageProblem: earlier results were made with other options, without ``--redo``.
         EnvironmentProblem: the workspace is in use, or a file could not be written.
     """
+    from simhand_cli.crops.crop_set import crop_set_fingerprint, load_crop_set
     from simhand_cli.mining.manifest import outputs_intact, read_manifest
-    from simhand_cli.workspace.changes import refuse_changes
-    from simhand_cli.workspace.crop_set import crop_set_fingerprint, load_crop_set
+    from simhand_cli.stages.refuse_changes import refuse_changes
     from simhand_cli.workspace.lock import workspace_lock
     from simhand_cli.workspace.paths import Workspace
 
@@ -168,14 +142,14 @@ def _mine(
     import numpy as np
 
     from simhand_cli.config.resolve import save_config
-    from simhand_cli.mining.contact import pair_sheet
+    from simhand_cli.crops.crop_set import read_crops
     from simhand_cli.mining.manifest import remove_manifest, write_manifest
+    from simhand_cli.mining.pair_sheet import pair_sheet
     from simhand_cli.mining.report import build_report
     from simhand_cli.mining.run import find_pairs, mined_rows, write_arrays
     from simhand_cli.mining.statistics import pair_statistics
     from simhand_cli.report.sheet import save_image
     from simhand_cli.workspace.atomic import remove_leftovers, sha256_file
-    from simhand_cli.workspace.crop_set import read_crops
 
     settings = _settings(config, len(selection.rows))
     mined = find_pairs(crops.keypoints_px, selection.rows, crops.video_index[selection.rows], settings, console)

@@ -1,19 +1,18 @@
 """Make synthetic hands: videos to learn from, or images with exact 3D labels."""
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.console import Console, format_bytes, format_duration
 from simhand_cli.errors import UsageProblem
 from simhand_cli.summary import Dropped, Summary
 
 if TYPE_CHECKING:
-    from simhand_cli.synth.arrange import Variety
-    from simhand_cli.synth.labelled_set import SetPlan
-    from simhand_cli.synth.photos import Pictures
-    from simhand_cli.synth.video_set import VideoJob
+    from simhand_cli.synth.scene.arrange import Variety
+    from simhand_cli.synth.scene.photos import Pictures
+    from simhand_cli.synth.sets.labelled import SetPlan
+    from simhand_cli.synth.sets.videos import VideoJob
+from simhand_cli.synth.config import SynthConfig
 
 EXAMPLES: tuple[str, ...] = (
     "simhand synth --count 2000 --image-px 128",
@@ -22,7 +21,6 @@ EXAMPLES: tuple[str, ...] = (
     "simhand synth --format freihand --count 500 --image-px 224 --out fake-freihand --dry-run",
     "simhand synth --format hanco --count 20 --image-px 224 --out fake-hanco --dry-run",
 )
-Format = Literal["labelled", "videos", "freihand", "hanco"]
 # Rough costs for the plan, fitted to benchmarks/results/synth_speed.json.
 _SECONDS_PER_PIXEL = 0.45e-6
 _SECONDS_PER_PICTURE = 0.0125
@@ -31,50 +29,6 @@ _SHARE_OF_PERFECT_SCALING = 0.85
 _SECONDS_TO_START = 6.0
 _SECONDS_PER_PERSON = 0.1
 _BYTES_PER_PIXEL = 0.30
-
-
-class SynthConfig(CommandConfig):
-    """Options of ``simhand synth``."""
-
-    out: Path | None = option(None, "Folder to write (default: synth/FORMAT in the workspace)", short="-o")
-    format: Format = option(
-        "labelled", "Labelled pictures, mp4 videos, or labelled pictures in FreiHAND's or HanCo's layout"
-    )
-    count: int | None = option(
-        None,
-        "Labelled pictures in all (default 1000), videos (16), FreiHAND hands (1000), or HanCo sequences (16)",
-        short="-n",
-        ge=1,
-    )
-    subjects: int = option(64, "People in a labelled set; every video has a person of its own", ge=1, le=99_999)
-    test_fraction: float = option(0.2, "Share of the people (and pictures) held out as test split", ge=0, lt=1)
-    image_px: int = option(256, "Side of the labelled pictures in pixels", ge=16, le=2048)
-    cameras: int | None = option(None, "Cameras, a calibrated ring if several (default: 1, hanco 8)", ge=1, le=32)
-    frames: int | None = option(
-        None, "Frames of each sequence or video (default: 1, hanco 10, videos 75)", ge=1, le=1_000_000
-    )
-    fps: float = option(15.0, "Frames a second of sequences and videos", gt=0, le=240)
-    frame_width: int = option(320, "Width of the videos' frames in pixels, even", ge=32, le=4096, multiple_of=2)
-    frame_height: int = option(240, "Height of the videos' frames in pixels, even", ge=32, le=4096, multiple_of=2)
-    view: Literal["moderate", "random", "ego"] = option(
-        "moderate", "Upright hands from all sides, hands turned anyhow, or the own hand seen from the head"
-    )
-    backdrop: Literal["mixed", "panorama", "photo", "clutter", "plain"] = option(
-        "mixed", "What is behind the hand in labelled pictures and videos"
-    )
-    backgrounds: Path | None = option(None, "Folder of your own pictures to put behind the hands")
-    grasp: list[str] = option([], "Pose to make, of the 17 named ones; give the flag once per grasp (default: all)")
-    things: float = option(0.0, "Share of the pictures or sequences in which the hand holds something", ge=0, le=1)
-    second_hand: float = option(0.0, "Share with the person's other hand in sight", ge=0, le=1)
-    vertices: bool = option(False, "Also store the mesh of every labelled picture (24 kB each)")
-    depth: bool = option(False, "Also store the depth map of every labelled picture")
-    seed: int = option(0, "Seed of everything", ge=0)
-    workers: int = option(os.cpu_count() or 1, "Processes", ge=1, le=1024)
-
-    @classmethod
-    def not_identity(cls) -> frozenset[str]:
-        """Where files lie and how many processes make the set do not change it; backgrounds count by content."""
-        return frozenset({"out", "workers", "backgrounds"})
 
 
 def synth(config: SynthConfig, console: Console | None = None) -> Summary:
@@ -93,7 +47,7 @@ def synth(config: SynthConfig, console: Console | None = None) -> Summary:
         InputProblem: the folder of backgrounds holds no usable picture.
         EnvironmentProblem: the folder is in use by another run or cannot be written.
     """
-    from simhand_cli.synth.settle import settle
+    from simhand_cli.synth.options import settle
     from simhand_cli.workspace.paths import Workspace
 
     console = console or Console(quiet=True)
@@ -111,15 +65,15 @@ def synth(config: SynthConfig, console: Console | None = None) -> Summary:
 def _check_backgrounds(config: SynthConfig, console: Console) -> "tuple[Pictures | None, list[Dropped]]":
     if config.backgrounds is None:
         return None, []
-    from simhand_cli.synth.photos import check_pictures
+    from simhand_cli.synth.scene.photos import check_pictures
 
     return check_pictures(config.backgrounds, console)
 
 
 def _make(config: SynthConfig, folder: Path, pictures: "Pictures | None", console: Console) -> Summary:
     from simhand_cli.errors import EnvironmentProblem
-    from simhand_cli.synth.settle import RELEVANT
-    from simhand_cli.synth.work import settle_recipe
+    from simhand_cli.synth.options import RELEVANT
+    from simhand_cli.synth.sets.recipe import settle_recipe
     from simhand_cli.workspace.lock import workspace_lock
 
     options = {"format": config.format, **{k: v for k, v in config.identity().items() if k in RELEVANT[config.format]}}
@@ -138,8 +92,8 @@ def _make(config: SynthConfig, folder: Path, pictures: "Pictures | None", consol
 
 
 def _variety(config: SynthConfig, pictures: "Pictures | None") -> "Variety":
-    from simhand_cli.synth.arrange import Variety
-    from simhand_cli.synth.grasps import GRASP_NAMES
+    from simhand_cli.synth.hand.grasps import GRASP_NAMES
+    from simhand_cli.synth.scene.arrange import Variety
 
     return Variety(
         view=config.view,
@@ -152,8 +106,8 @@ def _variety(config: SynthConfig, pictures: "Pictures | None") -> "Variety":
 
 
 def _set_plan(config: SynthConfig, variety: "Variety") -> "SetPlan":
-    from simhand_cli.synth.labelled_set import SetPlan
-    from simhand_cli.synth.settle import whole
+    from simhand_cli.synth.options import whole
+    from simhand_cli.synth.sets.labelled import SetPlan
 
     frames, cameras, sequences = whole(config.frames), whole(config.cameras), whole(config.count)
     if config.format == "labelled":
@@ -172,10 +126,10 @@ def _without_test(config: SynthConfig, plan: "SetPlan") -> dict[str, str]:
 
 
 def _make_labelled(config: SynthConfig, variety: "Variety", folder: Path, console: Console) -> Summary:
-    from simhand_cli.synth.labelled_set import make_set
-    from simhand_cli.synth.settle import whole
-    from simhand_cli.synth.sheets import labelled_sheet
-    from simhand_cli.workspace.next_step import finetune_call
+    from simhand_cli.commands.next_step import finetune_call
+    from simhand_cli.synth.options import whole
+    from simhand_cli.synth.sets.labelled import make_set
+    from simhand_cli.synth.sets.sheets import labelled_sheet
 
     plan = _set_plan(config, variety)
     shards, kept = make_set(folder, plan, config.workers, console)
@@ -190,8 +144,8 @@ def _make_labelled(config: SynthConfig, variety: "Variety", folder: Path, consol
 
 
 def _video_jobs(config: SynthConfig, variety: "Variety", folder: Path) -> "list[VideoJob]":
-    from simhand_cli.synth.settle import whole
-    from simhand_cli.synth.video_set import VideoJob
+    from simhand_cli.synth.options import whole
+    from simhand_cli.synth.sets.videos import VideoJob
 
     size = (config.frame_width, config.frame_height)
     frames = whole(config.frames)
@@ -202,9 +156,9 @@ def _video_jobs(config: SynthConfig, variety: "Variety", folder: Path) -> "list[
 
 
 def _make_videos(config: SynthConfig, variety: "Variety", folder: Path, console: Console) -> Summary:
-    from simhand_cli.synth.settle import whole
-    from simhand_cli.synth.sheets import video_sheet
-    from simhand_cli.synth.video_set import make_videos
+    from simhand_cli.synth.options import whole
+    from simhand_cli.synth.sets.sheets import video_sheet
+    from simhand_cli.synth.sets.videos import make_videos
 
     jobs, frames = _video_jobs(config, variety, folder), whole(config.frames)
     kept = make_videos(folder, jobs, config.workers, console)
@@ -221,9 +175,9 @@ def _make_videos(config: SynthConfig, variety: "Variety", folder: Path, console:
 
 def _make_layout(config: SynthConfig, variety: "Variety", folder: Path, console: Console) -> Summary:
     """A set in the layout of a published one."""
-    from simhand_cli.synth.freihand_set import make_freihand
-    from simhand_cli.synth.hanco_set import make_hanco
-    from simhand_cli.workspace.next_step import finetune_call
+    from simhand_cli.commands.next_step import finetune_call
+    from simhand_cli.synth.sets.freihand import make_freihand
+    from simhand_cli.synth.sets.hanco import make_hanco
 
     plan = _set_plan(config, variety)
     make, unit = (make_hanco, "sequences") if config.format == "hanco" else (make_freihand, "hands")
@@ -241,7 +195,7 @@ def _outputs(folder: Path) -> dict[str, Path]:
 
 def _plan(config: SynthConfig, folder: Path) -> Summary:
     """What would be done: counts, bytes and time."""
-    from simhand_cli.synth.settle import whole
+    from simhand_cli.synth.options import whole
 
     count, frames, cameras = whole(config.count), whole(config.frames), whole(config.cameras)
     if config.format == "videos":

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.evaluation.model_choice import model_name, named_model, newest_model
+from simhand_cli.models.model_choice import model_name, named_model, newest_model
 from simhand_cli.workspace.paths import Workspace
 
 if TYPE_CHECKING:
-    from simhand_cli.finetune.predictor import HandPredictor
+    from simhand_cli.models.hand_predictor import HandPredictor
 
 MEDIAPIPE = "mediapipe"
 
@@ -56,8 +56,8 @@ class FinetunedPoser:
     """
 
     def __init__(self, file: Path, device: str) -> None:
-        from simhand_cli.finetune.predictor import load_predictor
-        from simhand_cli.finetune.sample_crop import EVAL_CROP_SCALE
+        from simhand_cli.labelled.sample_crop import EVAL_CROP_SCALE
+        from simhand_cli.models.hand_predictor import load_predictor
 
         self._predictor: HandPredictor = load_predictor(file, device)
         if self._predictor.facts.bone_length_mm is None:

@@ -10,9 +10,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from simhand_cli.crops.geometry import Affine, apply_affine, square_around, square_crop, warp_crop
 from simhand_cli.demo.smoothing import OneEuroFilter
-from simhand_cli.hands.crop_geometry import Affine, apply_affine, square_around, square_crop, warp_crop
-from simhand_cli.hands.skeleton import WRIST
+from simhand_cli.skeleton import WRIST
 from simhand_cli.video.decode import Frame
 
 Side = Literal["left", "right"]

@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.hands.skeleton import BONES, NUM_JOINTS
 from simhand_cli.report.draw import joint_colour
+from simhand_cli.skeleton import BONES, NUM_JOINTS
 
 Rgb = tuple[int, int, int]
 Floats = NDArray[np.float64]

@@ -1,1 +1,1 @@
-"""Alignments and metrics of 3D hand pose."""
+"""Measuring a 3D hand model: which sets, predictions, scores, comparisons, leaderboard files."""

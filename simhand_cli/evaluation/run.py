@@ -12,31 +12,31 @@ from numpy.typing import NDArray
 from simhand_cli.config.resolve import save_config
 from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem, UsageProblem
-from simhand_cli.evaluation.bootstrap import Resampling, resampling
-from simhand_cli.evaluation.gallery import choose, gallery_3d, gallery_sheet
-from simhand_cli.evaluation.model_choice import model_name, named_model, newest_model, resolve_device
-from simhand_cli.evaluation.predict_set import SetRun, choose_samples, predict_set
-from simhand_cli.evaluation.predictions import SetPredictions, grouped_by, set_labels, write_predictions
-from simhand_cli.evaluation.predictors import FinetunedPose, MediaPipePose, PosePredictor, mean_pose, mean_shape
-from simhand_cli.evaluation.records import METRICS_SCHEMA, METRICS_VERSION, screen_table, set_record
-from simhand_cli.evaluation.report import SetPictures, build_report
-from simhand_cli.evaluation.score import Scale, SetScore, score_set
-from simhand_cli.evaluation.test_sets import open_test_sets, training_warnings
-from simhand_cli.evaluation.training_hands import TrainingHands, find_training_hands
-from simhand_cli.hands.skeleton import JOINT_NAMES
-from simhand_cli.labelled.checks import check_labels
-from simhand_cli.labelled.digest import labels_sha256
-from simhand_cli.labelled.own_set import refuse_repeated
-from simhand_cli.labelled.sample import LabelledSet
+from simhand_cli.evaluation.evaluated_sets import open_test_sets, training_warnings
+from simhand_cli.evaluation.predict.mean_hands import TrainingHands, find_training_hands
+from simhand_cli.evaluation.predict.predict_set import SetRun, predict_set
+from simhand_cli.evaluation.predict.predictions import SetPredictions, grouped_by, set_labels, write_predictions
+from simhand_cli.evaluation.predict.predictors import FinetunedPose, MediaPipePose, PosePredictor, mean_pose, mean_shape
+from simhand_cli.evaluation.score.gallery import choose, gallery_3d, gallery_sheet
+from simhand_cli.evaluation.score.records import METRICS_SCHEMA, METRICS_VERSION, screen_table, set_record
+from simhand_cli.evaluation.score.report import SetPictures, build_report
+from simhand_cli.evaluation.score.score import Scale, SetScore, score_set
+from simhand_cli.labelled.checks.labels_3d import check_labels
+from simhand_cli.labelled.label_details import labels_sha256
+from simhand_cli.labelled.open import refuse_repeated
+from simhand_cli.labelled.sample import LabelledSet, choose_samples
+from simhand_cli.metrics.bootstrap import Resampling, resampling
+from simhand_cli.models.model_choice import model_name, named_model, newest_model, resolve_device
 from simhand_cli.report.sheet import save_image
+from simhand_cli.skeleton import JOINT_NAMES
+from simhand_cli.stages.run_folder import open_run, peek_run, read_result
 from simhand_cli.summary import Dropped
-from simhand_cli.training.run_dir import open_run, peek_run, read_result
 from simhand_cli.workspace.atomic import sha256_file, write_json
 from simhand_cli.workspace.lock import workspace_lock
 from simhand_cli.workspace.paths import Workspace
 
 if TYPE_CHECKING:
-    from simhand_cli.commands.evaluate import EvaluateConfig
+    from simhand_cli.evaluation.config import EvaluateConfig
 
 #: Baselines that answer with a mean of training hands.
 MEANS = ("mean-pose", "mean-shape")

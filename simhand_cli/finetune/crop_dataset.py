@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.finetune.augmentation import draw_placement, vary_colours
 from simhand_cli.finetune.options import AugmentOptions
-from simhand_cli.finetune.photometric import vary_colours
-from simhand_cli.finetune.sample_crop import CENTRED, HandCrop, crop_sample, draw_placement
 from simhand_cli.labelled.sample import LabelledSet
-from simhand_cli.training.loader import prepare_loader_worker, worker_options
+from simhand_cli.labelled.sample_crop import CENTRED, HandCrop, crop_sample
+from simhand_cli.training.loader_workers import prepare_loader_worker, worker_options
 
 #: (epoch, position in the rows, how often it came before in the epoch): which crop, and in which variation.
 Key = tuple[int, int, int]

@@ -5,10 +5,8 @@ from typing import Any, Literal
 from pydantic import field_validator
 
 from simhand_cli.config.base import Section, option
-from simhand_cli.hands.skeleton import JOINT_NAMES, MIDDLE_MCP, WRIST, RootJoint
+from simhand_cli.skeleton import JOINT_NAMES, MIDDLE_MCP, WRIST, RootJoint
 
-#: Target and loss maps and the model's prediction are 32 x 32 for a 128 px crop, as DetNet has it.
-Readout = Literal["average", "argmax"]
 LossForm = Literal["mean", "frobenius"]
 #: Which part of the labels a fraction is; see simhand_cli/finetune/fraction.py.
 FractionRule = Literal["random-frame", "stratified", "official-first"]

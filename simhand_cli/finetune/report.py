@@ -7,20 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.evaluation.alignment import root_bone_scale
-from simhand_cli.finetune.data import TrainingData
-from simhand_cli.finetune.encoder_source import EncoderSource
-from simhand_cli.finetune.predictor import HandPrediction, HandPredictor, load_predictor
-from simhand_cli.finetune.sample_crop import HandCrop, crop_sample
+from simhand_cli.finetune.training_data import TrainingData
+from simhand_cli.labelled.sample_crop import HandCrop, crop_sample
+from simhand_cli.metrics.alignment import root_bone_scale
+from simhand_cli.models.encoder_source import EncoderSource
+from simhand_cli.models.hand_predictor import HandPrediction, HandPredictor, load_predictor
 from simhand_cli.report.draw import draw_skeleton
 from simhand_cli.report.page import Page
 from simhand_cli.report.plots import hand_3d_plot, line_plot
 from simhand_cli.report.sheet import Tile, contact_sheet, save_image
-from simhand_cli.training.metrics_log import read_metrics
+from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.workspace.atomic import write_bytes
 
 if TYPE_CHECKING:
-    from simhand_cli.commands.finetune import FinetuneConfig
+    from simhand_cli.finetune.config import FinetuneConfig
 
 #: Predictions shown, spread evenly over the validation samples.
 _SHOWN = 12

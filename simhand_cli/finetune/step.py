@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 from simhand_cli.finetune.crop_dataset import CropBatch
-from simhand_cli.finetune.encoder_source import EncoderSource
 from simhand_cli.finetune.losses import Losses, detnet_losses, kernel_loss
 from simhand_cli.finetune.targets import make_targets
 from simhand_cli.models.detnet import DetNet
 from simhand_cli.models.encoder import LoadReport, normalise
-from simhand_cli.training.precision import Precision
-from simhand_cli.training.ranks import Ranks
+from simhand_cli.models.encoder_source import EncoderSource
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.step.precision import Precision
 
 if TYPE_CHECKING:
-    from simhand_cli.commands.finetune import FinetuneConfig
+    from simhand_cli.finetune.config import FinetuneConfig
 
 
 def build_net(source: EncoderSource, config: "FinetuneConfig") -> tuple[DetNet, LoadReport | None]:

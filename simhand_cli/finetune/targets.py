@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from simhand_cli.finetune.options import TargetOptions
-from simhand_cli.hands.skeleton import MIDDLE_MCP, PARENTS, WRIST
+from simhand_cli.skeleton import MIDDLE_MCP, PARENTS, WRIST
 
 #: Bone whose length is the unit of the location map.
 REFERENCE_BONE = (WRIST, MIDDLE_MCP)

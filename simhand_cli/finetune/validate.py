@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from simhand_cli.evaluation.alignment import root_bone_scale, root_relative
 from simhand_cli.finetune.crop_dataset import CropBatch
+from simhand_cli.metrics.alignment import root_bone_scale, root_relative
 from simhand_cli.models.detnet import DetNet, read_joints
 from simhand_cli.models.encoder import normalise
-from simhand_cli.training.precision import Precision
-from simhand_cli.training.ranks import Ranks
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.step.precision import Precision
 
 
 @dataclass(frozen=True)

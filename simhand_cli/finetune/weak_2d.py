@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from simhand_cli.crops.crop_set import crop_set_fingerprint, load_crop_set
+from simhand_cli.crops.reader import CropReader
 from simhand_cli.errors import InputProblem
-from simhand_cli.hands.skeleton import NUM_JOINTS
 from simhand_cli.labelled.sample import UNKNOWN_INTRINSICS, HandSample
-from simhand_cli.pretrain.crop_reader import CropReader
+from simhand_cli.skeleton import NUM_JOINTS
 from simhand_cli.summary import Dropped
-from simhand_cli.workspace.crop_set import crop_set_fingerprint, load_crop_set
 from simhand_cli.workspace.paths import Workspace
 
 

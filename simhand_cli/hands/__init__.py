@@ -1,1 +1,1 @@
-"""The hand skeleton, crop geometry, and the detector and keypoint adapters."""
+"""Finding hands and their joints in frames: detector, landmark network, the stages that run them."""

@@ -118,7 +118,7 @@ def _gpu() -> Check:
 
 
 def _hand_model() -> Check:
-    from simhand_cli.hands.model_file import find_hand_model
+    from simhand_cli.hands.landmarker_file import find_hand_model
 
     try:
         return Check("hand model", True, f"{find_hand_model()} (sha256 as expected)")

@@ -1,9 +1,13 @@
 """Recognise a labelled set by its layout and open it with the right reader."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
-from simhand_cli.errors import InputProblem
+from simhand_cli.errors import InputProblem, UsageProblem
+from simhand_cli.labelled.readers.jsonl_lines import jsonl_splits
 from simhand_cli.labelled.sample import LabelledSet, NoSuchSplit
+from simhand_cli.workspace.paths import Workspace
 
 #: Layout name -> files (any of them, * for any name) that identify it.
 LAYOUTS: dict[str, tuple[str, ...]] = {
@@ -58,41 +62,120 @@ def open_labelled(path: Path, split: str = "train") -> LabelledSet:
     layout = recognise(path)
     labelled: LabelledSet
     if layout == "synth":
-        from simhand_cli.labelled.synth import SynthSet
+        from simhand_cli.labelled.readers.synth import SynthSet
 
         labelled = SynthSet(path, split)
     elif layout == "freihand":
-        from simhand_cli.labelled.freihand import FreiHand
+        from simhand_cli.labelled.readers.freihand import FreiHand
 
         labelled = FreiHand(path, split)
     elif layout == "hanco":
-        from simhand_cli.labelled.hanco import HanCo
+        from simhand_cli.labelled.readers.hanco import HanCo
 
         labelled = HanCo(path, split)
     elif layout == "dexycb":
-        from simhand_cli.labelled.dexycb import DexYcb
+        from simhand_cli.labelled.readers.dexycb import DexYcb
 
         labelled = DexYcb(path, split)
     elif layout == "assemblyhands":
-        from simhand_cli.labelled.assemblyhands import open_assemblyhands
+        from simhand_cli.labelled.readers.assemblyhands import open_assemblyhands
 
         labelled = open_assemblyhands(path, split)
     elif layout == "interhand":
-        from simhand_cli.labelled.interhand import open_interhand
+        from simhand_cli.labelled.readers.interhand import open_interhand
 
         labelled = open_interhand(path, split)
     elif layout == "coco_wholebody":
-        from simhand_cli.labelled.coco_wholebody import CocoWholeBody
+        from simhand_cli.labelled.readers.coco_wholebody import CocoWholeBody
 
         labelled = CocoWholeBody(path, split)
     elif layout == "jsonl":
-        from simhand_cli.labelled.jsonl_set import JsonlSet
+        from simhand_cli.labelled.readers.jsonl_set import JsonlSet
 
         labelled = JsonlSet(path, split)
     else:
-        from simhand_cli.labelled.hand_graph_cnn import HandGraphCnn
+        from simhand_cli.labelled.readers.hand_graph_cnn import HandGraphCnn
 
         labelled = HandGraphCnn(path, split)
     if len(labelled) == 0:
         raise NoSuchSplit(f"--data {path}: its split {split!r} is empty")
     return labelled
+
+
+def newest_own_set(workspace: Workspace) -> Path:
+    """The folder of the newest complete set that ``simhand synth`` made in the workspace.
+
+    Raises:
+        InputProblem: there is none.
+    """
+    found = [card.parent for card in workspace.synth_dir.glob("**/dataset.json")]
+    if not found:
+        raise InputProblem(
+            f"no labelled set in {workspace.synth_dir}: give one with --data, or make one with 'simhand synth'"
+        )
+    return max(found, key=lambda p: ((p / "dataset.json").stat().st_mtime_ns, p.name))
+
+
+def refuse_repeated(paths: Iterable[Path]) -> None:
+    """Every folder of ``--data`` may be given once, however it is spelt.
+
+    Raises:
+        UsageProblem: one is given twice.
+    """
+    seen: set[Path] = set()
+    for path in paths:
+        if path.resolve() in seen:
+            raise UsageProblem(f"--data {path} is given twice")
+        seen.add(path.resolve())
+
+
+_USUAL: Final = ("train", "val", "test")
+#: Sets whose test labels are not public: their validation split is what one measures on.
+_TEST_NOT_PUBLIC: Final = ("assemblyhands", "coco_wholebody")
+
+
+def matching_test_split(split: str) -> str:
+    """The test split of a split's setup: ``s1-test`` for ``s1-train``, else ``test``."""
+    setup, _, half = split.rpartition("-")
+    return f"{setup}-test" if setup and half in ("train", "val") else "test"
+
+
+def held_out_split(layout: str, split: str) -> str:
+    """The split to measure on after training on ``split``: as far as the layout says, its labels are public."""
+    return "val" if layout in _TEST_NOT_PUBLIC else matching_test_split(split)
+
+
+def open_splits(path: Path) -> Iterator[tuple[str, LabelledSet | InputProblem]]:
+    """Open every split of a set that is there, one after another; a split that is let go of takes no memory any more.
+
+    Args:
+        path: the set's folder.
+
+    Yields:
+        the split's name and the split, or what is wrong with one that is there but cannot be opened.
+
+    Raises:
+        InputProblem: no layout simhand knows, damaged labels of one's own, or, at the end, none could be opened.
+    """
+    names = jsonl_splits(path) if recognise(path) == "jsonl" else list(_USUAL)
+    opened = False
+    problems: list[InputProblem] = []
+    for name in names:
+        found = _open(path, name)
+        if isinstance(found, InputProblem):
+            problems.append(found)
+        else:
+            opened = True
+        if not isinstance(found, NoSuchSplit):
+            yield name, found
+        del found  # before the next one is opened
+    if not opened:
+        broken = [problem for problem in problems if not isinstance(problem, NoSuchSplit)]
+        raise next(iter(broken + problems), InputProblem(f"--data {path}: no labels in it"))
+
+
+def _open(path: Path, split: str) -> LabelledSet | InputProblem:
+    try:
+        return open_labelled(path, split)
+    except InputProblem as problem:
+        return problem

@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 from simhand_cli.errors import InputProblem
 from simhand_cli.summary import Dropped
 
+
+def choose_samples(usable: NDArray[np.int64], limit: int | None, seed: int) -> NDArray[np.int64]:
+    """Sorted positions of the samples to evaluate: all usable ones, or a seeded random choice of ``limit``."""
+    if limit is None or limit >= len(usable):
+        return usable
+    return np.sort(np.random.default_rng(seed).choice(usable, size=limit, replace=False))
+
+
 HandSide = Literal["right", "left"]
 
 #: The subject of samples whose set does not say who the person is.
@@ -147,3 +155,37 @@ def require_3d(labelled: LabelledSet, path: Path, purpose: str) -> None:
     """
     if isinstance(labelled, LabelledSet2D):
         raise InputProblem(f"--data {path}: its labels are 2D only, and {purpose}")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Samples, or the files or folders that hold them, left out for one reason.
+
+    Attributes:
+        what: the things, plural ("pictures of FOLDER").
+        why: the reason, in a few words.
+        names: all of them; at least one.
+        count: how many are left out; a folder counts for everything in it.
+    """
+
+    what: str
+    why: str
+    names: Sequence[str]
+    count: int
+
+    def dropped(self) -> Dropped:
+        """The same with the first name only."""
+        return Dropped(f"{self.what}, first: {self.names[0]}", self.count, self.why)
+
+
+@runtime_checkable
+class NamingSet(Protocol):
+    """A labelled set whose reader names everything it left out."""
+
+    def left_out(self) -> Sequence[LeftOut]:
+        """What :meth:`~simhand_cli.labelled.sample.LabelledSet.problems` counts, with all names."""
+
+
+def left_out(what: str, why: str, names: Sequence[str], count: int | None = None) -> list[LeftOut]:
+    """One entry, or none where nothing is named; each name counts for one unless a count is given."""
+    return [LeftOut(what, why, names, len(names) if count is None else count)] if names else []

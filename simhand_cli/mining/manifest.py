@@ -45,7 +45,7 @@ def write_manifest(
     Args:
         directory: the mining folder.
         config: options that determine the result.
-        inputs: :func:`simhand_cli.workspace.crop_set.crop_set_fingerprint`.
+        inputs: :func:`simhand_cli.crops.crop_set.crop_set_fingerprint`.
         outputs: file name -> sha256.
         summary: facts and dropped items, to be shown again when the work is skipped.
     """

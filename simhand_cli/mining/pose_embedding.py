@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.hands.skeleton import NUM_JOINTS
+from simhand_cli.skeleton import NUM_JOINTS
 
 NORMALISATION: Final = "centroid-rms"
 VECTOR_SIZE: Final = 2 * NUM_JOINTS

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.mining.contact import MinedRows
 from simhand_cli.mining.exact import Neighbours
+from simhand_cli.mining.pair_sheet import MinedRows
 from simhand_cli.mining.pose_embedding import PosePca
 from simhand_cli.mining.statistics import PairStatistics, frequent_video_pairs
 from simhand_cli.report.page import Cell, Page

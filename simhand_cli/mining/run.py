@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.console import Console
-from simhand_cli.mining.contact import MinedRows
+from simhand_cli.crops.crop_set import CropSet
 from simhand_cli.mining.exact import Neighbours, exact_neighbours
 from simhand_cli.mining.index import IndexSettings, build_index, save_index
+from simhand_cli.mining.pair_sheet import MinedRows
 from simhand_cli.mining.pairs import write_embeddings, write_pairs, write_pca
 from simhand_cli.mining.pose_embedding import PosePca, embed
 from simhand_cli.mining.search import SearchLog, indexed_neighbours, measure_recall
 from simhand_cli.mining.selection import Selection
-from simhand_cli.workspace.crop_set import CropSet
 
 SearchKind = Literal["exact", "hnsw"]
 

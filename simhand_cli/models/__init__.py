@@ -1,1 +1,1 @@
-"""Encoders, projection head and DetNet."""
+"""Networks, where their weights come from, and their files: encoders, DetNet, hand models."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from simhand_cli.hands.skeleton import NUM_JOINTS
 from simhand_cli.models.encoder import Encoder
+from simhand_cli.skeleton import NUM_JOINTS
 
 #: Cells of the published maps for a 128 px crop.
 MAP_PX = 32

@@ -164,7 +164,7 @@ def save_backbone(encoder: Encoder, path: Path, input_px: int, facts: Mapping[st
         input_px: side of the images it was trained on.
         facts: further metadata, e.g. the method.
     """
-    from simhand_cli.training.weight_file import write_weights
+    from simhand_cli.models.weight_file import write_weights
 
     metadata = {
         "format": "pt",

@@ -1,1 +1,1 @@
-"""Contrastive pre-training: methods, losses, loader, loop."""
+"""Contrastive pre-training: options, recipe, plan, pairs, losses, the run."""

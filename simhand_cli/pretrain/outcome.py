@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 
 from simhand_cli.errors import SimhandError
 from simhand_cli.models.encoder import Encoder, save_backbone
-from simhand_cli.pretrain.data import PairDataset, PairTable
-from simhand_cli.pretrain.epoch_order import Request
 from simhand_cli.pretrain.model import PairLoss
-from simhand_cli.pretrain.pair_batch import PairBatch
+from simhand_cli.pretrain.pairs.epoch_order import Request
+from simhand_cli.pretrain.pairs.pair_batch import PairBatch
+from simhand_cli.pretrain.pairs.pair_table import PairDataset, PairTable
 from simhand_cli.pretrain.plan import Plan
 from simhand_cli.pretrain.report import PAIRS_FILE, last_figures, write_report
 from simhand_cli.report.draw import draw_skeleton
 from simhand_cli.report.sheet import Tile, contact_sheet, save_image
-from simhand_cli.training.environment import ENVIRONMENT_FILE, recorded_precision
-from simhand_cli.training.metrics_log import read_metrics
-from simhand_cli.training.run_dir import RunDir
+from simhand_cli.stages.run_folder import RunDir
+from simhand_cli.training.log.metrics_log import read_metrics
+from simhand_cli.training.state.environment import ENVIRONMENT_FILE, recorded_precision
 from simhand_cli.views.transform import View
 from simhand_cli.workspace.paths import BACKBONE_FILE
 
 if TYPE_CHECKING:
-    from simhand_cli.commands.pretrain import PretrainConfig
+    from simhand_cli.pretrain.config import PretrainConfig
 
 _SHOWN_PAIRS = 8
 _TILE_PX = 160

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from simhand_cli.pretrain.plan import Plan
-from simhand_cli.pretrain.resolved import resolved, told_recipe, told_weights
+from simhand_cli.pretrain.recipe import resolved, told_recipe, told_weights
 from simhand_cli.report.heat_plot import heat_plot
 from simhand_cli.report.page import Page
 from simhand_cli.report.plots import line_plot
 from simhand_cli.workspace.atomic import write_bytes
 
 if TYPE_CHECKING:
-    from simhand_cli.commands.pretrain import PretrainConfig
+    from simhand_cli.pretrain.config import PretrainConfig
 
 PAIRS_FILE = "pairs.png"
 #: The final figures are means over the last so many lines of metrics, at most.

@@ -16,31 +16,30 @@ from torch.optim import Optimizer
 
 from simhand_cli.console import Console, Ticker
 from simhand_cli.models.encoder import Encoder
-from simhand_cli.pretrain.data import PairDataset
-from simhand_cli.pretrain.epoch_order import StepBatches
-from simhand_cli.pretrain.gather import reduce_over_ranks, world
-from simhand_cli.pretrain.grad_cache import backward_in_parts
+from simhand_cli.pretrain.loss.gather import reduce_over_ranks, world
+from simhand_cli.pretrain.loss.grad_cache import backward_in_parts
 from simhand_cli.pretrain.model import ContrastiveModel, PairLoss
-from simhand_cli.pretrain.optimisation import optimisation_of
-from simhand_cli.pretrain.pair_batch import PairBatch
-from simhand_cli.pretrain.pair_loader import pair_batches
+from simhand_cli.pretrain.online_probe import PoseProbe, ProbeStopped
+from simhand_cli.pretrain.pairs.epoch_order import StepBatches
+from simhand_cli.pretrain.pairs.pair_batch import PairBatch
+from simhand_cli.pretrain.pairs.pair_loader import pair_batches
+from simhand_cli.pretrain.pairs.pair_table import PairDataset
 from simhand_cli.pretrain.plan import Plan
-from simhand_cli.pretrain.pose_probe import PoseProbe, ProbeStopped
-from simhand_cli.pretrain.resolved import resolved
-from simhand_cli.training.average import MovingAverage
-from simhand_cli.training.loader import killed_workers
-from simhand_cli.training.metrics_log import MetricsLog
-from simhand_cli.training.optimisers import set_lr
-from simhand_cli.training.precision import Precision
-from simhand_cli.training.ranks import Ranks
-from simhand_cli.training.readback import Readback
-from simhand_cli.training.schedule import warmup_cosine
-from simhand_cli.training.snapshot import TrainingState
-from simhand_cli.training.stop import StopSignals, Verdict, refuse_non_finite
-from simhand_cli.training.trackers import open_trackers
+from simhand_cli.pretrain.recipe import optimisation_of, resolved
+from simhand_cli.training.loader_workers import killed_workers
+from simhand_cli.training.log.metrics_log import MetricsLog
+from simhand_cli.training.log.trackers import open_trackers
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.state.training_state import TrainingState
+from simhand_cli.training.step.async_metrics import Readback
+from simhand_cli.training.step.ema import MovingAverage
+from simhand_cli.training.step.optimisers import set_lr
+from simhand_cli.training.step.precision import Precision
+from simhand_cli.training.step.schedule import warmup_cosine
+from simhand_cli.training.step.stop import StopSignals, Verdict, refuse_non_finite
 
 if TYPE_CHECKING:
-    from simhand_cli.commands.pretrain import PretrainConfig
+    from simhand_cli.pretrain.config import PretrainConfig
 
 #: A slow run saves at least this often, whatever --checkpoint-every says.
 SAVE_EVERY_S = 600.0

@@ -6,9 +6,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.evaluation.records import ROW_TITLES
-from simhand_cli.probes.figures import find_figure
-from simhand_cli.probes.retrieval import ALIGNMENTS, NEIGHBOURS
+from simhand_cli.features.figures import find_figure
+from simhand_cli.features.retrieval import ALIGNMENTS, NEIGHBOURS
+from simhand_cli.metrics.joint_errors import ROW_TITLES
 from simhand_cli.report.page import Page
 
 Cell = str | float | None

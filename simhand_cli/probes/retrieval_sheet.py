@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from simhand_cli.features.pictures import LabelledCrop, read_labelled
+from simhand_cli.features.retrieval import ALIGNMENTS, pair_distances
+from simhand_cli.features.sides import Embedded
 from simhand_cli.labelled.sample import LabelledSet
-from simhand_cli.probes.pictures import LabelledCrop, read_labelled
-from simhand_cli.probes.retrieval import ALIGNMENTS, pair_distances
-from simhand_cli.probes.samples import Embedded
 from simhand_cli.report.draw import draw_skeleton
 from simhand_cli.report.sheet import Tile, contact_sheet
 

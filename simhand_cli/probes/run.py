@@ -11,19 +11,10 @@ from numpy.typing import NDArray
 
 from simhand_cli.config.resolve import save_config
 from simhand_cli.console import Console
-from simhand_cli.evaluation.bootstrap import Resampling, resampling
-from simhand_cli.evaluation.model_choice import resolve_device
-from simhand_cli.evaluation.predict_set import choose_samples
-from simhand_cli.finetune.encoder_source import UNTRAINED, EncoderSource, find_encoder
-from simhand_cli.labelled.own_set import newest_own_set
-from simhand_cli.probes.encoders import encoder_record, freeze, unique_titles
-from simhand_cli.probes.feature_map import colourings, map_panel
-from simhand_cli.probes.figures import Figure, figure_record, retrieval_figure
-from simhand_cli.probes.knn import nearest, random_rows
-from simhand_cli.probes.linear import constant_answers, fit_and_predict, pose_errors
-from simhand_cli.probes.linear_rows import LinearRows, choose_linear_rows
-from simhand_cli.probes.report import build_report
-from simhand_cli.probes.retrieval import (
+from simhand_cli.features.figures import Figure, figure_record, retrieval_figure
+from simhand_cli.features.frozen_encoder import encoder_record, freeze, unique_titles
+from simhand_cli.features.knn import nearest, random_rows
+from simhand_cli.features.retrieval import (
     ALIGNMENTS,
     NEIGHBOURS,
     Poses,
@@ -31,8 +22,7 @@ from simhand_cli.probes.retrieval import (
     oracle_distances,
     pair_distances,
 )
-from simhand_cli.probes.retrieval_sheet import retrieval_sheet
-from simhand_cli.probes.samples import (
+from simhand_cli.features.sides import (
     Embedded,
     ProbeSide,
     check_sides,
@@ -41,18 +31,33 @@ from simhand_cli.probes.samples import (
     embed_side,
     open_side,
 )
-from simhand_cli.probes.tsne import usable_perplexity
+from simhand_cli.labelled.open import newest_own_set
+from simhand_cli.labelled.sample import choose_samples
+from simhand_cli.metrics.bootstrap import Resampling, resampling
+from simhand_cli.models.encoder_source import UNTRAINED, EncoderSource, find_encoder
+from simhand_cli.models.model_choice import resolve_device
+from simhand_cli.probes.linear.probe import (
+    LinearRows,
+    choose_linear_rows,
+    constant_answers,
+    fit_and_predict,
+    pose_errors,
+)
+from simhand_cli.probes.map.feature_map import colourings, map_panel
+from simhand_cli.probes.map.tsne import usable_perplexity
+from simhand_cli.probes.report import build_report
+from simhand_cli.probes.retrieval_sheet import retrieval_sheet
 from simhand_cli.report.map_plot import map_plot
 from simhand_cli.report.sheet import save_image
+from simhand_cli.stages.run_folder import open_run, peek_run
 from simhand_cli.summary import Dropped
-from simhand_cli.training.launch import memory_problems
-from simhand_cli.training.run_dir import open_run, peek_run
+from simhand_cli.training.processes.group import memory_problems
 from simhand_cli.workspace.atomic import write_bytes, write_json
 from simhand_cli.workspace.lock import workspace_lock
 from simhand_cli.workspace.paths import Workspace
 
 if TYPE_CHECKING:
-    from simhand_cli.commands.probe import ProbeConfig
+    from simhand_cli.probes.config import ProbeConfig
 
 PROBE_SCHEMA, PROBE_VERSION = "simhand.probe", 2
 FILES: Final = ("metrics.json", "report.html", "embedding.png", "retrieval.png")

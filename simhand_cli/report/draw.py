@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.hands.skeleton import BONES, FINGERS, NUM_JOINTS
+from simhand_cli.skeleton import BONES, FINGERS, NUM_JOINTS
 
 Rgb = tuple[int, int, int]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.hands.skeleton import BONES, NUM_JOINTS
 from simhand_cli.report.draw import joint_colour
+from simhand_cli.skeleton import BONES, NUM_JOINTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

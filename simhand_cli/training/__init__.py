@@ -1,1 +1,1 @@
-"""What both training loops share: launch, checkpoints, precision, schedules, logs."""
+"""What every training shares: processes, steps, state, logs, and their options."""

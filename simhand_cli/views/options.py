@@ -26,7 +26,7 @@ class ViewOptions(Section):
     side ``2 * margin * (largest distance of a joint from that mean)``, moved by a fraction of its own side, then
     shown at ``output_px``; or, with ``border="cut"``, what the hand's frame leaves of that window, moved by a fraction
     of the frame's side. Colours change in HSV afterwards. The five fields that may be empty depend on the method and
-    the recipe; see :func:`simhand_cli.pretrain.methods.resolve_views`.
+    the recipe; see :func:`simhand_cli.pretrain.loss.methods.resolve_views`.
     """
 
     output_px: int = option(128, "Side of a view in pixels", ge=16, le=1024)

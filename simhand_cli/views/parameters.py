@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simhand_cli.hands.skeleton import NUM_JOINTS
+from simhand_cli.skeleton import NUM_JOINTS
 from simhand_cli.views.counter_rng import uniforms
 from simhand_cli.views.options import Range, ViewOptions
 

@@ -1,1 +1,1 @@
-"""The project folder: paths, lock, catalog, atomic writes, shards and the stage runner."""
+"""The project folder: paths, lock, catalog, atomic writes, shards."""

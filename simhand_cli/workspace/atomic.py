@@ -9,6 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty where there is none that can be read."""
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
 PART_SUFFIX = ".part"
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from simhand_cli.commands.pretrain import PretrainConfig
-from simhand_cli.pretrain.optimisation import optimisation_of
-from simhand_cli.pretrain.options import RECIPES
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.pretrain.loss_options import RECIPES
 from simhand_cli.pretrain.plan import make_plan
+from simhand_cli.pretrain.recipe import optimisation_of
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "miniature"
 UNSEEN = "unseen synthetic people"

@@ -8,11 +8,11 @@ from typing import Literal
 import pytest
 
 from simhand_cli.cli import COMMANDS, config_class
-from simhand_cli.commands.detect import DetectConfig
 from simhand_cli.config.base import CommandConfig, Section, option
 from simhand_cli.config.flags import make_callback
 from simhand_cli.config.resolve import flat_fields, resolve_config, save_config
 from simhand_cli.errors import UsageProblem
+from simhand_cli.hands.config import DetectConfig
 
 
 class Inner(Section):

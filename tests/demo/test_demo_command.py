@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from moving_dots import picture
 
-from simhand_cli.commands.demo import DemoConfig, demo
+from simhand_cli.commands.demo import demo
+from simhand_cli.demo.config import DemoConfig
 from simhand_cli.demo.video_file import video_file
 from simhand_cli.errors import InputProblem, UsageProblem
 from simhand_cli.video.decode import iterate_frames
@@ -179,9 +180,9 @@ def test_real_video_with_a_fine_tuned_model(real_data, tmp_path):
     """An untrained model draws nonsense, but its boxes, crops and pictures must come through."""
     import torch
 
-    from simhand_cli.finetune.model_file import ModelFacts, save_model
     from simhand_cli.models.detnet import DetNet
     from simhand_cli.models.encoder import build_encoder
+    from simhand_cli.models.hand_model import ModelFacts, save_model
 
     torch.manual_seed(0)
     model = tmp_path / "ws" / "runs" / "finetune-tiny" / "model.safetensors"

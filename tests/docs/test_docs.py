@@ -241,7 +241,7 @@ def _recipe_table() -> tuple[list[str], list[list[str]]]:
 
 
 def test_recipes_are_as_the_page_says() -> None:
-    from simhand_cli.pretrain.options import RECIPES
+    from simhand_cli.pretrain.loss_options import RECIPES
 
     recipes, rows = _recipe_table()
     stated = {row[0].strip("`"): dict(zip(recipes, row[1:], strict=True)) for row in rows}
@@ -251,7 +251,7 @@ def test_recipes_are_as_the_page_says() -> None:
 
 
 def test_optimisation_recipes_are_as_the_page_says() -> None:
-    from simhand_cli.pretrain.optimisation import OPTIMISATION
+    from simhand_cli.pretrain.recipe import OPTIMISATION
 
     recipes, rows = _recipe_table()
     stated = {row[0].strip("`"): dict(zip(recipes, row[1:], strict=True)) for row in rows}
@@ -264,7 +264,7 @@ def test_optimisation_recipes_are_as_the_page_says() -> None:
 
 
 def test_view_recipes_are_as_the_page_says() -> None:
-    from simhand_cli.pretrain.methods import METHODS, resolve_views
+    from simhand_cli.pretrain.loss.methods import METHODS, resolve_views
     from simhand_cli.views.options import ViewOptions
 
     def limits(text: str) -> tuple[float, float]:
@@ -285,7 +285,7 @@ def test_view_recipes_are_as_the_page_says() -> None:
 
 
 def test_methods_are_as_the_page_says() -> None:
-    from simhand_cli.pretrain.methods import METHODS
+    from simhand_cli.pretrain.loss.methods import METHODS
 
     prose = _split(COMMAND_PAGES["pretrain"].read_text())[0]
     rows = next(rows for header, rows in _tables(prose) if header[0] == "`--method`")

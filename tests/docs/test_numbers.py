@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simhand_cli.evaluation.alignment import ALIGNMENT_NAMES, align
-from simhand_cli.evaluation.metrics import (
+from simhand_cli.metrics.alignment import ALIGNMENT_NAMES, align
+from simhand_cli.metrics.joint_errors import (
     AUC_0_50,
     AUC_20_50,
+    ROW_TITLES,
     auc,
     joint_errors,
     joint_means,
     mean_over_joints,
     median_error,
 )
-from simhand_cli.evaluation.records import ROW_TITLES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "numbers.md").read_text()
 EXAMPLE = PAGE[PAGE.index("## Three joints, by hand") : PAGE.index("## Intervals")]

@@ -1,9 +1,12 @@
 """Labels, crops, targets, losses, read-out and metrics fit together: a small DetNet learns 64 hands by heart."""
 
-from simhand_cli.commands.evaluate import EvaluateConfig, evaluate
-from simhand_cli.commands.finetune import FinetuneConfig, finetune
-from simhand_cli.commands.synth import SynthConfig, synth
+from simhand_cli.commands.evaluate import evaluate
+from simhand_cli.commands.finetune import finetune
+from simhand_cli.commands.synth import synth
+from simhand_cli.evaluation.config import EvaluateConfig
+from simhand_cli.finetune.config import FinetuneConfig
 from simhand_cli.finetune.options import AugmentOptions, LossOptions
+from simhand_cli.synth.config import SynthConfig
 
 
 def test_64_synthetic_hands_are_learned_to_3_mm(tmp_path):

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from simhand_cli.commands.evaluate import EvaluateConfig, evaluate
+from simhand_cli.commands.evaluate import evaluate
 from simhand_cli.evaluation import run as evaluation_run
+from simhand_cli.evaluation.config import EvaluateConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "labelled"))
 

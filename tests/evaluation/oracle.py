@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from simhand_cli.crops.geometry import apply_affine, invert_affine
 from simhand_cli.errors import InputProblem
-from simhand_cli.evaluation.predict_set import evaluation_crop
-from simhand_cli.evaluation.predictors import CropPoses
-from simhand_cli.hands.crop_geometry import apply_affine, invert_affine
+from simhand_cli.evaluation.predict.predict_set import evaluation_crop
+from simhand_cli.evaluation.predict.predictors import CropPoses
 from simhand_cli.labelled.sample import HandSample
 
 SIDE = 96

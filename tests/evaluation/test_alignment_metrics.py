@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 from scipy.spatial.transform import Rotation
 
-from simhand_cli.evaluation.alignment import align, procrustes, root_bone_scale, root_relative
-from simhand_cli.evaluation.metrics import (
+from simhand_cli.metrics.alignment import align, procrustes, root_bone_scale, root_relative
+from simhand_cli.metrics.joint_errors import (
     AUC_0_50,
     AUC_20_50,
     auc,

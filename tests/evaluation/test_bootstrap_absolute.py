@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simhand_cli.evaluation.absolute import place_in_camera
-from simhand_cli.evaluation.bootstrap import intervals_95, resampling
+from simhand_cli.metrics.absolute_position import place_in_camera
+from simhand_cli.metrics.bootstrap import intervals_95, resampling
 
 
 def test_interval_equals_a_loop_over_the_same_draws():

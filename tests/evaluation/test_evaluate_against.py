@@ -14,19 +14,19 @@ from known_errors import KnownErrors
 from mini_freihand import write_mini_freihand
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.evaluation.alignment import ALIGNMENT_MEANING
-from simhand_cli.evaluation.compare import Compared, Comparison, compare
-from simhand_cli.evaluation.compare_report import comparison_section
-from simhand_cli.evaluation.comparison_record import comparison_record
-from simhand_cli.evaluation.predictions import (
+from simhand_cli.evaluation.compare.paired import Compared, Comparison, compare
+from simhand_cli.evaluation.compare.record import comparison_record
+from simhand_cli.evaluation.compare.report import comparison_section
+from simhand_cli.evaluation.predict.predictions import (
     PREDICTIONS_SCHEMA,
     PREDICTIONS_VERSION,
     read_predictions,
     set_labels,
 )
-from simhand_cli.evaluation.predictors import CropPoses
-from simhand_cli.evaluation.score import Scale
+from simhand_cli.evaluation.predict.predictors import CropPoses
+from simhand_cli.evaluation.score.score import Scale
 from simhand_cli.labelled.open import open_labelled
+from simhand_cli.metrics.alignment import ALIGNMENT_MEANING
 from simhand_cli.workspace.shards import write_h5
 
 RNG = np.random.default_rng(2)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from mini_freihand import random_hand_mm
 
-from simhand_cli.commands.evaluate import EvaluateConfig, evaluate
+from simhand_cli.commands.evaluate import evaluate
 from simhand_cli.errors import InputProblem, UsageProblem
-from simhand_cli.evaluation.model_choice import named_model
-from simhand_cli.evaluation.predictions import read_predictions
+from simhand_cli.evaluation.config import EvaluateConfig
+from simhand_cli.evaluation.predict.predictions import read_predictions
+from simhand_cli.models.model_choice import named_model
 from simhand_cli.workspace.paths import Workspace
 
 
@@ -41,9 +42,9 @@ def workspace(tmp_path_factory):
     """A workspace whose newest fine-tuning run is an untrained model; another one lies in ``other.safetensors``."""
     import torch
 
-    from simhand_cli.finetune.model_file import ModelFacts, save_model
     from simhand_cli.models.detnet import DetNet
     from simhand_cli.models.encoder import build_encoder
+    from simhand_cli.models.hand_model import ModelFacts, save_model
 
     root = tmp_path_factory.mktemp("work") / "ws"
     for seed, model in enumerate((root / "runs" / "finetune-tiny" / "model.safetensors", root / "other.safetensors")):
@@ -193,7 +194,7 @@ def test_a_finished_evaluation_gets_its_comparison_into_the_report(workspace, sm
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("simhand_cli.evaluation.compare_report.put_section", killed)
+        patched.setattr("simhand_cli.evaluation.compare.report.put_section", killed)
         with pytest.raises(KeyboardInterrupt):
             evaluate(config(workspace, small_set, name="compared", against="other"))
     assert report.read_text() == before

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from mini_freihand import write_mini_freihand
 
-from simhand_cli.commands.evaluate import EvaluateConfig, evaluate
+from simhand_cli.commands.evaluate import evaluate
 from simhand_cli.errors import InputProblem, UsageProblem
+from simhand_cli.evaluation.config import EvaluateConfig
 
 
 def config(tmp_path, **options):

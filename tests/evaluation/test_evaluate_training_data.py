@@ -8,15 +8,16 @@ import torch
 from mini_dexycb import write_val
 from mini_freihand import write_mini_freihand
 
-from simhand_cli.commands.evaluate import EvaluateConfig, evaluate
-from simhand_cli.commands.finetune import FinetuneConfig, finetune
+from simhand_cli.commands.evaluate import evaluate
+from simhand_cli.commands.finetune import finetune
 from simhand_cli.errors import InputProblem
-from simhand_cli.finetune.model_file import ModelFacts, save_model
-from simhand_cli.labelled.dexycb_frames import SUBJECTS
-from simhand_cli.labelled.open import open_labelled
-from simhand_cli.labelled.splits import held_out_split
+from simhand_cli.evaluation.config import EvaluateConfig
+from simhand_cli.finetune.config import FinetuneConfig
+from simhand_cli.labelled.open import held_out_split, open_labelled
+from simhand_cli.labelled.readers.dexycb_frames import SUBJECTS
 from simhand_cli.models.detnet import DetNet
 from simhand_cli.models.encoder import build_encoder
+from simhand_cli.models.hand_model import ModelFacts, save_model
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_labels_of_the_same_digest_are_known_under_another_name(freihand, tmp_pa
     trained = finetuned(tmp_path, freihand, "train")
     record = trained.outputs["model"].parent / "samples.json"
     content = json.loads(record.read_text())
-    from simhand_cli.labelled.digest import labels_sha256
+    from simhand_cli.labelled.label_details import labels_sha256
 
     content["sets"][0]["labels_sha256"] = labels_sha256(open_labelled(freihand, "test"))
     record.write_text(json.dumps(content))
@@ -101,7 +102,7 @@ def test_the_split_follows_the_setup_and_known_people_are_told(dexycb, tmp_path)
 
 
 def test_people_trained_on_are_recorded(dexycb, tmp_path):
-    from simhand_cli.finetune.data import choose_samples
+    from simhand_cli.finetune.training_data import choose_samples
 
     (one,) = choose_samples([dexycb], split="s1-train", val_fraction=0, label_fraction=0.1, seed=0).record()["sets"]
     assert one["subjects"] == [SUBJECTS[0]]
@@ -122,7 +123,7 @@ def test_another_set_of_ones_own_does_not_follow_the_setup(tmp_path):
     """Layouts of many sets: the same name and split are not the same labels, nor their people the same."""
     from oracle import MemorySet
 
-    from simhand_cli.evaluation.training_sets import TrainingSet, default_split, known_people, trained_on
+    from simhand_cli.evaluation.evaluated_sets import TrainingSet, default_split, known_people, trained_on
 
     labelled = MemorySet(4)
     trained = [TrainingSet("jsonl", "studio-train", tmp_path / "a", "digest", frozenset(labelled.subjects))]

@@ -14,11 +14,11 @@ from oracle import MemorySet
 
 from simhand_cli.console import Ticker
 from simhand_cli.errors import InputProblem, UsageProblem
-from simhand_cli.evaluation.bootstrap import resampling
-from simhand_cli.evaluation.predict_set import predict_set
-from simhand_cli.evaluation.predictors import CropPoses
-from simhand_cli.evaluation.score import Scale, score_set
+from simhand_cli.evaluation.predict.predict_set import predict_set
+from simhand_cli.evaluation.predict.predictors import CropPoses
+from simhand_cli.evaluation.score.score import Scale, score_set
 from simhand_cli.labelled.open import open_labelled
+from simhand_cli.metrics.bootstrap import resampling
 
 
 @pytest.fixture(scope="module")
@@ -171,10 +171,11 @@ def test_assemblyhands_metric_is_ours_for_one_side_and_pools_sides_apart():
 
 
 def test_a_model_without_millimetres_is_refused_before_it_predicts(freihand, tmp_path):
-    from simhand_cli.commands.evaluate import EvaluateConfig, evaluate
-    from simhand_cli.finetune.model_file import ModelFacts, save_model
+    from simhand_cli.commands.evaluate import evaluate
+    from simhand_cli.evaluation.config import EvaluateConfig
     from simhand_cli.models.detnet import DetNet
     from simhand_cli.models.encoder import build_encoder
+    from simhand_cli.models.hand_model import ModelFacts, save_model
 
     for length in (None, 90.0):
         facts = ModelFacts(encoder="test_resnet", width=8, input_px=64, root_joint=0, bone_length_mm=length)

@@ -10,10 +10,10 @@ from mini_assemblyhands import SEQUENCES, write_mini
 from mini_two_hands import PUBLISHED
 
 from simhand_cli.errors import UsageProblem
-from simhand_cli.evaluation.fused_views import fuse_views
-from simhand_cli.evaluation.leaderboard import check_leaderboard
+from simhand_cli.evaluation.leaderboard.files import check_leaderboard
+from simhand_cli.evaluation.leaderboard.fused_views import fuse_views
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.labelled.two_hands import Views
+from simhand_cli.labelled.readers.two_hands import Views
 
 FILE = "assemblyhands_val_joint_3d_v1-1_pred.json"
 (SEQUENCE,) = SEQUENCES["val"]

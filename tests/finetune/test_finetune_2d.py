@@ -11,14 +11,16 @@ import pytest
 from mini_coco_wholebody import write_mini
 from mini_freihand import write_mini_freihand
 
-from simhand_cli.commands.evaluate import EvaluateConfig, evaluate
-from simhand_cli.commands.finetune import FinetuneConfig, finetune
+from simhand_cli.commands.evaluate import evaluate
+from simhand_cli.commands.finetune import finetune
 from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem
-from simhand_cli.finetune.data import choose_samples
+from simhand_cli.evaluation.config import EvaluateConfig
+from simhand_cli.finetune.config import FinetuneConfig
 from simhand_cli.finetune.options import LossOptions
-from simhand_cli.finetune.predictor import load_predictor
-from simhand_cli.training.metrics_log import read_metrics
+from simhand_cli.finetune.training_data import choose_samples
+from simhand_cli.models.hand_predictor import load_predictor
+from simhand_cli.training.log.metrics_log import read_metrics
 
 QUIET = Console(quiet=True)
 ALONE = {"loss": {"location": 0, "delta": 0}}
@@ -206,7 +208,7 @@ def test_without_trained_location_maps_3d_labels_give_no_figures_in_3d(sets, tmp
 
 def test_the_report_names_the_error_that_chose_the_epoch(sets, tmp_path, monkeypatch):
     """A model in 3D whose validation samples have 2D labels alone is judged in pixels, on its page, too."""
-    from simhand_cli.finetune import data
+    from simhand_cli.finetune import training_data as data
 
     whole = choose_samples
 

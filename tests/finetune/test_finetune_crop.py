@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mini_freihand import draw_hand, random_hand_mm
 
+from simhand_cli.finetune.augmentation import colour_matrix, draw_placement, vary_colours
 from simhand_cli.finetune.options import AugmentOptions
-from simhand_cli.finetune.photometric import colour_matrix, vary_colours
-from simhand_cli.finetune.sample_crop import EVAL_CROP_SCALE, Placement, crop_sample, draw_placement
 from simhand_cli.labelled.sample import HandSample
+from simhand_cli.labelled.sample_crop import EVAL_CROP_SCALE, Placement, crop_sample
 
 
 def hand_sample(seed=0, hand="right", image=None):

@@ -4,11 +4,12 @@ from mini_freihand import write_mini_freihand
 
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.finetune.crop_dataset import CropDataset, StepSampler, training_loader, validation_loader
-from simhand_cli.finetune.data import choose_samples, choose_validation
-from simhand_cli.finetune.encoder_source import find_encoder
 from simhand_cli.finetune.options import AugmentOptions
+from simhand_cli.finetune.training_data import choose_samples
 from simhand_cli.labelled.open import open_labelled
+from simhand_cli.labelled.set_aside import choose_validation
 from simhand_cli.models.encoder import build_encoder, save_backbone
+from simhand_cli.models.encoder_source import find_encoder
 from simhand_cli.workspace.paths import Workspace
 
 

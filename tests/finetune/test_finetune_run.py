@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from mini_freihand import write_mini_freihand
 
-from simhand_cli.commands.finetune import FinetuneConfig, finetune
+from simhand_cli.commands.finetune import finetune
 from simhand_cli.console import Console, Ticker
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
-from simhand_cli.finetune.predictor import load_predictor
-from simhand_cli.finetune.sample_crop import crop_sample
+from simhand_cli.finetune.config import FinetuneConfig
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.training.metrics_log import read_metrics
+from simhand_cli.labelled.sample_crop import crop_sample
+from simhand_cli.models.hand_predictor import load_predictor
+from simhand_cli.training.log.metrics_log import read_metrics
 
 QUIET = Console(quiet=True)
 STILL = {"rotation_deg": 0, "scale": 0, "shift": 0, "colour": 0, "blur_px": 0}
@@ -214,7 +215,7 @@ def test_broken_image_is_counted_and_the_run_goes_on(mini, tmp_path):
 @pytest.mark.parametrize("mix", ["by-size", "equal"])
 def test_without_a_readable_validation_sample_there_is_no_model(mini, tmp_path, mix):
     """An error that is not a number is never the smallest: random weights would be kept."""
-    from simhand_cli.finetune.data import choose_samples
+    from simhand_cli.finetune.training_data import choose_samples
 
     root = shutil.copytree(mini, tmp_path / "set")
     for _, sample in choose_samples([root], val_fraction=0.25, label_fraction=1, seed=0).val:
@@ -249,7 +250,7 @@ def test_samples_broken_before_a_stop_are_still_counted_after_it(mini, tmp_path,
 
 def test_it_is_quiet_without_a_console(mini, tmp_path, monkeypatch, capfd):
     done = {"best_epoch": 1, "epochs": 1, "val_root_bone_mpjpe_mm": None, "broken": []}
-    monkeypatch.setattr("simhand_cli.training.launch.launch", lambda *_, **__: done)
+    monkeypatch.setattr("simhand_cli.training.processes.launch.launch", lambda *_, **__: done)
     finetune(tiny(mini, tmp_path))
     assert capfd.readouterr() == ("", "")
 
@@ -262,9 +263,9 @@ def test_dry_run_of_a_redo_says_so(finished, mini):
 
 
 def test_a_new_encoder_has_a_run_of_its_own(mini, tmp_path):
-    from simhand_cli.finetune.encoder_source import find_encoder
     from simhand_cli.models.encoder import build_encoder
-    from simhand_cli.training.weight_file import write_weights
+    from simhand_cli.models.encoder_source import find_encoder
+    from simhand_cli.models.weight_file import write_weights
     from simhand_cli.workspace.paths import Workspace
 
     weights = build_encoder("test_resnet").backbone.state_dict()
@@ -296,11 +297,11 @@ def test_dry_run_and_missing_default_set(mini, tmp_path):
 
 
 def test_two_ranks_train_like_one(finished, mini, tmp_path):
-    from simhand_cli.finetune.data import choose_samples
-    from simhand_cli.finetune.encoder_source import find_encoder
-    from simhand_cli.finetune.loop import FinetuneJob, train
-    from simhand_cli.training.launch import launch
-    from simhand_cli.training.world import World
+    from simhand_cli.finetune.run import FinetuneJob, train
+    from simhand_cli.finetune.training_data import choose_samples
+    from simhand_cli.models.encoder_source import find_encoder
+    from simhand_cli.training.processes.launch import launch
+    from simhand_cli.training.processes.world import World
     from simhand_cli.workspace.paths import Workspace
 
     config = tiny(mini, tmp_path, precision="fp64")
@@ -352,7 +353,7 @@ def test_patience_stops_when_nothing_gets_better(mini, tmp_path):
 
 
 def test_the_same_labels_divided_otherwise_are_another_run(mini, tmp_path, monkeypatch):
-    from simhand_cli.finetune import data
+    from simhand_cli.finetune import training_data as data
 
     finetune(tiny(mini, tmp_path, epochs=1), QUIET)
     monkeypatch.setattr(data, "_BLOCKS", 2)

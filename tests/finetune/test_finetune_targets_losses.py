@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from simhand_cli.commands.finetune import FinetuneConfig
 from simhand_cli.config.resolve import resolve_config
+from simhand_cli.finetune.config import FinetuneConfig
 from simhand_cli.finetune.losses import detnet_losses, frobenius_map_loss, heat_loss, kernel_loss, mean_map_loss
 from simhand_cli.finetune.options import LossOptions, TargetOptions
 from simhand_cli.finetune.targets import heatmaps, make_targets
-from simhand_cli.hands.skeleton import JOINT_NAMES, PARENTS
 from simhand_cli.models.detnet import DetNetMaps, read_joints
+from simhand_cli.skeleton import JOINT_NAMES, PARENTS
 
 
 def joints(batch, seed=0):

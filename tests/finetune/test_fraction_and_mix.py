@@ -7,15 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mini_freihand import write_mini_freihand
 
-from simhand_cli.commands.finetune import FinetuneConfig, finetune
+from simhand_cli.commands.finetune import finetune
+from simhand_cli.crops.geometry import apply_affine, invert_affine
 from simhand_cli.errors import InputProblem
+from simhand_cli.finetune.config import FinetuneConfig
 from simhand_cli.finetune.crop_dataset import CropDataset, StepSampler, collate
-from simhand_cli.finetune.data import choose_samples, validation_groups
-from simhand_cli.finetune.fraction import take_fraction
+from simhand_cli.finetune.label_fraction import take_fraction
 from simhand_cli.finetune.options import AugmentOptions
-from simhand_cli.finetune.sample_crop import crop_sample
+from simhand_cli.finetune.training_data import choose_samples
 from simhand_cli.finetune.weak_2d import WeakCrops
-from simhand_cli.hands.crop_geometry import apply_affine, invert_affine
+from simhand_cli.labelled.sample_crop import crop_sample
+from simhand_cli.labelled.set_aside import validation_groups
 from simhand_cli.workspace.paths import Workspace
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain_loop"))

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simhand_cli.commands.detect import DetectConfig, detect
-from simhand_cli.commands.ingest import IngestConfig, ingest
-from simhand_cli.commands.keypoints import KeypointsConfig, keypoints
-from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
-from simhand_cli.hands.crop_geometry import (
+from simhand_cli.commands.detect import detect
+from simhand_cli.commands.ingest import ingest
+from simhand_cli.commands.keypoints import keypoints
+from simhand_cli.crops.crop_set import load_crop_set, read_crops
+from simhand_cli.crops.geometry import (
     apply_affine,
     compose_affine,
     inside_frame,
@@ -20,13 +20,15 @@ from simhand_cli.hands.crop_geometry import (
     square_crop,
     warp_crop,
 )
-from simhand_cli.hands.estimate_keypoints import closest_hand, usable
-from simhand_cli.hands.mediapipe_hands import DetectedHand, HandLandmarkerAdapter
-from simhand_cli.hands.model_file import find_hand_model
+from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
+from simhand_cli.hands.config import DetectConfig, KeypointsConfig
+from simhand_cli.hands.keypoints import closest_hand, usable
+from simhand_cli.hands.landmarker_file import find_hand_model
+from simhand_cli.hands.mediapipe_landmarker import DetectedHand, HandLandmarkerAdapter
 from simhand_cli.health.shards import check_shards
+from simhand_cli.video.config import IngestConfig
 from simhand_cli.video.decode import iterate_frames
 from simhand_cli.workspace.catalog import Catalog, StageRecord
-from simhand_cli.workspace.crop_set import load_crop_set, read_crops
 from simhand_cli.workspace.paths import Workspace
 from simhand_cli.workspace.shards import open_h5
 from tests.conftest import write_video
@@ -86,7 +88,7 @@ def test_model_file_is_checked(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(EnvironmentProblem, match="has sha256"):
         find_hand_model(wrong)
     monkeypatch.setenv("SIMHAND_CACHE", str(tmp_path / "empty"))
-    monkeypatch.setattr("simhand_cli.hands.model_file.MODEL_PACKAGE", "no-such-package")
+    monkeypatch.setattr("simhand_cli.hands.landmarker_file.MODEL_PACKAGE", "no-such-package")
     with pytest.raises(EnvironmentProblem, match="sha256 fbc2a300"):
         find_hand_model()
 
@@ -191,7 +193,7 @@ def test_damage_and_unfinished_work_are_noticed(real_workspace: Workspace, tmp_p
 
 
 def test_stages_do_not_repeat_and_refuse_changes(real_workspace: Workspace, monkeypatch) -> None:
-    monkeypatch.setattr("simhand_cli.workspace.stage_runner.run_pool", lambda *a, **k: pytest.fail("done again"))
+    monkeypatch.setattr("simhand_cli.stages.local_pool.run_pool", lambda *a, **k: pytest.fail("done again"))
     detect(DetectConfig(workspace=real_workspace.root))
     keypoints(KeypointsConfig(workspace=real_workspace.root))
     with pytest.raises(UsageProblem, match="margin"):

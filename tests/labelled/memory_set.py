@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.labelled.details import LabelDetails
+from simhand_cli.labelled.label_details import LabelDetails
 from simhand_cli.labelled.sample import HandSample
 from simhand_cli.summary import Dropped
-from simhand_cli.synth.articulation import posed_joints, sample_pose
-from simhand_cli.synth.hand_model import hand_model
-from simhand_cli.synth.person import shape_weights
+from simhand_cli.synth.hand.articulation import posed_joints, sample_pose
+from simhand_cli.synth.hand.hand_model import hand_model
+from simhand_cli.synth.hand.person import shape_weights
 
 SIZE_PX = (320, 240)
 K = np.array([[400.0, 0, 159.5], [0, 400.0, 119.5], [0, 0, 1]])

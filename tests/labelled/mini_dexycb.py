@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 from mini_freihand import random_hand_mm
 
-from simhand_cli.labelled.dexycb_frames import SERIALS, SUBJECTS
+from simhand_cli.labelled.readers.dexycb_frames import SERIALS, SUBJECTS
 
 WIDTH_PX, HEIGHT_PX = 64, 48
 K = np.array([[120.0, 0.0, 31.0], [0.0, 121.0, 23.5], [0.0, 0.0, 1.0]])

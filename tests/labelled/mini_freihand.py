@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.hands.skeleton import BONES
+from simhand_cli.skeleton import BONES
 
 IMAGE_PX = 224
 #: Rest pose of a right hand in mm, seen from the palm side (thumb to the right, fingers up, y down).

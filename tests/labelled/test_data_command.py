@@ -11,9 +11,10 @@ import pytest
 from memory_set import SIZE_PX, K, posed_hands
 from mini_freihand import write_mini_freihand
 
-from simhand_cli.commands.data import DataConfig, data
+from simhand_cli.commands.data import data
 from simhand_cli.errors import InputProblem, UsageProblem
-from simhand_cli.finetune.data import choose_samples
+from simhand_cli.finetune.training_data import choose_samples
+from simhand_cli.labelled.config import DataConfig
 from simhand_cli.summary import Summary
 
 ROOT = str(Path(__file__).parents[2])
@@ -127,7 +128,7 @@ def test_what_is_found_is_left_out_of_training_or_refuses_it(own: Path) -> None:
 
 
 def test_only_a_choice_of_pictures_is_decoded_unless_all_are_wanted(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simhand_cli.commands.data._DECODED", 5)
+    monkeypatch.setattr("simhand_cli.labelled.config._DECODED", 5)
     for k in range(20):
         (own / f"{k}.png").write_bytes(b"no picture")
     assert [found.count for found in check(own, split="train").dropped] == [5]

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.labelled import json_stream
-from simhand_cli.labelled.json_stream import stream_json
+from simhand_cli.labelled.files import json_stream
+from simhand_cli.labelled.files.json_stream import stream_json
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6)
 JSON = st.recursive(

@@ -13,17 +13,23 @@ from memory_set import SIZE_PX, K, MemorySet, hands_set, posed_hands
 
 from simhand_cli.console import Ticker
 from simhand_cli.errors import InputProblem
-from simhand_cli.hands.skeleton import JOINT_NAMES
-from simhand_cli.labelled.check_sheet import check_sheet, choose_shown
-from simhand_cli.labelled.checks import check_labels, find_faults
-from simhand_cli.labelled.chirality import CLEAR, right_handedness
-from simhand_cli.labelled.details import LabelDetails, label_details, spread
-from simhand_cli.labelled.fault import Fault
-from simhand_cli.labelled.joint_order import KNOWN_ORDERS, fitting_order, lengths_mm, mismatch, reordering
+from simhand_cli.labelled.checks.chirality import CLEAR, right_handedness
+from simhand_cli.labelled.checks.decode_pictures import (
+    Pictures,
+    _usual_sizes,
+    known_sizes,
+    look_at_pictures,
+    picture_faults,
+)
+from simhand_cli.labelled.checks.fault import Fault
+from simhand_cli.labelled.checks.joint_order import KNOWN_ORDERS, fitting_order, lengths_mm, mismatch, reordering
+from simhand_cli.labelled.checks.labels_3d import check_labels, find_faults
+from simhand_cli.labelled.checks.projection import project
+from simhand_cli.labelled.checks.sheet import check_sheet, choose_shown
+from simhand_cli.labelled.label_details import LabelDetails, label_details, spread
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.labelled.pictures import Pictures, _usual_sizes, known_sizes, look_at_pictures, picture_faults
-from simhand_cli.labelled.projection import project
 from simhand_cli.labelled.sample import HandSample
+from simhand_cli.skeleton import JOINT_NAMES
 
 HERE = Path("set")
 ALL_VALID = np.ones((60, 21), bool)
@@ -384,7 +390,7 @@ def test_many_cameras_take_no_longer_than_few() -> None:
 
 @pytest.mark.parametrize("readers", [1, 4])
 def test_pictures_are_the_same_whatever_the_readers(clean: MemorySet, readers: int, monkeypatch: Any) -> None:
-    monkeypatch.setattr("simhand_cli.labelled.pictures._AT_ONCE", 7)
+    monkeypatch.setattr("simhand_cli.labelled.checks.decode_pictures._AT_ONCE", 7)
     clean.broken = {3, 20}
     samples = np.arange(0, 60, 2)
     pictures = look_at_pictures(clean, np.append(samples, 3), Ticker(), readers)
@@ -400,7 +406,7 @@ def test_chunks_change_nothing(clean: MemorySet, monkeypatch: Any) -> None:
     out_of_view(clean, [9])
     whole = faults_of(clean)
     assert set(whole) == {"bones", "side", "outside", "own-2d"}
-    monkeypatch.setattr("simhand_cli.labelled.chunks.CHUNK", 7)
+    monkeypatch.setattr("simhand_cli.labelled.checks.fault.CHUNK", 7)
     parts = faults_of(clean)
     assert {k: f.samples.tolist() for k, f in parts.items()} == {k: f.samples.tolist() for k, f in whole.items()}
     assert [fault.why for fault in parts.values()] == [fault.why for fault in whole.values()]
@@ -455,7 +461,7 @@ def test_the_mismatch_of_bones_is_what_its_description_says() -> None:
     import statistics
     from math import dist, log
 
-    from simhand_cli.labelled.joint_order import _TYPICAL_MM
+    from simhand_cli.labelled.checks.joint_order import _TYPICAL_MM
 
     joints, _ = posed_hands(8, seed=2)
     pairs = [(0 if k % 4 == 1 else k - 1, k) for k in range(1, 21)] + [(5, 9), (9, 13), (13, 17)]

@@ -12,13 +12,13 @@ import test_labelled_hanco
 import test_labelled_jsonl
 from mini_freihand import random_hand_mm, write_mini_freihand
 
-from simhand_cli.commands.data import DataConfig, data
-from simhand_cli.commands.synth import SynthConfig, synth
-from simhand_cli.labelled.details import DetailedSet, label_details
-from simhand_cli.labelled.digest import labels_sha256
-from simhand_cli.labelled.open import open_labelled
+from simhand_cli.commands.data import data
+from simhand_cli.commands.synth import synth
+from simhand_cli.labelled.config import DataConfig
+from simhand_cli.labelled.label_details import DetailedSet, label_details, labels_sha256
+from simhand_cli.labelled.open import open_labelled, open_splits
 from simhand_cli.labelled.sample import NoSuchSplit
-from simhand_cli.labelled.splits import open_splits
+from simhand_cli.synth.config import SynthConfig
 
 
 def write_hand_graph_cnn(folder: Path) -> None:
@@ -55,7 +55,7 @@ LAYOUTS: dict[str, Callable[[Path], object]] = {
 @pytest.fixture(autouse=True)
 def small_and_apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six sequences are a whole person of the miniature DexYCB; label caches are the test's own."""
-    monkeypatch.setattr("simhand_cli.labelled.dexycb_frames._SEQUENCES", 6)
+    monkeypatch.setattr("simhand_cli.labelled.readers.dexycb_frames._SEQUENCES", 6)
     monkeypatch.setenv("SIMHAND_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
@@ -120,7 +120,7 @@ def test_splits_are_opened_one_after_another(tmp_path: Path, monkeypatch: pytest
         opened.append(weakref.ref(labelled))
         return labelled
 
-    monkeypatch.setattr("simhand_cli.labelled.splits.open_labelled", watched)
+    monkeypatch.setattr("simhand_cli.labelled.open.open_labelled", watched)
     for _, one in open_splits(tmp_path):
         assert len(one) > 0
         del one

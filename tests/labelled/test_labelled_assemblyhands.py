@@ -9,8 +9,8 @@ from mini_assemblyhands import CAMERAS, FRAMES, SEQUENCES, annotation_file, came
 from mini_two_hands import OURS
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.labelled.checks import check_labels
-from simhand_cli.labelled.details import label_details
+from simhand_cli.labelled.checks.labels_3d import check_labels
+from simhand_cli.labelled.label_details import label_details
 from simhand_cli.labelled.open import open_labelled, recognise
 
 

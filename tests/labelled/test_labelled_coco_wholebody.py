@@ -12,15 +12,15 @@ import pytest
 from memory_set import K, posed_hands
 from mini_coco_wholebody import NAMES, annotation_file, write_mini
 
-from simhand_cli.commands.data import DataConfig, data
+from simhand_cli.commands.data import data
 from simhand_cli.errors import InputProblem
-from simhand_cli.labelled.checks import check_labels
-from simhand_cli.labelled.checks_2d import faults_2d
-from simhand_cli.labelled.coco_wholebody import CocoWholeBody
-from simhand_cli.labelled.details import LabelDetails, label_details
-from simhand_cli.labelled.digest import labels_sha256
-from simhand_cli.labelled.joint_order import KNOWN_ORDERS
+from simhand_cli.labelled.checks.joint_order import KNOWN_ORDERS
+from simhand_cli.labelled.checks.labels_2d import faults_2d
+from simhand_cli.labelled.checks.labels_3d import check_labels
+from simhand_cli.labelled.config import DataConfig
+from simhand_cli.labelled.label_details import LabelDetails, label_details, labels_sha256
 from simhand_cli.labelled.open import open_labelled, recognise
+from simhand_cli.labelled.readers.coco_wholebody import CocoWholeBody
 from simhand_cli.labelled.sample import LabelledSet2D, NoSuchSplit, require_3d
 
 #: A right hand of the authors' example (evaluation/example_gt.json, picture 785): finger after finger, palm to tip.
@@ -358,8 +358,8 @@ def test_a_right_joint_order_is_not_refused_for_its_views() -> None:
 
 
 def test_what_needs_3d_refuses_it_in_one_line(tmp_path: Path) -> None:
-    from simhand_cli.evaluation.training_hands import find_training_hands
-    from simhand_cli.probes.samples import open_side
+    from simhand_cli.evaluation.predict.mean_hands import find_training_hands
+    from simhand_cli.features.sides import open_side
 
     write_mini(tmp_path, "train")
     train = open_labelled(tmp_path, "train")

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.labelled import dexycb
-from simhand_cli.labelled.dexycb import DexYcb
-from simhand_cli.labelled.dexycb_frames import SERIALS, SUBJECTS, official_part
 from simhand_cli.labelled.open import open_labelled, recognise
+from simhand_cli.labelled.readers import dexycb
+from simhand_cli.labelled.readers.dexycb import DexYcb
+from simhand_cli.labelled.readers.dexycb_frames import SERIALS, SUBJECTS, official_part
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 @pytest.fixture(autouse=True)
 def six_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     """The miniature's people are there as a whole."""
-    monkeypatch.setattr("simhand_cli.labelled.dexycb_frames._SEQUENCES", 6)
+    monkeypatch.setattr("simhand_cli.labelled.readers.dexycb_frames._SEQUENCES", 6)
 
 
 def write_mini(folder: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_single_joint_of_minus_one_has_no_label(tmp_path: Path) -> None:
 def test_a_person_of_whom_only_a_part_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sequences: int) -> None:
     """Sequences are chosen by their number among those that are there: with a part of them they would be others."""
     write_mini(tmp_path)
-    monkeypatch.setattr("simhand_cli.labelled.dexycb_frames._SEQUENCES", sequences)
+    monkeypatch.setattr("simhand_cli.labelled.readers.dexycb_frames._SEQUENCES", sequences)
     for split in ("train", "test", "s0-test", "s3-test"):
         with pytest.raises(
             InputProblem, match=rf"has 6 of {sequences} sequences.*take .*--split s1-t.*or s2-t"

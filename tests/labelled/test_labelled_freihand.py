@@ -6,10 +6,10 @@ import pytest
 from mini_freihand import write_mini_freihand
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.labelled.checks import check_labels, hand_spans_mm
-from simhand_cli.labelled.freihand import VARIANTS, FreiHand
-from simhand_cli.labelled.json_numbers import read_json_numbers
+from simhand_cli.labelled.checks.labels_3d import check_labels, hand_spans_mm
+from simhand_cli.labelled.files.json_numbers import read_json_numbers
 from simhand_cli.labelled.open import open_labelled, recognise
+from simhand_cli.labelled.readers.freihand import VARIANTS, FreiHand
 from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, LabelledSet
 
 
@@ -125,7 +125,7 @@ def test_hand_span_is_the_largest_distance_of_valid_joints():
 
 
 def test_json_numbers_equal_json_load_across_block_borders(tmp_path, monkeypatch):
-    monkeypatch.setattr("simhand_cli.labelled.json_numbers._BLOCK_BYTES", 37)
+    monkeypatch.setattr("simhand_cli.labelled.files.json_numbers._BLOCK_BYTES", 37)
     values = np.random.default_rng(3).normal(size=(50, 4, 3)) * 10.0 ** np.arange(-6, 6).reshape(4, 3)
     path = tmp_path / "x.json"
     for indent in (None, 1):

@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from simhand_cli.commands.synth import SynthConfig, synth
+from simhand_cli.commands.synth import synth
 from simhand_cli.errors import InputProblem
-from simhand_cli.labelled import hanco
-from simhand_cli.labelled.checks import check_labels
-from simhand_cli.labelled.hanco import HanCo
+from simhand_cli.labelled.checks.labels_3d import check_labels
 from simhand_cli.labelled.open import open_labelled, recognise
+from simhand_cli.labelled.readers import hanco
+from simhand_cli.labelled.readers.hanco import HanCo
+from simhand_cli.synth.config import SynthConfig
 
 RNG = np.random.default_rng(3)
 

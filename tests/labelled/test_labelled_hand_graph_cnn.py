@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.labelled.checks import check_labels
+from simhand_cli.labelled.checks.labels_3d import check_labels
 from simhand_cli.labelled.open import open_labelled
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "labelled3d" / "hand_graph_cnn_real"

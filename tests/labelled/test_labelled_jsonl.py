@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.labelled.checks import plain_faults
-from simhand_cli.labelled.jsonl_lines import jsonl_splits
-from simhand_cli.labelled.jsonl_set import JsonlSet
+from simhand_cli.labelled.checks.labels_3d import plain_faults
 from simhand_cli.labelled.open import open_labelled, recognise
+from simhand_cli.labelled.readers.jsonl_lines import jsonl_splits
+from simhand_cli.labelled.readers.jsonl_set import JsonlSet
 
 JOINTS = np.random.default_rng(0).normal(0, 40, (21, 3)) + np.array([0, 0, 500])
 K = [[200.0, 0, 31.5], [0, 200.0, 31.5], [0, 0, 1]]

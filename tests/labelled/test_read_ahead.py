@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from simhand_cli.labelled.read_ahead import read_ahead
+from simhand_cli.labelled.files.read_ahead import read_ahead
 
 
 @pytest.mark.parametrize(("count", "batch_size", "threads"), [(0, 3, 1), (1, 3, 4), (7, 3, 1), (12, 4, 4), (50, 7, 8)])

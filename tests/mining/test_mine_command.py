@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from synthetic_workspace import add_video, make_workspace, open_hands
 
-from simhand_cli.commands.mine import MineConfig, mine
+from simhand_cli.commands.mine import mine
+from simhand_cli.crops.crop_set import load_crop_set
 from simhand_cli.errors import InputProblem, UsageProblem
-from simhand_cli.mining.contact import choose_queries
+from simhand_cli.mining.config import MineConfig
+from simhand_cli.mining.pair_sheet import choose_queries
 from simhand_cli.workspace.atomic import sha256_file
 from simhand_cli.workspace.catalog import Catalog
-from simhand_cli.workspace.crop_set import load_crop_set
 from simhand_cli.workspace.paths import Workspace
 
 

@@ -6,9 +6,9 @@ from unittest import mock
 
 import torch
 
-from simhand_cli.pretrain import loop
+from simhand_cli.pretrain import run as loop
 from simhand_cli.pretrain.model import PairLoss
-from simhand_cli.training.ranks import Ranks
+from simhand_cli.training.processes.ranks import Ranks
 
 
 def fused(name: str, groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:

@@ -12,12 +12,12 @@ from tiny_workspace import TINY, add_tracks, make_workspace
 from torch import Tensor
 from torch.nn import functional
 
-from simhand_cli.commands.pretrain import PretrainConfig
-from simhand_cli.pretrain import loop
-from simhand_cli.pretrain.methods import METHODS
+from simhand_cli.pretrain import run as loop
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.pretrain.loss.methods import METHODS
 from simhand_cli.pretrain.model import ContrastiveModel, build_model
-from simhand_cli.training.metrics_log import read_metrics
-from simhand_cli.training.ranks import Ranks
+from simhand_cli.training.log.metrics_log import read_metrics
+from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.views import transform
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")

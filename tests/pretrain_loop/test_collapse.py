@@ -4,8 +4,8 @@ from collections import deque
 
 import pytest
 
-from simhand_cli.commands.pretrain import PretrainConfig
 from simhand_cli.console import Console, Ticker
+from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.plan import make_plan
 from simhand_cli.pretrain.trainer import LaunchedStep, _Report
 

@@ -7,13 +7,15 @@ import torch
 from safetensors.torch import load_file
 from tiny_workspace import TINY, make_workspace
 
-from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+from simhand_cli.commands.pretrain import pretrain
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem, UsageProblem
-from simhand_cli.pretrain import loop
-from simhand_cli.training import compiler
-from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
-from simhand_cli.training.metrics_log import read_metrics
+from simhand_cli.pretrain import run as loop
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.training.log.metrics_log import read_metrics
+from simhand_cli.training.state.checkpoint import load_checkpoint
+from simhand_cli.training.step import compile as compiler
 
 
 @pytest.fixture(autouse=True)

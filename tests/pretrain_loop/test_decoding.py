@@ -12,15 +12,17 @@ import pytest
 import torch
 from tiny_workspace import CROP_PX, TINY, make_workspace
 
-from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+from simhand_cli.commands.pretrain import pretrain
 from simhand_cli.errors import EnvironmentProblem, InputProblem
-from simhand_cli.pretrain import decoding, loop, pair_loader
-from simhand_cli.pretrain.data import PairDataset, load_pair_table
-from simhand_cli.pretrain.decoding import Decoding, choose_decoding, faster, measure_decoders
-from simhand_cli.pretrain.epoch_order import Request, StepBatches
-from simhand_cli.pretrain.pair_batch import EncodedBatch, Jpegs
-from simhand_cli.pretrain.pair_loader import pair_batches
-from simhand_cli.training.ranks import Ranks
+from simhand_cli.pretrain import run as loop
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.pretrain.pairs import decoding, pair_loader
+from simhand_cli.pretrain.pairs.decoding import Decoding, choose_decoding, faster, measure_decoders
+from simhand_cli.pretrain.pairs.epoch_order import Request, StepBatches
+from simhand_cli.pretrain.pairs.pair_batch import EncodedBatch, Jpegs
+from simhand_cli.pretrain.pairs.pair_loader import pair_batches
+from simhand_cli.pretrain.pairs.pair_table import PairDataset, load_pair_table
+from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.workspace.paths import Workspace
 
 GPU = Ranks(device="cuda:0")

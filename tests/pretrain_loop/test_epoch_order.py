@@ -7,13 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_workspace import TINY, make_workspace, terminated_after_logging
 
-from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+from simhand_cli.commands.pretrain import pretrain
 from simhand_cli.console import Console
-from simhand_cli.pretrain.data import PairDataset, load_pair_table
-from simhand_cli.pretrain.epoch_order import Request, StepBatches, earlier_draws, epoch_order
+from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.model import PairLoss
-from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
-from simhand_cli.training.precision import Precision
+from simhand_cli.pretrain.pairs.epoch_order import Request, StepBatches, earlier_draws, epoch_order
+from simhand_cli.pretrain.pairs.pair_table import PairDataset, load_pair_table
+from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.training.state.checkpoint import load_checkpoint
+from simhand_cli.training.step.precision import Precision
 from simhand_cli.workspace.paths import Workspace
 
 

@@ -8,20 +8,20 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from simhand_cli.commands.pretrain import PretrainConfig
 from simhand_cli.pretrain import trainer as trainer_module
-from simhand_cli.pretrain.methods import METHODS
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.pretrain.loss.methods import METHODS
 from simhand_cli.pretrain.model import PairLoss, build_model
-from simhand_cli.pretrain.optimisation import optimisation_of
-from simhand_cli.pretrain.pair_batch import PairBatch
+from simhand_cli.pretrain.pairs.pair_batch import PairBatch
 from simhand_cli.pretrain.plan import make_plan
+from simhand_cli.pretrain.recipe import optimisation_of
 from simhand_cli.pretrain.trainer import Trainer
-from simhand_cli.training.average import MovingAverage
-from simhand_cli.training.optimisers import build_optimiser, parameter_groups
-from simhand_cli.training.precision import Precision
-from simhand_cli.training.ranks import Ranks
-from simhand_cli.training.snapshot import TrainingState
-from simhand_cli.training.stop import StopSignals
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.state.training_state import TrainingState
+from simhand_cli.training.step.ema import MovingAverage
+from simhand_cli.training.step.optimisers import build_optimiser, parameter_groups
+from simhand_cli.training.step.precision import Precision
+from simhand_cli.training.step.stop import StopSignals
 
 
 class Copies(TorchDispatchMode):

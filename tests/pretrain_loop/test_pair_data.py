@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_workspace import CROP_PX, make_workspace
 
+from simhand_cli.crops import reader as crop_reader
 from simhand_cli.errors import EnvironmentProblem, InputProblem
-from simhand_cli.pretrain import crop_reader, pair_loader
-from simhand_cli.pretrain.data import PairDataset, draw_positives, load_pair_table
-from simhand_cli.pretrain.epoch_order import Request, StepBatches
-from simhand_cli.pretrain.pair_batch import PairBatch
-from simhand_cli.pretrain.pair_loader import pair_batches
-from simhand_cli.training.ranks import Ranks
+from simhand_cli.pretrain.pairs import pair_loader
+from simhand_cli.pretrain.pairs.epoch_order import Request, StepBatches
+from simhand_cli.pretrain.pairs.pair_batch import PairBatch
+from simhand_cli.pretrain.pairs.pair_loader import pair_batches
+from simhand_cli.pretrain.pairs.pair_table import PairDataset, draw_positives, load_pair_table
+from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.workspace.paths import Workspace
 
 

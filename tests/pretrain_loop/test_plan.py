@@ -3,10 +3,9 @@
 import pytest
 from tiny_workspace import TINY, make_workspace
 
-from simhand_cli.commands.pretrain import PretrainConfig
-from simhand_cli.pretrain.identity import run_identity
-from simhand_cli.pretrain.plan import make_plan
-from simhand_cli.pretrain.resolved import told_recipe
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.pretrain.plan import make_plan, run_identity
+from simhand_cli.pretrain.recipe import told_recipe
 from simhand_cli.workspace.paths import Workspace
 
 

@@ -16,19 +16,22 @@ sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("labelled", 
 
 from small_people import write_people
 
-from simhand_cli.commands.pretrain import PretrainConfig, pretrain
-from simhand_cli.commands.probe import ProbeConfig, probe
+from simhand_cli.commands.pretrain import pretrain
+from simhand_cli.commands.probe import probe
 from simhand_cli.console import Console
+from simhand_cli.crops.geometry import warp_crop
+from simhand_cli.crops.reader import CropReader
 from simhand_cli.errors import InputProblem
-from simhand_cli.finetune.sample_crop import image_from_crop
-from simhand_cli.hands.crop_geometry import warp_crop
-from simhand_cli.pretrain import pose_probe
-from simhand_cli.pretrain.crop_reader import CropReader
-from simhand_cli.pretrain.data import load_pair_table
+from simhand_cli.features.frozen_encoder import FrozenEncoder
+from simhand_cli.labelled.sample_crop import image_from_crop
+from simhand_cli.pretrain import online_probe as pose_probe
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.pretrain.pairs.pair_table import load_pair_table
 from simhand_cli.pretrain.plan import make_plan
-from simhand_cli.probes.encoders import FrozenEncoder
-from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
-from simhand_cli.training.metrics_log import read_metrics
+from simhand_cli.probes.config import ProbeConfig
+from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.training.log.metrics_log import read_metrics
+from simhand_cli.training.state.checkpoint import load_checkpoint
 from simhand_cli.workspace.paths import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -16,28 +16,33 @@ import yaml
 from safetensors.torch import load_file
 from tiny_workspace import CROP_PX, TINY, make_workspace, terminated_after_logging
 
-from simhand_cli.commands.pretrain import PretrainConfig, _pretrain, pretrain
+from simhand_cli.commands.pretrain import _pretrain, pretrain
 from simhand_cli.console import Console
+from simhand_cli.crops.balance import Balance, save_balance
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.models.encoder import build_encoder, load_encoder_weights
-from simhand_cli.pretrain import estimate, loop, options, trainer
-from simhand_cli.pretrain.data import PairDataset
-from simhand_cli.pretrain.epoch_order import Sampling
-from simhand_cli.pretrain.loop import load_table
-from simhand_cli.pretrain.methods import MethodName
+from simhand_cli.pretrain import dry_run as estimate
+from simhand_cli.pretrain import loss_options as options
+from simhand_cli.pretrain import run as loop
+from simhand_cli.pretrain import trainer
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.pretrain.loss.diagnostics import uniformity
+from simhand_cli.pretrain.loss.methods import MethodName
 from simhand_cli.pretrain.model import PairLoss
-from simhand_cli.pretrain.optimisation import DecayOption
+from simhand_cli.pretrain.pairs.epoch_order import Sampling
+from simhand_cli.pretrain.pairs.pair_table import PairDataset
+from simhand_cli.pretrain.recipe import DecayOption
 from simhand_cli.pretrain.report import last_figures
-from simhand_cli.pretrain.uniformity import uniformity
-from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
-from simhand_cli.training.job_place import JobPlace
-from simhand_cli.training.loader import killed_workers
-from simhand_cli.training.metrics_log import read_metrics
-from simhand_cli.training.optimisers import OptimiserName
-from simhand_cli.training.precision import PrecisionOption
-from simhand_cli.training.schedule import LrRule
-from simhand_cli.training.world import World
-from simhand_cli.workspace.balance import Balance, save_balance
+from simhand_cli.pretrain.run import load_table
+from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.training.loader_workers import killed_workers
+from simhand_cli.training.log.metrics_log import read_metrics
+from simhand_cli.training.processes.cluster import JobPlace
+from simhand_cli.training.processes.world import World
+from simhand_cli.training.state.checkpoint import load_checkpoint
+from simhand_cli.training.step.optimisers import OptimiserName
+from simhand_cli.training.step.precision import PrecisionOption
+from simhand_cli.training.step.schedule import LrRule
 from simhand_cli.workspace.catalog import Catalog, StageRecord
 from simhand_cli.workspace.paths import Workspace
 
@@ -427,7 +432,7 @@ def test_another_balance_or_unfinished_mining_is_refused(workspace):
 
 def test_training_loads_neither_the_index_nor_the_detector():
     script = (
-        "import sys, simhand_cli.pretrain.loop, simhand_cli.finetune.loop;"
+        "import sys, simhand_cli.pretrain.run, simhand_cli.finetune.run;"
         "assert not {'hnswlib', 'mediapipe'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=True, timeout=120)

@@ -6,15 +6,16 @@ import torch
 from ahead_worker import train_ahead
 from tiny_workspace import TINY, make_workspace, terminated_after_logging
 
-from simhand_cli.commands.pretrain import PretrainConfig
 from simhand_cli.errors import InputProblem
-from simhand_cli.pretrain.loop import Job
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.pretrain.run import Job
 from simhand_cli.pretrain.trainer import Trainer, _unless
-from simhand_cli.training.checkpoint import latest_complete, load_checkpoint
-from simhand_cli.training.launch import launch
-from simhand_cli.training.metrics_log import read_metrics
-from simhand_cli.training.ranks import Ranks
-from simhand_cli.training.world import World
+from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.training.log.metrics_log import read_metrics
+from simhand_cli.training.processes.launch import launch
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.processes.world import World
+from simhand_cli.training.state.checkpoint import load_checkpoint
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_workspace import TINY, add_tracks, make_workspace
 
-from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+from simhand_cli.commands.pretrain import pretrain
+from simhand_cli.crops.geometry import box_iou
 from simhand_cli.errors import InputProblem
-from simhand_cli.hands.crop_geometry import box_iou
-from simhand_cli.pretrain.data import load_pair_table
-from simhand_cli.pretrain.temporal_pairs import next_of_same_hand
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.pretrain.pairs.pair_table import load_pair_table
+from simhand_cli.pretrain.pairs.temporal_pairs import next_of_same_hand
 from simhand_cli.workspace.paths import Workspace
 
 LEFT, RIGHT = 0, 1

@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 import pytest
 
+from simhand_cli.crops.crop_set import crop_set_fingerprint
 from simhand_cli.mining.manifest import write_manifest
-from simhand_cli.training.metrics_log import MetricsLog
+from simhand_cli.training.log.metrics_log import MetricsLog
 from simhand_cli.workspace.catalog import Catalog, StageRecord
-from simhand_cli.workspace.crop_set import crop_set_fingerprint
 from simhand_cli.workspace.paths import Workspace
 from simhand_cli.workspace.shards import pack_blobs, write_h5
 

@@ -7,12 +7,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from simhand_cli.pretrain.grad_cache import backward_in_parts
-from simhand_cli.pretrain.methods import METHODS, MethodName, resolve_views
+from simhand_cli.pretrain.loss.grad_cache import backward_in_parts
+from simhand_cli.pretrain.loss.methods import METHODS, MethodName, resolve_views
+from simhand_cli.pretrain.loss_options import LossOptions, WeightMetric
 from simhand_cli.pretrain.model import PairLoss
-from simhand_cli.pretrain.options import LossOptions, WeightMetric
-from simhand_cli.pretrain.pair_batch import PairBatch
-from simhand_cli.training.precision import Precision
+from simhand_cli.pretrain.pairs.pair_batch import PairBatch
+from simhand_cli.training.step.precision import Precision
 from simhand_cli.views.options import ViewOptions
 
 PAIRS, CROP_PX, VIEW_PX = 12, 40, 32

@@ -8,9 +8,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from simhand_cli.pretrain.gather import gather_with_gradient
-from simhand_cli.pretrain.methods import METHODS, MethodName, contrastive_loss, resolve_views
-from simhand_cli.pretrain.options import LossOptions
+from simhand_cli.pretrain.loss.gather import gather_with_gradient
+from simhand_cli.pretrain.loss.methods import METHODS, MethodName, contrastive_loss, resolve_views
+from simhand_cli.pretrain.loss_options import LossOptions
 from simhand_cli.views.geometry import move_points
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simhand_cli.pretrain.feature_inverse import hand_spread, invert_view_in_features
+from simhand_cli.pretrain.loss.feature_inverse import hand_spread, invert_view_in_features
 from simhand_cli.views.geometry import move_points
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters

@@ -6,8 +6,8 @@ import torch
 from pydantic import ValidationError
 from rank_worker import Case
 
-from simhand_cli.pretrain.methods import METHODS, contrastive_loss, resolve_views
-from simhand_cli.pretrain.options import LossOptions
+from simhand_cli.pretrain.loss.methods import METHODS, contrastive_loss, resolve_views
+from simhand_cli.pretrain.loss_options import LossOptions
 from simhand_cli.views.geometry import move_points, view_affines
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters

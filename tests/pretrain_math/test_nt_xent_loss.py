@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from simhand_cli.pretrain.nt_xent import FalseNegatives, weighted_nt_xent
-from simhand_cli.pretrain.weights import BatchPoints, linear_weights, nonlinear_weights
+from simhand_cli.pretrain.loss.nt_xent import FalseNegatives, weighted_nt_xent
+from simhand_cli.pretrain.loss.pair_weights import BatchPoints, linear_weights, nonlinear_weights
 
 
 def unit_vectors(pairs: int, seed: int = 0, size: int = 6) -> torch.Tensor:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from simhand_cli.pretrain.weights import BatchPoints, linear_weights, nonlinear_weights, point_distance
+from simhand_cli.pretrain.loss.pair_weights import BatchPoints, linear_weights, nonlinear_weights, point_distance
 
 
 def batch(joints: torch.Tensor) -> BatchPoints:

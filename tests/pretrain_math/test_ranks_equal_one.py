@@ -6,7 +6,7 @@ import rank_worker
 import torch
 import torch.multiprocessing as mp
 
-from simhand_cli.pretrain.gather import gather, gather_with_gradient, reduce_over_ranks, world
+from simhand_cli.pretrain.loss.gather import gather, gather_with_gradient, reduce_over_ranks, world
 
 
 @pytest.fixture(scope="module", params=[2, 4])
@@ -14,7 +14,7 @@ def several(request, tmp_path_factory):
     """(number of ranks, results of all cases computed by that many gloo processes)."""
     folder: Path = tmp_path_factory.mktemp(f"ranks{request.param}")
     # A server that has torch loaded forks the ranks: they start in a fraction of the time of new interpreters.
-    multiprocessing.set_forkserver_preload(["torch", "simhand_cli.pretrain.methods"])
+    multiprocessing.set_forkserver_preload(["torch", "simhand_cli.pretrain.loss.methods"])
     arguments = (request.param, str(folder))
     mp.start_processes(rank_worker.run_rank, arguments, nprocs=request.param, start_method="forkserver")
     return request.param, torch.load(folder / "results.pt", weights_only=True)

@@ -7,11 +7,10 @@ from torch import nn
 
 from simhand_cli.models.encoder import Encoder
 from simhand_cli.models.projection import ProjectionHead
-from simhand_cli.pretrain.model import ContrastiveModel, build_model
-from simhand_cli.pretrain.released_decay import released_scales
-from simhand_cli.training.optimisers import parameter_groups
-from simhand_cli.training.ranks import Ranks
-from simhand_cli.training.sync_batch_norm import synchronise_batch_norm
+from simhand_cli.pretrain.model import ContrastiveModel, build_model, released_scales
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.step.optimisers import parameter_groups
+from simhand_cli.training.step.sync_batch_norm import synchronise_batch_norm
 
 
 class Released(nn.Module):

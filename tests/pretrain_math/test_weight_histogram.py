@@ -4,10 +4,10 @@ import pytest
 import rank_worker
 import torch
 
-from simhand_cli.pretrain import weight_histogram
-from simhand_cli.pretrain.options import LossOptions
-from simhand_cli.pretrain.weight_histogram import negative_weight_shares, weight_shares
-from simhand_cli.pretrain.weights import BatchPoints, WeightOfDistance, linear_weights
+from simhand_cli.pretrain.loss import diagnostics as weight_histogram
+from simhand_cli.pretrain.loss.diagnostics import negative_weight_shares, weight_shares
+from simhand_cli.pretrain.loss.pair_weights import BatchPoints, WeightOfDistance, linear_weights
+from simhand_cli.pretrain.loss_options import LossOptions
 
 
 def test_bins_by_hand():

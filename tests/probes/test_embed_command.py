@@ -10,16 +10,18 @@ import torch
 from safetensors.numpy import load_file
 from synthetic_workspace import make_workspace
 
-from simhand_cli.commands.embed import EmbedConfig, embed
+from simhand_cli.commands.embed import embed
+from simhand_cli.crops.crop_set import read_crops
+from simhand_cli.embed import file as embedding_file
+from simhand_cli.embed import run as embed_run
+from simhand_cli.embed.config import EmbedConfig
+from simhand_cli.embed.file import join_parts, write_part
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
-from simhand_cli.finetune.sample_crop import crop_sample
 from simhand_cli.labelled.open import open_labelled
+from simhand_cli.labelled.sample_crop import crop_sample
 from simhand_cli.models.encoder import IMAGENET_MEAN, IMAGENET_STD, build_encoder, save_backbone
 from simhand_cli.models.projection import ProjectionHead
-from simhand_cli.probes import embed_run, embedding_file
-from simhand_cli.probes.embedding_file import join_parts, write_part
-from simhand_cli.training.checkpoint import save_checkpoint
-from simhand_cli.workspace.crop_set import read_crops
+from simhand_cli.training.state.checkpoint import save_checkpoint
 from simhand_cli.workspace.paths import BACKBONE_FILE
 
 

@@ -10,18 +10,19 @@ import torch
 from mini_freihand import write_mini_freihand
 from small_people import write_people
 
-from simhand_cli.commands.probe import ProbeConfig, probe
+from simhand_cli.commands.probe import probe
 from simhand_cli.config.resolve import resolve_config
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
-from simhand_cli.finetune.encoder_source import find_encoder
-from simhand_cli.finetune.sample_crop import crop_sample
+from simhand_cli.features.frozen_encoder import freeze
+from simhand_cli.features.knn import nearest
+from simhand_cli.features.sides import common_kind, open_side
 from simhand_cli.labelled.open import open_labelled
+from simhand_cli.labelled.sample_crop import crop_sample
 from simhand_cli.models.encoder import build_encoder, save_backbone
+from simhand_cli.models.encoder_source import find_encoder
 from simhand_cli.probes import run
-from simhand_cli.probes.encoders import freeze
-from simhand_cli.probes.knn import nearest
-from simhand_cli.probes.samples import common_kind, open_side
+from simhand_cli.probes.config import ProbeConfig
 from simhand_cli.workspace.paths import BACKBONE_FILE, Workspace
 
 FILES = ("metrics.json", "report.html", "embedding.png", "retrieval.png")

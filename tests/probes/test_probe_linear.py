@@ -5,12 +5,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from simhand_cli.features.retrieval import Poses
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.probes import ridge
-from simhand_cli.probes.linear import constant_answers, fit_and_predict, pose_errors
-from simhand_cli.probes.linear_rows import choose_linear_rows
-from simhand_cli.probes.retrieval import Poses
-from simhand_cli.probes.ridge import Ridge, choose_penalty, pose_targets
+from simhand_cli.probes.linear import ridge
+from simhand_cli.probes.linear.probe import choose_linear_rows, constant_answers, fit_and_predict, pose_errors
+from simhand_cli.probes.linear.ridge import Ridge, choose_penalty, pose_targets
 
 
 @pytest.mark.parametrize(("samples", "size"), [(40, 6), (9, 15)])

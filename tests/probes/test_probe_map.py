@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from mini_freihand import random_hand_mm
 
-from simhand_cli.probes.feature_map import colourings, hand_openness, palm_facing, spread_rows
-from simhand_cli.probes.retrieval import Poses
-from simhand_cli.probes.tsne import (
+from simhand_cli.features.retrieval import Poses
+from simhand_cli.probes.map.feature_map import colourings, hand_openness, palm_facing, spread_rows
+from simhand_cli.probes.map.tsne import (
     affinities,
     conditional_affinities,
     divergence,

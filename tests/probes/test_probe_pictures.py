@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from synthetic_workspace import make_workspace
 
+from simhand_cli.crops import reader as crop_reader
+from simhand_cli.features.pictures import ThreadedSet, WorkspacePictures
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.pretrain import crop_reader
-from simhand_cli.probes.pictures import ThreadedSet, WorkspacePictures
 
 
 def test_threads_read_what_one_does_though_files_are_opened_and_closed(tmp_path, monkeypatch):

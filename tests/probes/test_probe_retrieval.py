@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from simhand_cli.probes import knn
-from simhand_cli.probes.knn import nearest, random_rows
-from simhand_cli.probes.retrieval import Poses, means_of_nearest, oracle_distances, pair_distances
+from simhand_cli.features import knn
+from simhand_cli.features.knn import nearest, random_rows
+from simhand_cli.features.retrieval import Poses, means_of_nearest, oracle_distances, pair_distances
 
 
 def brute_force(queries, gallery, query_groups, gallery_groups, count):

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from simhand_cli.hands.skeleton import BONES
-from simhand_cli.synth import articulation, grasps
-from simhand_cli.synth.hand_model import hand_model
-from simhand_cli.synth.mesh import posed_surface
-from simhand_cli.synth.motion import random_motion
-from simhand_cli.synth.person import make_person, shape_weights
-from simhand_cli.synth.subdivision import catmull_clark
+from simhand_cli.skeleton import BONES
+from simhand_cli.synth.hand import articulation, grasps
+from simhand_cli.synth.hand.hand_model import hand_model
+from simhand_cli.synth.hand.mesh import posed_surface
+from simhand_cli.synth.hand.motion import random_motion
+from simhand_cli.synth.hand.person import make_person, shape_weights
+from simhand_cli.synth.hand.subdivision import catmull_clark
 
 
 def bone_lengths(joints: np.ndarray) -> np.ndarray:

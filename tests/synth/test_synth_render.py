@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from simhand_cli.synth.arrange import Variety
-from simhand_cli.synth.camera import VIEWS, Camera, aim, axis_turn, project, random_rotation
-from simhand_cli.synth.grasps import GRASPS
-from simhand_cli.synth.hand_model import hand_model
-from simhand_cli.synth.mesh import forearm_axis, posed_surface
-from simhand_cli.synth.person import person
-from simhand_cli.synth.raster import depth_map, rasterise
-from simhand_cli.synth.sampling import labelled_shot, video_shots
+from simhand_cli.synth.hand.grasps import GRASPS
+from simhand_cli.synth.hand.hand_model import hand_model
+from simhand_cli.synth.hand.mesh import forearm_axis, posed_surface
+from simhand_cli.synth.hand.person import person
+from simhand_cli.synth.render.raster import depth_map, rasterise
+from simhand_cli.synth.scene.arrange import Variety
+from simhand_cli.synth.scene.camera import VIEWS, Camera, aim, axis_turn, project, random_rotation
+from simhand_cli.synth.shots import labelled_shot, video_shots
 
 
 def cube(centre: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray]:

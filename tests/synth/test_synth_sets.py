@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simhand_cli.commands.synth import SynthConfig, synth
+from simhand_cli.commands.synth import synth
 from simhand_cli.console import format_duration
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.labelled.open import open_labelled
-from simhand_cli.labelled.synth import SynthSet
-from simhand_cli.synth import freihand_set, labelled_set
-from simhand_cli.synth.work import settle_recipe
+from simhand_cli.labelled.readers.synth import SynthSet
+from simhand_cli.synth.config import SynthConfig
+from simhand_cli.synth.sets import freihand as freihand_set
+from simhand_cli.synth.sets import labelled as labelled_set
+from simhand_cli.synth.sets.recipe import settle_recipe
 from simhand_cli.workspace.atomic import sha256_file
 
 SMALL = {"count": 14, "subjects": 4, "test_fraction": 0.25, "image_px": 32, "workers": 1, "depth": True}
@@ -71,7 +73,7 @@ def test_the_reader_works_after_pickling_and_after_fork(small_set: Path) -> None
 
 def test_the_reader_keeps_few_files_open(small_set: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(labelled_set, "SHARD_SAMPLES", (2, 2))
-    monkeypatch.setattr("simhand_cli.labelled.synth.MAX_OPEN", 2)
+    monkeypatch.setattr("simhand_cli.labelled.readers.synth.MAX_OPEN", 2)
     synth(SynthConfig(out=tmp_path / "many", **SMALL))
     many = SynthSet(tmp_path / "many", "train", extras=True)
     one = SynthSet(small_set, "train", extras=True)
@@ -182,7 +184,7 @@ def test_redo_killed_at_any_deletion_or_after_the_recipe_keeps_nothing_of_the_ol
         with monkeypatch.context() as patch:
             allowed = deletions
             patch.setattr(Path, "unlink", mortal_unlink)
-            patch.setattr("simhand_cli.synth.work.write_json", killed)
+            patch.setattr("simhand_cli.synth.sets.recipe.write_json", killed)
             with pytest.raises(Killed):
                 synth(SynthConfig(out=folder, seed=1, redo=True, **options))
         synth(SynthConfig(out=folder, seed=0, **options))

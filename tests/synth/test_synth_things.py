@@ -6,16 +6,16 @@ from functools import partial
 import numpy as np
 import pytest
 
-from simhand_cli.synth.arrange import Variety, arrange, set_up
-from simhand_cli.synth.articulation import capsules, posed_joints, sample_pose
-from simhand_cli.synth.camera import arm_leaves_free
-from simhand_cli.synth.hand_model import hand_model
-from simhand_cli.synth.mesh import hand_mesh, posed_surface, with_thing
-from simhand_cli.synth.person import person
-from simhand_cli.synth.raster import vertex_normals
-from simhand_cli.synth.sampling import draw_frame, labelled_sequence, labelled_shot
-from simhand_cli.synth.second_hand import hidden_joints
-from simhand_cli.synth.things import HOLDING, Thing, hold
+from simhand_cli.synth.hand.articulation import capsules, posed_joints, sample_pose
+from simhand_cli.synth.hand.hand_model import hand_model
+from simhand_cli.synth.hand.mesh import hand_mesh, posed_surface, with_thing
+from simhand_cli.synth.hand.person import person
+from simhand_cli.synth.render.raster import vertex_normals
+from simhand_cli.synth.scene.arrange import Variety, arrange, set_up
+from simhand_cli.synth.scene.camera import arm_leaves_free
+from simhand_cli.synth.scene.second_hand import hidden_joints
+from simhand_cli.synth.scene.things import HOLDING, Thing, hold
+from simhand_cli.synth.shots import draw_frame, labelled_sequence, labelled_shot
 
 
 def brute_gap(points: np.ndarray, joints: np.ndarray) -> float:

@@ -2,8 +2,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from simhand_cli.training.average import MovingAverage
-from simhand_cli.training.schedule import warmup_step
+from simhand_cli.training.step.ema import MovingAverage
+from simhand_cli.training.step.schedule import warmup_step
 
 
 def test_moving_average_by_hand():

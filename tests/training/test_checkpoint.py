@@ -10,16 +10,12 @@ from safetensors import safe_open
 from torch import nn
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.training.checkpoint import (
-    checkpoint_folders,
-    latest_complete,
-    load_checkpoint,
-    save_checkpoint,
-)
-from simhand_cli.training.optimisers import build_optimiser, parameter_groups
-from simhand_cli.training.ranks import Ranks
-from simhand_cli.training.snapshot import TrainingState
-from simhand_cli.training.weight_file import write_weights
+from simhand_cli.models.weight_file import write_weights
+from simhand_cli.stages.run_folder import checkpoint_folders, latest_complete
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.state.checkpoint import load_checkpoint, save_checkpoint
+from simhand_cli.training.state.training_state import TrainingState
+from simhand_cli.training.step.optimisers import build_optimiser, parameter_groups
 
 
 def steps_of(run_dir):

@@ -5,10 +5,9 @@ import os
 import pytest
 
 from simhand_cli.commands.finetune import _workers
-from simhand_cli.commands.pretrain import PretrainConfig
-from simhand_cli.training.cores import own_cores
-from simhand_cli.training.ranks import Ranks
-from simhand_cli.training.world import World
+from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.processes.world import World, own_cores
 
 #: Four tasks on a machine of which the step has 32 cores; srun gives all of these.
 SRUN = {

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from simhand_cli.errors import EnvironmentProblem, InputProblem
-from simhand_cli.training.job_place import job_place
-from simhand_cli.training.launch import launch
-from simhand_cli.training.problems import told_once
-from simhand_cli.training.ranks import Ranks
-from simhand_cli.training.world import World, resolve_gpus
+from simhand_cli.training.processes.cluster import job_place
+from simhand_cli.training.processes.failures import told_once
+from simhand_cli.training.processes.launch import launch
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.processes.world import World, resolve_gpus
 
 
 def exchange(ranks: Ranks, text: str) -> dict:

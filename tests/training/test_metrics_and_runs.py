@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from simhand_cli.errors import UsageProblem
-from simhand_cli.training.checkpoint import save_checkpoint
-from simhand_cli.training.environment import record_start, recorded_precision
-from simhand_cli.training.metrics_log import MetricsLog, read_metrics
-from simhand_cli.training.precision import Precision
-from simhand_cli.training.ranks import Ranks
-from simhand_cli.training.run_dir import open_run, peek_run
+from simhand_cli.stages.run_folder import open_run, peek_run
+from simhand_cli.training.log.metrics_log import MetricsLog, read_metrics
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.state.checkpoint import save_checkpoint
+from simhand_cli.training.state.environment import record_start, recorded_precision
+from simhand_cli.training.step.precision import Precision
 
 
 def test_log_is_cut_back_to_the_resumed_step(tmp_path):

@@ -15,14 +15,14 @@ from torch import nn
 
 from simhand_cli.errors import EnvironmentProblem, UsageProblem
 from simhand_cli.models.encoder import build_encoder
-from simhand_cli.training.launch import launch
-from simhand_cli.training.optimisers import AdamLars, Lars, build_optimiser, parameter_groups, set_lr
-from simhand_cli.training.precision import Precision, choose_precision
-from simhand_cli.training.ranks import Ranks
-from simhand_cli.training.schedule import scaled_lr, warmup_cosine
-from simhand_cli.training.stop import StopSignals, Verdict, refuse_non_finite
-from simhand_cli.training.sync_batch_norm import CpuSyncBatchNorm, synchronise_batch_norm
-from simhand_cli.training.world import World
+from simhand_cli.training.processes.launch import launch
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.processes.world import World
+from simhand_cli.training.step.optimisers import AdamLars, Lars, build_optimiser, parameter_groups, set_lr
+from simhand_cli.training.step.precision import Precision, choose_precision
+from simhand_cli.training.step.schedule import scaled_lr, warmup_cosine
+from simhand_cli.training.step.stop import StopSignals, Verdict, refuse_non_finite
+from simhand_cli.training.step.sync_batch_norm import CpuSyncBatchNorm, synchronise_batch_norm
 
 
 def test_schedule_matches_its_closed_form():
@@ -165,7 +165,7 @@ def test_lars_matches_the_papers_recursion():
 
 def test_precision_on_a_cpu_follows_the_measurement(monkeypatch):
     now, cost = [0.0], {"fp32": 1.0, "bf16": 0.5}
-    monkeypatch.setattr("simhand_cli.training.precision.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("simhand_cli.training.step.precision.time.perf_counter", lambda: now[0])
 
     def trial(precision):
         now[0] += cost[precision.name]

@@ -15,12 +15,12 @@ from torch.distributed.elastic.agent.server.api import RunResult, WorkerState
 
 from simhand_cli.errors import EnvironmentProblem, InputProblem, SimhandError, UsageProblem, machine_problem
 from simhand_cli.labelled.sample import NoSuchSplit
-from simhand_cli.training import elastic
-from simhand_cli.training.job_place import job_place
-from simhand_cli.training.launch import launch
-from simhand_cli.training.problems import LostPeers, NoGroup, Problem, is_lost_peer, plain_note, told_once
-from simhand_cli.training.ranks import Ranks
-from simhand_cli.training.world import World
+from simhand_cli.training.processes import elastic
+from simhand_cli.training.processes.cluster import job_place
+from simhand_cli.training.processes.failures import LostPeers, NoGroup, Problem, is_lost_peer, plain_note, told_once
+from simhand_cli.training.processes.launch import launch
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.processes.world import World
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from simhand_cli.errors import EnvironmentProblem
-from simhand_cli.training.metrics_log import MetricsLog, read_metrics
-from simhand_cli.training.trackers import check_trackers, logged_in, open_trackers
+from simhand_cli.training.log.metrics_log import MetricsLog, read_metrics
+from simhand_cli.training.log.trackers import check_trackers, logged_in, open_trackers
 
 SHARES = [0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25, 0.25]
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.distributed import HashStore, PrefixStore
 
-from simhand_cli.config.training import TrainingConfig
 from simhand_cli.errors import EnvironmentProblem, UsageProblem
-from simhand_cli.training.job_place import JobPlace, first_host, job_place, tasks_of_nodes
-from simhand_cli.training.meeting import agreed_job
-from simhand_cli.training.run_dir import open_run
-from simhand_cli.training.world import World, find_world, gpu_index, place_of
+from simhand_cli.stages.run_folder import open_run
+from simhand_cli.training.config import TrainingConfig
+from simhand_cli.training.processes.cluster import JobPlace, first_host, job_place, tasks_of_nodes
+from simhand_cli.training.processes.rendezvous import agreed_job
+from simhand_cli.training.processes.world import World, find_world, gpu_index, place_of
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "node1", "MASTER_PORT": "29500"}
 TORCHRUN |= {"LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_RESTART_COUNT": "1"}

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simhand_cli.hands.crop_geometry import apply_affine, invert_affine
+from simhand_cli.crops.geometry import apply_affine, invert_affine
 from simhand_cli.views.geometry import hand_circle, move_points, undo_view, view_affines
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters

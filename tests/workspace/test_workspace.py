@@ -15,15 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simhand_cli.console import Console
+from simhand_cli.crops.balance import balance_keys, choose_balance, load_balance, save_balance
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
+from simhand_cli.stages.local_pool import StageJob, run_pool
+from simhand_cli.stages.refuse_changes import refuse_changes
+from simhand_cli.stages.video_stage import pending, run_stage
 from simhand_cli.workspace.atomic import atomic_path, remove_leftovers, write_json
-from simhand_cli.workspace.balance import balance_keys, choose_balance, load_balance, save_balance
 from simhand_cli.workspace.catalog import Catalog, StageRecord, VideoRecord
-from simhand_cli.workspace.changes import refuse_changes
 from simhand_cli.workspace.lock import workspace_lock
 from simhand_cli.workspace.paths import Workspace
 from simhand_cli.workspace.shards import open_h5, pack_blobs, write_h5
-from simhand_cli.workspace.stage_runner import StageJob, pending, run_pool, run_stage
 
 
 def test_atomic_write_leaves_the_old_file_on_failure(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Export of an encoder's features, as HDF5 and as numpy arrays."""

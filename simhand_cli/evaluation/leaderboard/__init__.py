@@ -1,0 +1,1 @@
+"""Files in the forms that the public leaderboards of labelled sets read."""

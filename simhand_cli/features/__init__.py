@@ -1,0 +1,1 @@
+"""Features of frozen encoders, and what can be asked of them: neighbours, retrieval, pictures."""

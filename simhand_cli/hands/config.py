@@ -1,0 +1,45 @@
+"""Options of ``simhand detect`` and ``simhand keypoints``."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simhand_cli.config.base import CommandConfig, option
+
+if TYPE_CHECKING:
+    pass
+if TYPE_CHECKING:
+    pass
+
+
+class DetectConfig(CommandConfig):
+    """Options of ``simhand detect``."""
+
+    max_hands: int = option(2, "Hands looked for in a frame", ge=1, le=10)
+    min_confidence: float = option(0.5, "Detection threshold of the landmarker, 0 to 1", ge=0, le=1)
+    min_hand_px: float = option(24.0, "Smaller hands (longer side of the landmarks' box, pixels) are dropped", ge=1)
+    crop_size_px: int = option(224, "Side of the stored crops in pixels", ge=64, le=1024)
+    margin: float = option(2.0, "Side of a crop as a multiple of the hand's box", ge=1, le=4)
+    jpeg_quality: int = option(92, "JPEG quality of the stored crops", ge=50, le=100)
+    balance: bool = option(True, "Use as many right as left hands; the surplus stays stored")
+    seed: int = option(0, "Seed of the balance's choice", ge=0)
+    model_file: Path | None = option(None, "MediaPipe's hand_landmarker.task, if not the packaged one")
+    workers: int = option(os.cpu_count() or 1, "Processes", ge=1, le=1024)
+
+    @classmethod
+    def not_identity(cls) -> frozenset[str]:
+        """Balance is decided anew after every run; the rest only changes how fast or from where."""
+        return frozenset({"workers", "model_file", "balance"})
+
+
+class KeypointsConfig(CommandConfig):
+    """Options of ``simhand keypoints``."""
+
+    min_confidence: float = option(0.5, "Threshold of the landmarker on the crop, 0 to 1", ge=0, le=1)
+    model_file: Path | None = option(None, "MediaPipe's hand_landmarker.task, if not the packaged one")
+    workers: int = option(os.cpu_count() or 1, "Processes", ge=1, le=1024)
+
+    @classmethod
+    def not_identity(cls) -> frozenset[str]:
+        """Only how fast or from where."""
+        return frozenset({"workers", "model_file"})

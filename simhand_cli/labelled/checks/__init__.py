@@ -1,0 +1,1 @@
+"""What can be wrong with a labelled set: labels, sides, joint order, projections, pictures."""

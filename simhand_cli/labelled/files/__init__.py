@@ -1,0 +1,1 @@
+"""Reading of big label files and pictures: streams of JSON, COCO, caches, images."""

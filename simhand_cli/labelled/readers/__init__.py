@@ -1,0 +1,1 @@
+"""One reader for each layout of labelled hands; every one yields HandSample."""

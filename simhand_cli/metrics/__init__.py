@@ -1,0 +1,1 @@
+"""Errors of poses: alignments, MPJPE, PCK and its area, intervals by bootstrap, absolute position."""

@@ -1,0 +1,1 @@
+"""The linear probe: ridge regression of 3D pose from frozen features."""

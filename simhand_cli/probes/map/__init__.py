@@ -1,0 +1,1 @@
+"""A map of an encoder's features in the plane: t-SNE, drawn."""

@@ -1,1 +1,0 @@
-"""The guided tour: every command in turn on synthetic hands, and one report of it all."""

@@ -1,0 +1,1 @@
+"""What every stage promises: run folders that skip, resume or refuse, and a pool of processes."""

@@ -1,0 +1,1 @@
+"""The synthetic hand: its surface, skeleton, skin, people, poses and motion."""

@@ -1,0 +1,94 @@
+"""The options of a synthetic set, checked together and filled in by format, before anything is written."""
+
+import difflib
+from typing import TYPE_CHECKING, Final
+
+from simhand_cli.errors import UsageProblem
+from simhand_cli.synth.hand.grasps import GRASP_NAMES
+
+if TYPE_CHECKING:
+    from simhand_cli.synth.config import SynthConfig
+
+#: Defaults that depend on the format.
+_COUNT: Final = {"labelled": 1000, "videos": 16, "freihand": 1000, "hanco": 16}
+_FRAMES: Final = {"labelled": 1, "videos": 75, "freihand": 1, "hanco": 10}
+_CAMERAS: Final = {"labelled": 1, "videos": 1, "freihand": 1, "hanco": 8}
+_ALL: Final = ("view", "grasp", "things", "second_hand", "seed")
+_SET: Final = (*_ALL, "count", "subjects", "test_fraction", "image_px")
+#: The options that determine a set of each format; others are refused. More videos may be added to a folder later.
+RELEVANT: Final[dict[str, tuple[str, ...]]] = {
+    "labelled": (*_SET, "cameras", "frames", "fps", "backdrop", "vertices", "depth"),
+    "videos": (*_ALL, "frames", "fps", "frame_width", "frame_height", "backdrop"),
+    "freihand": _SET,
+    "hanco": (*_SET, "cameras", "frames", "fps"),
+}
+#: Options of every format that say where and how, or are recorded otherwise.
+_ANY: Final = frozenset({"out", "format", "count", "backgrounds", "workers", "workspace", "redo", "dry_run"})
+#: A shard holds whole sequences; longer ones would not fit in a worker's memory.
+MAX_SEQUENCE: Final = 4096
+
+
+def settle(config: "SynthConfig") -> "SynthConfig":
+    """The options with the format's defaults filled in.
+
+    Raises:
+        UsageProblem: an unknown grasp, an option the format has no use for, options that exclude each other, or a
+            count that is no whole number of sequences.
+    """
+    kind = config.format
+    _refuse_useless(config)
+    if config.backgrounds is not None and config.backdrop in ("panorama", "clutter", "plain"):
+        raise UsageProblem(f"--backgrounds is not used with --backdrop {config.backdrop}; leave one of them out")
+    settled = config.model_copy(
+        update={
+            "count": config.count or _COUNT[kind],
+            "frames": config.frames or _FRAMES[kind],
+            "cameras": config.cameras or _CAMERAS[kind],
+            "grasp": _known_grasps(config.grasp),
+        }
+    )
+    if kind in ("labelled", "hanco"):
+        _check_sequence(kind, whole(settled.count), whole(settled.frames), whole(settled.cameras))
+    return settled
+
+
+def _refuse_useless(config: "SynthConfig") -> None:
+    fields = type(config).model_fields
+    for name in sorted(config.model_fields_set - _ANY - set(RELEVANT[config.format])):
+        if getattr(config, name) != fields[name].default:
+            flag = name.replace("_", "-")
+            useful = ", ".join(kind for kind, names in RELEVANT.items() if name in names)
+            raise UsageProblem(
+                f"--{flag} does nothing with --format {config.format} (only with {useful}); leave it out"
+            )
+
+
+def _check_sequence(kind: str, count: int, frames: int, cameras: int) -> None:
+    each = frames * cameras
+    if each > MAX_SEQUENCE:
+        raise UsageProblem(
+            f"--frames {frames} x --cameras {cameras} = {each} pictures a sequence, above {MAX_SEQUENCE}"
+        )
+    if kind == "labelled" and count % each:
+        up = -(-count // each) * each
+        raise UsageProblem(
+            f"--count {count} is no multiple of --frames {frames} x --cameras {cameras} = {each}; {up} would be"
+        )
+
+
+def _known_grasps(wanted: list[str]) -> list[str]:
+    exact = {name.lower(): name for name in GRASP_NAMES}
+    for name in wanted:
+        if name.lower() not in exact:
+            near = difflib.get_close_matches(name.lower(), exact, n=1)
+            hint = f"did you mean {exact[near[0]]}? " if near else ""
+            raise UsageProblem(f"--grasp {name} is unknown; {hint}There are {', '.join(GRASP_NAMES)}")
+    # In the catalogue's order and once each, so that the same choice is the same set.
+    chosen = {exact[name.lower()] for name in wanted}
+    return [name for name in GRASP_NAMES if name in chosen]
+
+
+def whole(value: int | None) -> int:
+    """An option that :func:`settle` has filled in."""
+    assert value is not None
+    return value

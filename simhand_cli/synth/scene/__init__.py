@@ -1,0 +1,1 @@
+"""What surrounds the hand: camera, backgrounds, held things, second hands."""

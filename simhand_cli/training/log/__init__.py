@@ -1,0 +1,1 @@
+"""Metrics of a run: its own file, TensorBoard, Weights & Biases."""

@@ -1,0 +1,1 @@
+"""The processes of a training: launch, rendezvous, cluster environment, ranks, failures."""

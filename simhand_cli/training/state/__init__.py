@@ -1,0 +1,1 @@
+"""What a run can go on from: checkpoints, training state, the environment it ran in."""

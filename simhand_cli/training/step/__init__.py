@@ -1,0 +1,1 @@
+"""Parts of an optimiser step: precision, optimisers, schedules, EMA, batch norm, stopping."""

@@ -1,0 +1,23 @@
+"""Options of ``simhand ingest``."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simhand_cli.config.base import CommandConfig, argument, option
+
+if TYPE_CHECKING:
+    pass
+
+
+class IngestConfig(CommandConfig):
+    """Options of ``simhand ingest``."""
+
+    paths: list[Path] = argument("Videos, folders of videos, folders of images", min_length=1)
+    fps: float = option(1.0, "Frames sampled per second of video, by timestamp", gt=0, le=1000)
+    workers: int = option(os.cpu_count() or 1, "Processes that decode", ge=1, le=1024)
+
+    @classmethod
+    def not_identity(cls) -> frozenset[str]:
+        """Paths add up over calls; workers only change the speed."""
+        return frozenset({"paths", "workers"})
