@@ -64,6 +64,14 @@ def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+@pytest.fixture(scope="session")
+def people_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four people to train on and two to test on."""
+    from small_people import write_people
+
+    return write_people(tmp_path_factory.mktemp("people") / "own", {"train": list("abcd"), "test": list("xy")})
+
+
 def write_video(
     path: Path,
     frames: int = 20,

@@ -1,4 +1,4 @@
-"""Write tests/pretrain_loop/golden_losses.json: the first losses of every method, kind of weights and recipe.
+"""Write tests/helpers/golden_losses.json: the first losses of every method, kind of weights and recipe.
 
 Usage: python tools/build_golden_losses.py
 
@@ -13,7 +13,7 @@ import torch
 
 from simhand_cli.workspace.atomic import write_json
 
-TESTS = Path(__file__).parents[1] / "tests" / "pretrain_loop"
+TESTS = Path(__file__).parents[1] / "tests" / "helpers"
 
 
 def main() -> None:

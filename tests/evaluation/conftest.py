@@ -1,15 +1,10 @@
-"""The miniature sets and random hands of the labelled tests are used here too."""
-
-import sys
-from pathlib import Path
+"""A measurement of known predictions."""
 
 import pytest
 
 from simhand_cli.commands.evaluate import evaluate
 from simhand_cli.evaluation import run as evaluation_run
 from simhand_cli.evaluation.config import EvaluateConfig
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "labelled"))
 
 
 @pytest.fixture

@@ -1,11 +1,6 @@
-"""The miniature FreiHAND of the labelled tests is used here too."""
-
-import sys
-from pathlib import Path
+"""Fine-tuning in tests: tiny models."""
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "labelled"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,11 +1,9 @@
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mini_freihand import write_mini_freihand
+from tiny_workspace import CROP_PX, make_workspace
 
 from simhand_cli.commands.finetune import finetune
 from simhand_cli.crops.geometry import apply_affine, invert_affine
@@ -19,9 +17,6 @@ from simhand_cli.finetune.weak_2d import WeakCrops
 from simhand_cli.labelled.sample_crop import crop_sample
 from simhand_cli.labelled.set_aside import validation_groups
 from simhand_cli.workspace.paths import Workspace
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain_loop"))
-from tiny_workspace import CROP_PX, make_workspace
 
 
 @pytest.fixture(scope="module")

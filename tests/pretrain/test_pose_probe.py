@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,8 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
-from tiny_workspace import TINY, make_workspace, terminated_after_logging
-
-sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("labelled", "probes")]
-
 from small_people import write_people
+from tiny_workspace import TINY, make_workspace, terminated_after_logging
 
 from simhand_cli.commands.pretrain import pretrain
 from simhand_cli.commands.probe import probe

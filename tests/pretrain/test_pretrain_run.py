@@ -46,6 +46,7 @@ from simhand_cli.training.step.schedule import LrRule
 from simhand_cli.workspace.catalog import Catalog, StageRecord
 from simhand_cli.workspace.paths import Workspace
 
+HELPERS = Path(__file__).parents[1] / "helpers"
 QUIET = Console(quiet=True)
 
 
@@ -150,7 +151,7 @@ pretrain(PretrainConfig(workspace=Path({workspace!r}), **{{**TINY, "name": "a", 
 
 
 def test_killed_inside_a_checkpoint_write_and_run_again_is_bit_equal(workspace, reference):
-    script = KILLED_IN_SECOND_WRITE.format(tests=str(Path(__file__).parent), workspace=str(workspace))
+    script = KILLED_IN_SECOND_WRITE.format(tests=str(HELPERS), workspace=str(workspace))
     root = Path(__file__).parents[2]
     # Sums depend on the number of threads, so to the bit means with as many as this process has.
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
@@ -199,7 +200,7 @@ pretrain(PretrainConfig(workspace=Path({workspace!r}), **given))
 
 def test_two_ranks_choose_their_precision(workspace):
     """Rank 0 alone measures; its trial steps must not wait for the other's batch statistics."""
-    script = TWO_RANKS_CHOOSE.format(tests=str(Path(__file__).parent), workspace=str(workspace))
+    script = TWO_RANKS_CHOOSE.format(tests=str(HELPERS), workspace=str(workspace))
     subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=True, timeout=120)
     environment = json.loads((workspace / "runs" / "pretrain-a" / "environment.json").read_text())
     assert environment["precision"]["reason"].startswith("measured ")

@@ -1,0 +1,8 @@
+"""Tiny models only."""
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _in_one_thread(one_thread: None) -> None:
+    """All tests of this folder train or ask tiny models."""
