@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from simhand_cli.config.base import option
-from simhand_cli.pretrain.loss_options import LossOptions
+from simhand_cli.pretrain.loss_options import LossOptions, MethodName
 from simhand_cli.training.config import TrainingConfig
 from simhand_cli.views.options import ViewOptions
 
@@ -19,7 +19,7 @@ _WORKERS_PER_GPU = 8
 class PretrainConfig(TrainingConfig):
     """Options of ``simhand pretrain``."""
 
-    method: Literal["simclr", "peclr", "tempclr", "handclr", "simhand"] = option(
+    method: MethodName = option(
         "simhand",
         "simclr: same crop, colour and scale; peclr: same crop, T undone in features; tempclr: same hand a moment "
         "later; handclr: mined positive; simhand: mined positive and adaptive weights",
@@ -112,10 +112,6 @@ class PretrainConfig(TrainingConfig):
         """Where it runs, and what it shows and writes on the way, do not change what is learned."""
         shown = {"checkpoint_every", "log_every", "log", "probe_every", "probe_data"}
         return super().not_identity() | {"name", "workers", "compile"} | shown
-
-    def run_name(self) -> str:
-        """The run's name, given or made up."""
-        return self.name or f"{self.method}-{self.encoder}"
 
     def loader_workers(self, ranks: "Ranks") -> int:
         """Decoding processes for each training process."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from simhand_cli.pretrain.model import build_model
-from simhand_cli.pretrain.run import TrialStep
+from simhand_cli.pretrain.trial_step import TrialStep
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.step.precision import PrecisionName, PrecisionOption, choose_precision, shortest_s
 

@@ -23,11 +23,9 @@ from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.models.encoder import build_encoder, load_encoder_weights
 from simhand_cli.pretrain import dry_run as estimate
 from simhand_cli.pretrain import loss_options as options
-from simhand_cli.pretrain import run as loop
-from simhand_cli.pretrain import trainer
+from simhand_cli.pretrain import trial_step
 from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.loss.diagnostics import uniformity
-from simhand_cli.pretrain.loss.methods import MethodName
 from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.pairs.epoch_order import Sampling
 from simhand_cli.pretrain.pairs.pair_table import PairDataset
@@ -35,6 +33,7 @@ from simhand_cli.pretrain.recipe import DecayOption
 from simhand_cli.pretrain.report import last_figures
 from simhand_cli.pretrain.run import load_table
 from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.training import engine
 from simhand_cli.training.loader_workers import killed_workers
 from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.training.processes.cluster import JobPlace
@@ -136,7 +135,7 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from tiny_workspace import TINY
-from simhand_cli.training import checkpoint
+from simhand_cli.training.state import checkpoint
 write, calls = checkpoint.save_file, []
 def cut_short(tensors, path, metadata):
     calls.append(path)
@@ -145,7 +144,8 @@ def cut_short(tensors, path, metadata):
         os.kill(os.getpid(), signal.SIGKILL)
     write(tensors, path, metadata)
 checkpoint.save_file = cut_short
-from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+from simhand_cli.commands.pretrain import pretrain
+from simhand_cli.pretrain.config import PretrainConfig
 pretrain(PretrainConfig(workspace=Path({workspace!r}), **{{**TINY, "name": "a", "checkpoint_every": 2, "workers": 1}}))
 """
 
@@ -192,7 +192,8 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from tiny_workspace import TINY
-from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+from simhand_cli.commands.pretrain import pretrain
+from simhand_cli.pretrain.config import PretrainConfig
 given = {{**TINY, "name": "a", "max_steps": 1, "precision": "auto", "cpu_ranks": 2}}
 pretrain(PretrainConfig(workspace=Path({workspace!r}), **given))
 """
@@ -309,7 +310,7 @@ def test_trackers_are_told_the_filled_options(workspace, monkeypatch):
         told.append(options)
         return []
 
-    monkeypatch.setattr(trainer, "open_trackers", open_nothing)
+    monkeypatch.setattr(engine, "open_trackers", open_nothing)
     run(workspace, name="a", lr=None, max_steps=1)
     (options,) = told
     assert (options["lr"], options["lr_rule"], options["sync_bn"]) == (1e-4, "sqrt", True)
@@ -325,7 +326,7 @@ def test_the_speed_is_that_of_the_whole_run():
 
 def test_runs_of_a_workspace_share_what_was_measured(workspace, monkeypatch):
     cost = {"fp32": 0.02, "bf16": 0.0}
-    monkeypatch.setattr(loop.TrialStep, "__call__", lambda self, precision: time.sleep(cost[precision.name]))
+    monkeypatch.setattr(trial_step.TrialStep, "__call__", lambda self, precision: time.sleep(cost[precision.name]))
     given = {"precision": "auto", "max_steps": 1}
     assert run(workspace, name="a", **given).facts["precision"] == "bf16"
     cost.update(fp32=0.0, bf16=0.02)
@@ -507,7 +508,7 @@ def test_every_method_runs(workspace, method):
 def test_options_offer_exactly_what_the_parts_can_do():
     fields = PretrainConfig.model_fields
     for name, kind in (
-        ("method", MethodName),
+        ("method", options.MethodName),
         ("optimiser", OptimiserName),
         ("precision", PrecisionOption),
         ("lr_rule", LrRule),

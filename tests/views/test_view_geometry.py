@@ -11,7 +11,7 @@ from simhand_cli.views.parameters import ViewParameters, draw_parameters
 
 
 def parameters(angle_deg: float, margin: float, shift: tuple[float, float]) -> ViewParameters:
-    options = ViewOptions(rotation_deg=(angle_deg, angle_deg), margin=(margin, margin))
+    options = ViewOptions(rotation_deg=(angle_deg, angle_deg), margin=(margin, margin)).settled()
     drawn = draw_parameters(0, torch.arange(1), 0, options)
     return ViewParameters(**{**vars(drawn), "shift": torch.tensor([shift], dtype=torch.float64)})
 
