@@ -321,7 +321,8 @@ def test_python_examples_compile_and_import(page: Path) -> None:
     for block in _split(page.read_text())[2]:
         compile(block, str(page), "exec")
         for module, names in re.findall(r"^from (simhand_cli[\w.]*) import (.+)$", block, flags=re.MULTILINE):
-            path = ROOT / (module.replace(".", "/") + ".py")
+            folder = ROOT / module.replace(".", "/")
+            path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
             text = path.read_text()
             for name in names.split(", "):
                 assert re.search(rf"^(def|class) {name}\b|^{name}\b", text, flags=re.MULTILINE), f"{module}: {name}"

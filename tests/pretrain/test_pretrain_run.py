@@ -32,6 +32,7 @@ from simhand_cli.pretrain.pairs.pair_table import PairDataset
 from simhand_cli.pretrain.recipe import DecayOption
 from simhand_cli.pretrain.report import last_figures
 from simhand_cli.pretrain.run import load_table
+from simhand_cli.pretrain.settings import settle
 from simhand_cli.stages.run_folder import latest_complete
 from simhand_cli.training import engine
 from simhand_cli.training.loader_workers import killed_workers
@@ -363,7 +364,7 @@ def test_the_paper_s_weights_are_of_the_embeddings(workspace):
     identity = json.loads((default.outputs["encoder"].parent / "identity.json").read_text())
     assert identity["loss"]["weight_metric"] == "embedding"
     unweighted = PretrainConfig(workspace=workspace, **TINY, loss={"recipe": "paper", "weights": "none"})
-    assert load_table(Workspace.open(workspace), unweighted).embedding is None
+    assert load_table(Workspace.open(workspace), settle(unweighted)).embedding is None
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(workspace, monkeypatch):
