@@ -5,12 +5,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from simhand_cli.errors import UsageProblem
 from simhand_cli.stages.refuse_changes import refuse_changes
 from simhand_cli.workspace.atomic import remove_leftovers, write_json
 from simhand_cli.workspace.lock import LOCK_NAME
+
+State = Literal["new", "resume", "finished", "redo"]
 
 _FOLDER = "checkpoints"
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
@@ -115,7 +117,7 @@ def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool, job: str = 
     return RunDir(path, latest_complete(path), read_result(path), replaced)
 
 
-def peek_run(path: Path, identity: Mapping[str, Any], *, redo: bool) -> str:
+def peek_run(path: Path, identity: Mapping[str, Any], *, redo: bool) -> State:
     """What :func:`open_run` would do, for ``--dry-run``: ``new``, ``resume``, ``finished`` or ``redo``.
 
     Raises:

@@ -193,7 +193,7 @@ def test_damage_and_unfinished_work_are_noticed(real_workspace: Workspace, tmp_p
 
 
 def test_stages_do_not_repeat_and_refuse_changes(real_workspace: Workspace, monkeypatch) -> None:
-    monkeypatch.setattr("simhand_cli.stages.local_pool.run_pool", lambda *a, **k: pytest.fail("done again"))
+    monkeypatch.setattr("simhand_cli.stages.video_stage.run_pool", lambda *a, **k: pytest.fail("done again"))
     detect(DetectConfig(workspace=real_workspace.root))
     keypoints(KeypointsConfig(workspace=real_workspace.root))
     with pytest.raises(UsageProblem, match="margin"):
