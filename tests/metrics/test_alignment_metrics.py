@@ -158,7 +158,7 @@ scales = st.floats(0.2, 5.0)
 seeds = st.integers(0, 10_000)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds, rotations, shifts, scales)
 def test_invariances(seed, rotation, shift, scale):
     pred, gt, valid = hands(2, seed=seed)
@@ -177,7 +177,7 @@ def test_invariances(seed, rotation, shift, scale):
             np.testing.assert_allclose(error_after(name, other, gt, valid), base, atol=1e-8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds, rotations, scales.filter(lambda s: abs(s - 1) > 0.1))
 def test_what_an_alignment_does_not_forgive(seed, rotation, scale):
     _, gt, valid = hands(2, seed=seed)

@@ -124,6 +124,7 @@ def walked(joints: np.ndarray, arm: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return points, (radii[:, 0] + steps[..., 0] * (radii[:, 1] - radii[:, 0])).ravel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [1, 24])
 def test_the_second_hand_is_the_other_one_apart_and_does_not_hide_the_first(frames: int) -> None:
     """In every frame of a sequence: no flesh in flesh or thing, at most a few joints hidden, no cut arm in view."""

@@ -113,6 +113,7 @@ def test_a_machine_without_a_compiler_says_so_in_one_line(workspace, dry_run):
     assert not (workspace / "runs" / "pretrain-a" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_the_real_compiler_gives_the_same_numbers_and_names():
     compiler.check_compiler("cpu")
     torch.manual_seed(0)
