@@ -70,7 +70,7 @@ def _add_leaderboard(job: "EvaluationRun", ranked: "Sequence[RankedSet]", summar
 
 def _compared(job: "EvaluationRun", other: Path, summary: Summary) -> None:
     """Add the paired differences to the other evaluation."""
-    from simhand_cli.evaluation.compare.report import ONLY_2D, add_comparison, alignment_words, other_name
+    from simhand_cli.evaluation.compare.comparison_report import ONLY_2D, add_comparison, alignment_words, other_name
 
     found, path, record = add_comparison(job, other)
     name = other_name(job.folder, other)

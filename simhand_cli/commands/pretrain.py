@@ -41,7 +41,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
 
 
 def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "ProblemBoard | None") -> Summary:
-    from simhand_cli.pretrain.report import probe_facts
+    from simhand_cli.pretrain.pretrain_report import probe_facts
     from simhand_cli.pretrain.run import Job, load_table, train
     from simhand_cli.pretrain.run_notes import told_recipe, told_weights
     from simhand_cli.pretrain.settings import settle

@@ -50,7 +50,7 @@ def _dry_summary(job: "ProbeJob") -> Summary:
 
 
 def _summary(job: "ProbeJob", result: dict[str, Any]) -> Summary:
-    from simhand_cli.probes.report import COLUMNS, overview_rows
+    from simhand_cli.probes.probe_report import COLUMNS, overview_rows
     from simhand_cli.probes.run import FILES
 
     metrics = result["metrics"]

@@ -19,7 +19,7 @@ from simhand_cli.labelled.sample import choose_samples
 from simhand_cli.models.encoder import build_encoder
 from simhand_cli.models.encoder_source import EncoderSource, find_encoder
 from simhand_cli.models.model_choice import resolve_device
-from simhand_cli.models.projection import ProjectionHead
+from simhand_cli.models.projection_head import ProjectionHead
 from simhand_cli.stages.run_folder import open_run, peek_run
 from simhand_cli.training.processes.group import memory_problems
 from simhand_cli.workspace.atomic import remove_leftovers

@@ -17,9 +17,9 @@ from simhand_cli.evaluation.predict.mean_hands import TrainingHands, find_traini
 from simhand_cli.evaluation.predict.predict_set import SetRun, predict_set
 from simhand_cli.evaluation.predict.predictions import SetPredictions, grouped_by, set_labels, write_predictions
 from simhand_cli.evaluation.predict.predictors import FinetunedPose, MediaPipePose, PosePredictor, mean_pose, mean_shape
+from simhand_cli.evaluation.score.evaluation_report import SetPictures, build_report
 from simhand_cli.evaluation.score.gallery import choose, gallery_3d, gallery_sheet
 from simhand_cli.evaluation.score.records import METRICS_SCHEMA, METRICS_VERSION, screen_table, set_record
-from simhand_cli.evaluation.score.report import SetPictures, build_report
 from simhand_cli.evaluation.score.score import Scale, SetScore, score_set
 from simhand_cli.labelled.checks.labels_3d import check_labels
 from simhand_cli.labelled.label_details import labels_sha256

@@ -11,7 +11,7 @@ from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem
 from simhand_cli.models.encoder import Encoder, normalise
 from simhand_cli.models.encoder_source import EncoderSource
-from simhand_cli.models.projection import ProjectionHead
+from simhand_cli.models.projection_head import ProjectionHead
 from simhand_cli.stages.run_folder import latest_complete, read_result
 from simhand_cli.training.state.checkpoint import load_checkpoint
 from simhand_cli.workspace.paths import BACKBONE_FILE
