@@ -1,4 +1,4 @@
-"""One evaluation from config to finished folder."""
+"""An evaluation: which model on which sets, its predictions, figures and files."""
 
 import json
 from collections.abc import Sequence

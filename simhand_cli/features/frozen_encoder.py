@@ -42,6 +42,7 @@ class FrozenEncoder:
     """
 
     def __init__(self, encoder: Encoder, head: ProjectionHead | None, device: str) -> None:
+        # The stub of Module.to knows no memory_format.
         self._encoder = encoder.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._head = None if head is None else head.to(device).eval()
         self._device = device

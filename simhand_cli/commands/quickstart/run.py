@@ -1,4 +1,4 @@
-"""Running the tour step by step and collecting what it shows."""
+"""Running the quick start step by step and collecting what it shows."""
 
 import json
 import shutil
