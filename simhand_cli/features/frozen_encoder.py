@@ -12,7 +12,8 @@ from simhand_cli.errors import InputProblem
 from simhand_cli.models.encoder import Encoder, normalise
 from simhand_cli.models.encoder_source import EncoderSource
 from simhand_cli.models.projection_head import ProjectionHead
-from simhand_cli.stages.run_folder import latest_complete, read_result
+from simhand_cli.stages.checkpoint_folders import latest_complete
+from simhand_cli.stages.run_folder import read_result
 from simhand_cli.training.state.checkpoint import load_checkpoint
 from simhand_cli.workspace.paths import BACKBONE_FILE
 

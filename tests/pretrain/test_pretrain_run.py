@@ -33,7 +33,7 @@ from simhand_cli.pretrain.pretrain_report import last_figures
 from simhand_cli.pretrain.recipe import DecayOption
 from simhand_cli.pretrain.run import load_table
 from simhand_cli.pretrain.settings import settle
-from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.stages.checkpoint_folders import latest_complete
 from simhand_cli.training import engine
 from simhand_cli.training.loader_workers import killed_workers
 from simhand_cli.training.log.metrics_log import read_metrics
