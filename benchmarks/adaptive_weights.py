@@ -60,8 +60,8 @@ def load(mining: Path) -> tuple[Tensor, Tensor, np.ndarray]:
 
 def draw(joints: Tensor, seed: int, view: int) -> tuple[Tensor, ViewParameters]:
     """Joints in one random view of each crop, and its parameters."""
-    params = draw_parameters(seed, torch.arange(len(joints)), view, ViewOptions())
-    window = draw_window(joints, params, ViewOptions(output_px=SIZE_PX).resolved())
+    params = draw_parameters(seed, torch.arange(len(joints)), view, ViewOptions().settled())
+    window = draw_window(joints, params, ViewOptions(output_px=SIZE_PX).settled())
     return move_points(window.view_from_crop, joints), window.params
 
 

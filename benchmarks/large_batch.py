@@ -30,6 +30,7 @@ from simhand_cli.pretrain.pairs.epoch_order import StepBatches
 from simhand_cli.pretrain.pairs.pair_loader import pair_batches
 from simhand_cli.pretrain.pairs.pair_table import PairDataset
 from simhand_cli.pretrain.run import load_table
+from simhand_cli.pretrain.settings import settle
 from simhand_cli.workspace.paths import Workspace
 
 
@@ -61,7 +62,7 @@ def one_step(stepper: Stepper, workspace: Workspace, pairs: int, part: int) -> d
 def measure(encoder: str, given: argparse.Namespace) -> dict[str, Any]:
     """All batch sizes of one encoder, smallest first."""
     workspace, largest = Workspace.open(given.workspace), max(given.batch_sizes)
-    config = PretrainConfig(workspace=given.workspace, encoder=encoder, batch_size=largest)
+    config = settle(PretrainConfig(workspace=given.workspace, encoder=encoder, batch_size=largest))
     pairs = len(load_table(workspace, config))
     if pairs < largest:
         raise SystemExit(f"{given.workspace} has {pairs} pairs, fewer than {largest}: see --batch-sizes")

@@ -28,8 +28,10 @@ from simhand_cli.pretrain.pairs.epoch_order import StepBatches
 from simhand_cli.pretrain.pairs.pair_batch import PairBatch
 from simhand_cli.pretrain.pairs.pair_loader import pair_batches
 from simhand_cli.pretrain.pairs.pair_table import PairDataset
-from simhand_cli.pretrain.run import TrialStep, load_table
-from simhand_cli.training.loader_workers import single_threaded_opencv
+from simhand_cli.pretrain.run import load_table
+from simhand_cli.pretrain.settings import settle
+from simhand_cli.pretrain.trial_step import TrialStep
+from simhand_cli.training.loader_workers import loader_workers, single_threaded_opencv
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.step.compile import compile_model
 from simhand_cli.training.step.optimisers import build_optimiser, parameter_groups
@@ -44,11 +46,11 @@ class Stepper:
     """A model that learns from pairs."""
 
     def __init__(self, config: PretrainConfig, device: str) -> None:
-        self.config, self.ranks = config, Ranks(device=device)
+        self.config, self.ranks = settle(config), Ranks(device=device)
         self.model = build_model(config.encoder, 0).to(device, memory_format=torch.channels_last)
         self.trial = TrialStep(self.model, config.views.output_px, 2 * config.batch_size)
         self.precision = choose_precision("auto", self.ranks, TrialStep(self.model, config.views.output_px))
-        self.loss = PairLoss.of(config, self.precision, device)
+        self.loss = PairLoss.of(self.config, self.precision, device)
         self.optimiser = build_optimiser("adam", parameter_groups([self.model], 1e-6), 1e-4)
         self.scaler = self.precision.scaler(device)
 
@@ -95,7 +97,7 @@ def fed_batches(stepper: Stepper, workspace: Workspace, steps: int) -> Iterator[
     config, table = stepper.config, load_table(workspace, stepper.config)
     dataset = PairDataset(table, workspace.crops_dir, 0)
     batches = StepBatches(len(table), config.batch_size, 10_000, 0)
-    workers = config.loader_workers(stepper.ranks)
+    workers = loader_workers(config.workers, stepper.ranks)
     return islice(pair_batches(dataset, batches, stepper.ranks, workers), steps + WARM)
 
 

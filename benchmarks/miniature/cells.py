@@ -1,7 +1,7 @@
 """Which trainings make up the tables, in the order in which they are computed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from scales import TABLES, Scale, Table
 
@@ -136,7 +136,7 @@ def _recipes(scale: Scale, seed: int) -> Iterator[Cell]:
 
 def _moved_alike(scale: Scale) -> tuple[object, ...]:
     """Options that leave a recipe the loss and T alone: its rate and warm-up are for 100 epochs of 8,192 pairs."""
-    how = {**OPTIMISATION["simhand"].as_options(), "warmup_epochs": scale.warmup_epochs}
+    how = {**asdict(OPTIMISATION["simhand"]), "warmup_epochs": scale.warmup_epochs}
     synchronised = "--sync-bn" if how.pop("sync_bn") else "--no-sync-bn"
     return (*(word for name, value in how.items() for word in (f"--{name.replace('_', '-')}", value)), synchronised)
 

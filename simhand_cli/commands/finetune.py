@@ -43,13 +43,19 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
 
 def _finetune(config: FinetuneConfig, console: Console, world: "World", board: "ProblemBoard | None") -> Summary:
     from simhand_cli.finetune.run import FinetuneJob, train
+    from simhand_cli.finetune.settings import run_identity, settle
     from simhand_cli.finetune.training_data import choose_samples
     from simhand_cli.finetune.weak_2d import WeakCrops
     from simhand_cli.labelled.open import newest_own_set, refuse_repeated
     from simhand_cli.models.encoder_source import find_encoder
+    from simhand_cli.training.log.trackers import check_trackers
     from simhand_cli.training.processes.launch import launch
+    from simhand_cli.training.step.compile import refuse_several
     from simhand_cli.workspace.paths import Workspace
 
+    check_trackers(config.log)
+    if config.compile:
+        refuse_several(world.size, joined=board is not None)
     workspace = Workspace(config.workspace)
     source = find_encoder(config.encoder, workspace, config.backbone, config.encoder_weights)
     refuse_repeated(config.data)
@@ -66,14 +72,9 @@ def _finetune(config: FinetuneConfig, console: Console, world: "World", board: "
     )
     if config.weak_2d:
         data = data.with_weak(WeakCrops(workspace), config.weak_share)
-    identity = {
-        **config.identity(),
-        "labels": data.digests,
-        "samples": data.choice_sha256,
-        "backbone": source.backbone,
-        "encoder": source.sha256,
-    }
-    path = workspace.run_dir("finetune", config.name or source.run_name)
+    settings = settle(config, source)
+    identity = run_identity(config, settings, data, source, world.size)
+    path = workspace.run_dir("finetune", settings.name)
     if config.dry_run:
         return _dry_run(config, data, source, path, identity, world)
     validation = "; ".join(data.validation)

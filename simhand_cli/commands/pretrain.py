@@ -10,6 +10,7 @@ from simhand_cli.summary import Dropped, Summary
 
 if TYPE_CHECKING:
     from simhand_cli.pretrain.pairs.pair_table import PairTable
+    from simhand_cli.pretrain.settings import PretrainSettings
     from simhand_cli.training.processes.failures import ProblemBoard
     from simhand_cli.training.processes.world import World
     from simhand_cli.workspace.paths import Workspace
@@ -40,33 +41,35 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
 
 
 def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "ProblemBoard | None") -> Summary:
-    from simhand_cli.pretrain.recipe import told_recipe, told_weights
-    from simhand_cli.pretrain.report import probe_facts
+    from simhand_cli.pretrain.pretrain_report import probe_facts
     from simhand_cli.pretrain.run import Job, load_table, train
+    from simhand_cli.pretrain.run_notes import told_recipe, told_weights
+    from simhand_cli.pretrain.settings import settle
     from simhand_cli.training.log.trackers import check_trackers
     from simhand_cli.training.processes.launch import launch
     from simhand_cli.training.step.compile import refuse_several
     from simhand_cli.workspace.paths import Workspace
 
     check_trackers(config.log)
+    settings = settle(config)
     if config.decode == "gpu" and not world.use_gpu:
         raise EnvironmentProblem("--decode gpu needs a GPU; leave it out, or use --gpus 1 or more")
     if config.compile:
         refuse_several(world.size, joined=board is not None)
     workspace = Workspace.open(config.workspace)
-    run_dir = workspace.run_dir("pretrain", config.run_name())
-    table = load_table(workspace, config)
+    run_dir = workspace.run_dir("pretrain", settings.name)
+    table = load_table(workspace, settings)
     if config.dry_run:
         if not world.is_main:  # rank 0 alone measures and is heard
             return Summary("pretrain", dropped=_dropped(table, config.method))
-        return _dry_run(config, workspace, table, world, console)
+        return _dry_run(settings, workspace, table, world, console)
     result = launch(train, Job(config, console.quiet), world, name=run_dir.name, board=board, console=console)
     if result.get("skipped"):
         console.say(f"{run_dir} is finished already; --redo does it over, --name starts another")
     facts: dict[str, int | float | str] = {
         "method": config.method,
-        "recipe": told_recipe(config),
-        "weights": told_weights(config),
+        "recipe": told_recipe(settings),
+        "weights": told_weights(settings),
         "encoder": config.encoder,
         "pairs": int(result["pairs"]),
         "steps": int(result["steps"]),
@@ -114,38 +117,38 @@ def _dropped(table: "PairTable", method: str) -> list[Dropped]:
 
 
 def _dry_run(
-    config: PretrainConfig, workspace: "Workspace", table: "PairTable", world: "World", console: Console
+    settings: "PretrainSettings", workspace: "Workspace", table: "PairTable", world: "World", console: Console
 ) -> Summary:
     from simhand_cli.models.encoder import build_encoder, load_encoder_weights
     from simhand_cli.pretrain.dry_run import crop_bytes, estimate_step
-    from simhand_cli.pretrain.loss.methods import METHODS
+    from simhand_cli.pretrain.online_probe import open_probe
     from simhand_cli.pretrain.plan import make_plan, run_identity
-    from simhand_cli.pretrain.recipe import told_recipe, told_weights
-    from simhand_cli.pretrain.run import network_kind, open_probe
+    from simhand_cli.pretrain.run_notes import told_recipe, told_weights
+    from simhand_cli.pretrain.trial_step import network_kind
     from simhand_cli.stages.run_folder import peek_run, saved_steps
     from simhand_cli.training.processes.group import memory_problems
     from simhand_cli.training.state.environment import ENVIRONMENT_FILE, recorded_precision
     from simhand_cli.training.step.compile import check_compiler
     from simhand_cli.training.step.precision import usual_precision
 
-    plan = make_plan(config, len(table), world.size)
-    run_dir = workspace.run_dir("pretrain", config.run_name())
-    found = peek_run(run_dir, run_identity(config, workspace, plan, world.size), redo=config.redo)
+    plan = make_plan(settings, len(table), world.size)
+    run_dir = workspace.run_dir("pretrain", settings.name)
+    found = peek_run(run_dir, run_identity(settings, workspace, plan, world.size), redo=settings.redo)
     done = {"resume": saved_steps(run_dir), "finished": plan.total_steps}.get(found, 0)
     device = "cuda:0" if world.use_gpu else "cpu"
-    if config.init != "random" and found in ("new", "redo"):  # whether it can be read, and fits
-        load_encoder_weights(build_encoder(config.encoder), Path(config.init))
-    open_probe(config, plan, table, workspace, console)
-    if config.compile:
+    if settings.init != "random" and found in ("new", "redo"):  # whether it can be read, and fits
+        load_encoder_weights(build_encoder(settings.encoder), Path(settings.init))
+    open_probe(settings, plan, table, workspace, console)
+    if settings.compile:
         check_compiler(device)
     with memory_problems():
         kept = recorded_precision(run_dir / ENVIRONMENT_FILE) if found == "resume" else None
-        precision = kept or config.precision
-        usual = usual_precision(run_dir.parent, network_kind(config))
+        precision = kept or settings.precision
+        usual = usual_precision(run_dir.parent, network_kind(settings))
         views_at_once = 2 * plan.part_pairs
-        costs = estimate_step(config.encoder, config.views.output_px, views_at_once, device, precision, usual)
+        costs = estimate_step(settings.encoder, settings.views.output_px, views_at_once, device, precision, usual)
     forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // world.size else 1.0
-    same_image = METHODS[config.method].positive == "same-image"
+    same_image = settings.chosen_method.positive == "same-image"
     crops = (1 if same_image else 2) * (plan.batch_size // world.size)
     crops *= 1 if world.use_gpu else 2  # the batch in use, and where it is the same memory the one that lies ready
     memory = costs.bytes_per_process + crops * crop_bytes(table.crop_size_px)
@@ -158,13 +161,13 @@ def _dry_run(
             "found there": found,
             **({"steps done": done} if found == "resume" else {}),
             "processes": str(world),
-            "method": config.method,
-            "recipe": told_recipe(config),
-            "weights": told_weights(config),
-            "encoder": config.encoder,
+            "method": settings.method,
+            "recipe": told_recipe(settings),
+            "weights": told_weights(settings),
+            "encoder": settings.encoder,
             "pairs": plan.pairs,
             "pairs per step": plan.batch_size,
-            "epochs": config.epochs,
+            "epochs": settings.epochs,
             "steps": plan.total_steps,
             "warm-up steps": plan.warmup_steps,
             "peak learning rate": plan.peak_lr,
@@ -175,6 +178,6 @@ def _dry_run(
             "size of a checkpoint": format_bytes(costs.checkpoint_bytes),
             **({"note": plan.warning} if plan.warning else {}),
         },
-        dropped=_dropped(table, config.method),
+        dropped=_dropped(table, settings.method),
         data={"seconds": seconds, "bytes_per_process": memory, "warning": plan.warning},
     )

@@ -15,7 +15,7 @@ from simhand_cli.features.pictures import LabelledPictures, Picture, PictureSour
 from simhand_cli.labelled.sample import choose_samples
 from simhand_cli.models.encoder import build_encoder
 from simhand_cli.models.encoder_source import EncoderSource, find_encoder
-from simhand_cli.models.projection import ProjectionHead
+from simhand_cli.models.projection_head import ProjectionHead
 from simhand_cli.workspace.paths import Workspace
 
 #: Pictures that are looked at to learn how long the ids are.

@@ -14,9 +14,9 @@ from simhand_cli.evaluation.predict.predict_set import SetRun, predict_set
 from simhand_cli.evaluation.predict.predictions import SetPredictions, grouped_by, write_predictions
 from simhand_cli.evaluation.predict.predictors import FinetunedPose, MediaPipePose, PosePredictor, mean_pose, mean_shape
 from simhand_cli.evaluation.prepare import EvaluationRun
+from simhand_cli.evaluation.score.evaluation_report import SetPictures, build_report
 from simhand_cli.evaluation.score.gallery import choose, gallery_3d, gallery_sheet
 from simhand_cli.evaluation.score.records import METRICS_SCHEMA, METRICS_VERSION, screen_table, set_record
-from simhand_cli.evaluation.score.report import SetPictures, build_report
 from simhand_cli.evaluation.score.score import Scale, SetScore, score_set
 from simhand_cli.labelled.sample import LabelledSet
 from simhand_cli.metrics.bootstrap import Resampling, resampling

@@ -1,4 +1,4 @@
-"""One evaluation from its options to the finished folder, and what is told of it."""
+"""An evaluation: which model on which sets, its folder, and what is told of it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem, UsageProblem
-from simhand_cli.evaluation.compare.report import ONLY_2D, add_comparison, alignment_words, other_name
+from simhand_cli.evaluation.compare.comparison_report import ONLY_2D, add_comparison, alignment_words, other_name
 from simhand_cli.evaluation.config import EvaluateConfig
 from simhand_cli.evaluation.leaderboard.files import RankedSet, check_leaderboard, write_leaderboard
 from simhand_cli.evaluation.measure import measure

@@ -1,15 +1,12 @@
 """Options of ``simhand finetune``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from simhand_cli.config.base import option
 from simhand_cli.finetune.options import AugmentOptions, FractionRule, LossOptions, Mix, Schedule, TargetOptions
 from simhand_cli.models.options import Readout
 from simhand_cli.training.config import TrainingConfig
-
-if TYPE_CHECKING:
-    pass
 
 
 class FinetuneConfig(TrainingConfig):
@@ -57,10 +54,16 @@ class FinetuneConfig(TrainingConfig):
     seed: int = option(0, "Seed of all random choices", ge=0)
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = option("auto", "Number format")
     workers: int | None = option(None, "Loader processes per GPU (default: by the machine)", ge=0)
-    checkpoint_every_s: float = option(60.0, "Seconds between checkpoints, taken at the ends of epochs", ge=0)
+    max_steps: int | None = option(None, "End after so many steps, however many epochs were asked for", ge=1)
+    micro_batch: int | None = option(None, "Crops each GPU computes at once, for large batches in little memory", ge=1)
+    sync_bn: bool | None = option(None, "Batch-norm statistics over all GPUs")
+    compile: bool = option(False, "Let torch.compile speed up one process's network")
+    checkpoint_every: int | None = option(None, "Steps between checkpoints", ge=1)
+    log_every: int | None = option(None, "Steps between lines of metrics", ge=1)
+    log: list[Literal["tensorboard", "wandb"]] = option([], "Write metrics for TensorBoard or Weights & Biases as well")
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:
         """Where the encoder lies is replaced by what it holds; the rest is how to run."""
         inputs = {"data", "encoder", "encoder_weights"}
-        return super().not_identity() | inputs | {"workers", "checkpoint_every_s", "name"}
+        return super().not_identity() | inputs | {"workers", "name", "compile", "checkpoint_every", "log_every", "log"}

@@ -42,6 +42,10 @@ class CropBatch:
     def __len__(self) -> int:
         return len(self.images)
 
+    def part(self, start: int, stop: int) -> "CropBatch":
+        """Some of the crops."""
+        return self._map(lambda tensor: tensor[start:stop])
+
     def pin_memory(self) -> "CropBatch":
         """Called by the loader so that copies to the GPU overlap with work."""
         return self._map(lambda tensor: tensor.pin_memory())
@@ -115,6 +119,7 @@ class StepSampler(Sampler[list[Key]]):
         world_size: how many there are.
         quotas: samples of each set in an epoch (None: all of them once). From a set with more than its quota an epoch
             has other samples than the one before; of a set with fewer, samples come again.
+        max_steps: the run ends after so many steps at the latest.
     """
 
     def __init__(
@@ -126,6 +131,7 @@ class StepSampler(Sampler[list[Key]]):
         rank: int = 0,
         world_size: int = 1,
         quotas: Sequence[int] | None = None,
+        max_steps: int | None = None,
     ) -> None:
         self._sizes, self._quotas = sizes, sizes if quotas is None else quotas
         self._seed, self._rank = seed, rank
@@ -134,7 +140,7 @@ class StepSampler(Sampler[list[Key]]):
         self.share = max(1, min(batch_size, samples) // world_size)
         self._step_samples = self.share * world_size
         self.steps_per_epoch = max(1, samples // self._step_samples)
-        self.total_steps = self.steps_per_epoch * epochs
+        self.total_steps = min(self.steps_per_epoch * epochs, max_steps or self.steps_per_epoch * epochs)
         self.first_step = 0
 
     def __len__(self) -> int:
@@ -180,7 +186,7 @@ def _loader(
     dataset: CropDataset, batches: "Sampler[list[Key]] | list[list[Key]]", workers: int, device: str
 ) -> "DataLoader[CropBatch]":
     return DataLoader(
-        dataset,  # type: ignore[arg-type]
+        dataset,  # type: ignore[arg-type]  # a sampler gives lists of keys
         batch_sampler=batches,
         collate_fn=collate,
         pin_memory=device.startswith("cuda"),

@@ -28,8 +28,34 @@ class Losses:
     delta: Tensor
 
 
+@dataclass(frozen=True)
+class MapMass:
+    """What the 3D map losses of a batch are divided by, see :func:`mean_map_loss`; of all ranks together.
+
+    Attributes:
+        location: scalar.
+        delta: scalar.
+    """
+
+    location: Tensor
+    delta: Tensor
+
+
+def map_mass(targets: Targets, over_ranks: Callable[[Tensor], Tensor]) -> MapMass:
+    """Of a whole batch, so that the losses of its parts add up to its own."""
+    location, delta = (
+        over_ranks((targets.heat * weight[..., None, None]).sum())
+        for weight in (targets.location_weight, targets.delta_weight)
+    )
+    return MapMass(location, delta)
+
+
 def detnet_losses(
-    maps: DetNetMaps, targets: Targets, options: LossOptions, over_ranks: Callable[[Tensor], Tensor] | None = None
+    maps: DetNetMaps,
+    targets: Targets,
+    options: LossOptions,
+    over_ranks: Callable[[Tensor], Tensor] | None = None,
+    mass: MapMass | None = None,
 ) -> Losses:
     """All losses of a batch, in float32 or better whatever the maps' precision.
 
@@ -38,16 +64,17 @@ def detnet_losses(
         targets: of the same crops.
         options: weights and form.
         over_ranks: mean over all ranks of a scalar, so that the mean of their losses is the loss of the joined batch.
+        mass: of the batch that these crops are a part of; None: they are the batch.
     """
     heat = heat_loss(_full(maps.heat), targets.heat, targets.heat_weight)
 
-    def three_d(values: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    def three_d(values: Tensor, target: Tensor, weight: Tensor, total: Tensor | None) -> Tensor:
         if options.form == "mean":
-            return mean_map_loss(_full(values), target, weight, targets.heat, over_ranks)
+            return mean_map_loss(_full(values), target, weight, targets.heat, over_ranks, total)
         return frobenius_map_loss(_full(values), target, weight, targets.heat)
 
-    location = three_d(maps.location, targets.location, targets.location_weight)
-    delta = three_d(maps.delta, targets.delta, targets.delta_weight)
+    location = three_d(maps.location, targets.location, targets.location_weight, mass.location if mass else None)
+    delta = three_d(maps.delta, targets.delta, targets.delta_weight, mass.delta if mass else None)
     total = options.heat * heat + options.location * location + options.delta * delta
     return Losses(total, heat, location, delta)
 
@@ -76,6 +103,7 @@ def mean_map_loss(
     weight: Tensor,
     heat: Tensor,
     over_ranks: Callable[[Tensor], Tensor] | None = None,
+    total: Tensor | None = None,
 ) -> Tensor:
     """Mean length of the error, each cell weighted by the target heatmap's mass there.
 
@@ -89,11 +117,13 @@ def mean_map_loss(
         weight: (B, J).
         heat: (B, J, M, M) target heatmaps.
         over_ranks: see :func:`detnet_losses`.
+        total: what to divide by, if not this batch's own mass.
     """
     mass = heat * weight[..., None, None]
     squared = (values - target[..., None, None]).square().sum(dim=2)
     length = torch.sqrt(squared + _ROUNDING**2) - _ROUNDING
-    total = mass.sum() if over_ranks is None else over_ranks(mass.sum())
+    if total is None:
+        total = mass.sum() if over_ranks is None else over_ranks(mass.sum())
     return (mass * length).sum() / total.clamp_min(1e-6)
 
 

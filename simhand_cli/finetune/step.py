@@ -1,20 +1,23 @@
 """One forward pass with its losses, and what is needed around it."""
 
 import copy
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from simhand_cli.finetune.crop_dataset import CropBatch
-from simhand_cli.finetune.losses import Losses, detnet_losses, kernel_loss
-from simhand_cli.finetune.targets import make_targets
-from simhand_cli.models.detnet import DetNet
+from simhand_cli.finetune.losses import Losses, detnet_losses, kernel_loss, map_mass
+from simhand_cli.finetune.targets import Targets, make_targets
+from simhand_cli.models.detnet import DetNet, DetNetMaps
 from simhand_cli.models.encoder import LoadReport, normalise
 from simhand_cli.models.encoder_source import EncoderSource
+from simhand_cli.training.processes.gather import without_reduction
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.step.precision import Precision
+from simhand_cli.training.task import Network
 
 if TYPE_CHECKING:
     from simhand_cli.finetune.config import FinetuneConfig
@@ -30,6 +33,7 @@ def build_net(source: EncoderSource, config: "FinetuneConfig") -> tuple[DetNet, 
     net = DetNet(encoder, config.width, config.input_px)
     probe = copy.deepcopy(net).eval()
     maps = probe(torch.zeros(1, 3, config.input_px, config.input_px))
+    # Torch has no types here.
     torch.stack([maps.heat.sum(), maps.delta.sum(), maps.location.sum()]).sum().backward()  # type: ignore[no-untyped-call]
     for own, probed in zip(net.parameters(), probe.parameters(), strict=True):
         own.requires_grad_(probed.grad is not None)
@@ -54,10 +58,63 @@ def batch_losses(
         config: targets and loss options.
         ranks: this process's place.
     """
+    targets = _targets(batch, map_px, precision, config)
+    losses = detnet_losses(_maps(model, batch, precision), targets, config.loss, ranks.mean)
+    if config.loss.l2 == 0:
+        return losses
+    return replace(losses, total=losses.total + config.loss.l2 * kernel_loss(model))
+
+
+def backward_in_parts(
+    network: Network[DetNet], batch: CropBatch, crops: int, config: "FinetuneConfig", ranks: Ranks
+) -> Losses:
+    """Add the gradient of a batch's losses to the model's gradients, so many crops at a time.
+
+    All losses but the released code's Frobenius norm are sums over crops, divided by what is known from the labels of
+    the whole batch; so the gradient is the batch's, but for batch norm, whose statistics are those of a part.
+
+    Args:
+        network: what is trained, in training mode.
+        batch: on the network's device.
+        crops: in a part; all ranks must divide alike.
+        config: targets and loss options.
+        ranks: this process's place.
+
+    Returns:
+        the losses of the batch, detached.
+    """
+    map_px, precision, scaler = network.model.map_px, network.precision, network.scaler
+    if crops >= len(batch):
+        losses = batch_losses(network.wrapped, batch, map_px, precision, config, ranks)
+        scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]  # torch's own backward has no types
+        return _detached(losses)
+    mass = map_mass(_targets(batch, map_px, precision, config), ranks.mean)
+    found: list[Losses] = []
+    for start in range(0, len(batch), crops):
+        part = batch.part(start, start + crops)
+        share, last = len(part) / len(batch), start + crops >= len(batch)
+        with nullcontext() if last else without_reduction(network.wrapped):
+            maps = _maps(network.wrapped, part, precision)
+            losses = detnet_losses(maps, _targets(part, map_px, precision, config), config.loss, mass=mass)
+            # The mean over the crops of a part counts as much as the part; the 3D losses are divided by the whole.
+            heat, options = share * losses.heat, config.loss
+            total = options.heat * heat + options.location * losses.location + options.delta * losses.delta
+            if last and options.l2:
+                total = total + options.l2 * kernel_loss(network.wrapped)
+            scaler.scale(total).backward()  # type: ignore[no-untyped-call]  # as above
+        found.append(_detached(Losses(total, heat, losses.location, losses.delta)))
+    return Losses(*(torch.stack([getattr(one, f.name) for one in found]).sum() for f in fields(Losses)))
+
+
+def _maps(model: nn.Module, batch: CropBatch, precision: Precision) -> DetNetMaps:
     images = normalise(batch.images.permute(0, 3, 1, 2)).to(precision.dtype)
     with precision.autocast(images.device.type):
-        maps = model(images.contiguous(memory_format=torch.channels_last))
-    targets = make_targets(
+        maps: DetNetMaps = model(images.contiguous(memory_format=torch.channels_last))
+    return maps
+
+
+def _targets(batch: CropBatch, map_px: int, precision: Precision, config: "FinetuneConfig") -> Targets:
+    return make_targets(
         batch.joints_px.to(precision.dtype),
         batch.joints_mm.to(precision.dtype),
         batch.valid,
@@ -65,10 +122,10 @@ def batch_losses(
         map_px,
         config.targets,
     )
-    losses = detnet_losses(maps, targets, config.loss, ranks.mean)
-    if config.loss.l2 == 0:
-        return losses
-    return replace(losses, total=losses.total + config.loss.l2 * kernel_loss(model))
+
+
+def _detached(losses: Losses) -> Losses:
+    return Losses(*(getattr(losses, field.name).detach() for field in fields(Losses)))
 
 
 def network_kind(net: DetNet, config: "FinetuneConfig") -> str:
@@ -80,6 +137,7 @@ class TrialStep:
     """Forward and backward of a made-up batch on a copy of a model, to time it; leaves the model as it is."""
 
     def __init__(self, net: DetNet, device: str, samples: int, config: "FinetuneConfig") -> None:
+        # The stub of Module.to knows no memory_format.
         copied = copy.deepcopy(net).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._net: DetNet = copied.train()
         self._config = config
@@ -95,6 +153,6 @@ class TrialStep:
     def __call__(self, precision: Precision) -> None:
         """One step in a precision."""
         losses = batch_losses(self._net, self._batch, self._net.map_px, precision, self._config, Ranks())
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        losses.total.backward()  # type: ignore[no-untyped-call]  # torch has no types here
         if self._batch.images.is_cuda:
             torch.cuda.synchronize()

@@ -19,8 +19,8 @@ from simhand_cli.mining.config import EXACT_ROWS, MineConfig
 from simhand_cli.mining.find_pairs import Mined, MiningSettings, find_pairs, mined_rows, write_arrays
 from simhand_cli.mining.index import IndexSettings
 from simhand_cli.mining.manifest import ManifestRecord, remove_manifest, write_manifest
+from simhand_cli.mining.mining_report import build_report
 from simhand_cli.mining.pair_sheet import pair_sheet
-from simhand_cli.mining.report import build_report
 from simhand_cli.mining.selection import Selection, select_rows
 from simhand_cli.mining.statistics import PairStatistics, pair_statistics
 from simhand_cli.report.sheet import save_image

@@ -1,25 +1,20 @@
 """Options of ``simhand pretrain``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from simhand_cli.config.base import option
-from simhand_cli.pretrain.loss_options import LossOptions
+from simhand_cli.pretrain.loss_options import LossOptions, MethodName
 from simhand_cli.training.config import TrainingConfig
 from simhand_cli.views.options import ViewOptions
 
-if TYPE_CHECKING:
-    from simhand_cli.training.processes.ranks import Ranks
-
 _RECIPE = "default: as the recipe says, for simhand"
-#: Decoding a crop and waiting for a worker cost little beside a GPU's step up to about this many workers a GPU.
-_WORKERS_PER_GPU = 8
 
 
 class PretrainConfig(TrainingConfig):
     """Options of ``simhand pretrain``."""
 
-    method: Literal["simclr", "peclr", "tempclr", "handclr", "simhand"] = option(
+    method: MethodName = option(
         "simhand",
         "simclr: same crop, colour and scale; peclr: same crop, T undone in features; tempclr: same hand a moment "
         "later; handclr: mined positive; simhand: mined positive and adaptive weights",
@@ -112,18 +107,3 @@ class PretrainConfig(TrainingConfig):
         """Where it runs, and what it shows and writes on the way, do not change what is learned."""
         shown = {"checkpoint_every", "log_every", "log", "probe_every", "probe_data"}
         return super().not_identity() | {"name", "workers", "compile"} | shown
-
-    def run_name(self) -> str:
-        """The run's name, given or made up."""
-        return self.name or f"{self.method}-{self.encoder}"
-
-    def loader_workers(self, ranks: "Ranks") -> int:
-        """Decoding processes for each training process."""
-        if self.workers is not None:
-            return self.workers
-        from simhand_cli.training.processes.world import own_cores
-
-        cores = own_cores(ranks.local_world_size)
-        if ranks.device == "cpu":  # the cores are needed for the step; one worker decodes far more than it uses
-            return min(1, cores - 1)
-        return min(_WORKERS_PER_GPU, cores)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from simhand_cli.pretrain.model import build_model
-from simhand_cli.pretrain.run import TrialStep
+from simhand_cli.pretrain.trial_step import TrialStep
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.step.precision import PrecisionName, PrecisionOption, choose_precision, shortest_s
 
@@ -53,6 +53,7 @@ def estimate_step(
         requested: the run's precision; ``auto`` is decided as the run would.
         usual: see :func:`simhand_cli.training.step.precision.choose_precision`.
     """
+    # The stub of Module.to knows no memory_format.
     model = build_model(encoder, 0).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = _CPU_IMAGES if device == "cpu" else min(_GPU_IMAGES, views_per_process)
     trial = TrialStep(model, image_px, images)

@@ -1,9 +1,10 @@
-"""The options of the contrastive loss (no heavy imports: the command line reads this file)."""
+"""Options of the contrastive loss, what each recipe fills in, and the names of the methods; light, for --help."""
 
 from typing import Literal
 
 from simhand_cli.config.base import Section, option
 
+MethodName = Literal["simclr", "peclr", "tempclr", "handclr", "simhand"]
 Recipe = Literal["simhand", "paper", "official"]
 WeightKind = Literal["none", "linear", "nonlinear"]
 Weighted = Literal["both", "positives", "negatives"]
@@ -73,7 +74,7 @@ class LossOptions(Section):
     )
     block_rows: int = option(1024, "Rows of the similarity matrix held at once", ge=1)
 
-    def filled(self, default_weights: WeightKind, *, same_image: bool = False) -> "LossOptions":
+    def settled(self, default_weights: WeightKind, *, same_image: bool = False) -> "LossSettings":
         """The same with every open option set by the recipe, and the weights by the method.
 
         Args:
@@ -86,12 +87,28 @@ class LossOptions(Section):
             values["weighted"] = "both"
         if (self.weights or default_weights) == "nonlinear":  # the paper has none, and their steepness is per pixel
             values["weight_metric"] = "joints"
-        return self.model_copy(update={name: v for name, v in values.items() if getattr(self, name) is None})
+        given = {name: value for name, value in self if value is not None}
+        return LossSettings.model_construct(**{**values, **given})
 
-    def needs_embeddings(self, default_weights: WeightKind) -> bool:
-        """Whether pairs are weighed by their pose embeddings; the method says the default weights."""
-        filled = self.filled(default_weights)
-        return filled.weights != "none" and filled.weight_metric == "embedding"
+
+class LossSettings(LossOptions):
+    """How features are compared, with nothing left open; made by :meth:`LossOptions.settled` alone."""
+
+    weights: WeightKind
+    weighted: Weighted
+    weight_range: WeightRange
+    weight_metric: WeightMetric
+    weight_joints: WeightJoints
+    similarities: Similarities
+    positive_denominator: PositiveDenominator
+    negatives: Negatives
+    shift_unit: ShiftUnit
+    false_negatives: FalseNegatives
+
+    @property
+    def needs_embeddings(self) -> bool:
+        """Whether pairs are weighed by their pose embeddings."""
+        return self.weights != "none" and self.weight_metric == "embedding"
 
 
 #: What each recipe says where the paper and the released code differ; reasons in docs/decisions.md.

@@ -1,25 +1,23 @@
-"""What is trained: encoder and projection head, and one batch's loss."""
+"""What is trained, encoder and projection head, and one batch's loss."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
 
 from simhand_cli.models.encoder import Encoder, build_encoder, normalise
-from simhand_cli.models.projection import ProjectionHead
-from simhand_cli.pretrain.loss.methods import METHODS, Method, contrastive_loss, resolve_views
-from simhand_cli.pretrain.loss_options import LossOptions
+from simhand_cli.models.projection_head import ProjectionHead
+from simhand_cli.pretrain.loss_options import LossSettings
+from simhand_cli.pretrain.methods.method import Method, PairIds, Projected
 from simhand_cli.pretrain.pairs.pair_batch import PairBatch
 from simhand_cli.training.step.precision import Precision
 from simhand_cli.views.counter_rng import combine
-from simhand_cli.views.options import ViewOptions
-from simhand_cli.views.parameters import ViewParameters
+from simhand_cli.views.options import ViewSettings
 from simhand_cli.views.transform import View, apply_view, draw_parameters
 
 if TYPE_CHECKING:
-    from simhand_cli.pretrain.config import PretrainConfig
-from typing import Final
+    from simhand_cli.pretrain.settings import PretrainSettings
 
 
 class ContrastiveModel(nn.Module):
@@ -47,27 +45,30 @@ class PairLoss:
     """From a batch of stored crops to the loss.
 
     Attributes:
-        method: which second view, whether T is undone.
-        views: how views are drawn, all options filled.
-        options: how features are compared.
+        method: which second view, whether T is undone, which loss.
+        views: how views are drawn.
+        settings: how features are compared.
         seed: of the run.
         precision: number format.
         device: where the views are drawn.
+        companion: the module that the method keeps beside the model, if it keeps one.
     """
 
     method: Method
-    views: ViewOptions
-    options: LossOptions
+    views: ViewSettings
+    settings: LossSettings
     seed: int
     precision: Precision
     device: str
+    companion: nn.Module | None = None
 
     @classmethod
-    def of(cls, config: "PretrainConfig", precision: Precision, device: str) -> "PairLoss":
-        """The loss that a config describes."""
-        method = METHODS[config.method]
-        views = resolve_views(method, config.loss.recipe, config.views)
-        return cls(method, views, config.loss, config.seed, precision, device)
+    def of(
+        cls, settings: "PretrainSettings", precision: Precision, device: str, companion: nn.Module | None = None
+    ) -> "PairLoss":
+        """The loss of a run."""
+        seed = settings.seed
+        return cls(settings.chosen_method, settings.views, settings.loss, seed, precision, device, companion)
 
     def draw_views(self, batch: PairBatch) -> tuple[View, View]:
         """Both views of every pair; a function of (seed, epoch, key), whatever batch, rank or worker it is in."""
@@ -90,54 +91,24 @@ class PairLoss:
         """
         return self.compare(self.project(model, batch), batch)
 
-    def project(self, model: nn.Module, batch: PairBatch) -> "Projected":
+    def project(self, model: nn.Module, batch: PairBatch) -> Projected:
         """Draw both views of every pair and project them."""
         view1, view2 = self.draw_views(batch)
         images = normalise(torch.cat([view1.images, view2.images]).to(self.precision.dtype))
         images = images.contiguous(memory_format=torch.channels_last)
         with self.precision.autocast(self.device):
-            projections = model(images)
-        z1, z2 = projections.chunk(2)
+            z1, z2 = self.method.project(model, images, self.companion)
         return Projected(z1, z2, view1.params, view2.params, view1.keypoints_px, view2.keypoints_px)
 
-    def compare(self, projected: "Projected", batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def compare(self, projected: Projected, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and metrics of the projections of a batch."""
-        return contrastive_loss(
-            self.method,
-            self.options,
-            projected.z1,
-            projected.z2,
-            projected.params1,
-            projected.params2,
-            projected.keypoints1_px,
-            projected.keypoints2_px,
-            images=torch.stack([batch.rows1, batch.rows2], dim=1),
-            embeddings=self._embeddings(batch),
-            output_px=self.views.output_px,
-        )
+        ids = PairIds(torch.stack([batch.rows1, batch.rows2], dim=1), self._embeddings(batch))
+        return self.method.compare(self.settings, projected, ids, self.views.output_px, self.companion)
 
     def _embeddings(self, batch: PairBatch) -> tuple[Tensor, Tensor] | None:
         if batch.embeddings1 is None or batch.embeddings2 is None:
             return None
         return batch.embeddings1.to(self.precision.dtype), batch.embeddings2.to(self.precision.dtype)
-
-
-@dataclass(frozen=True)
-class Projected:
-    """Projections of B pairs, and what the loss needs to know of their views.
-
-    Attributes:
-        z1, z2: (B, 2P), not of unit length.
-        params1, params2: of the views.
-        keypoints1_px, keypoints2_px: (B, 21, 2) in the views.
-    """
-
-    z1: Tensor
-    z2: Tensor
-    params1: ViewParameters
-    params2: ViewParameters
-    keypoints1_px: Tensor
-    keypoints2_px: Tensor
 
 
 #: Where a :class:`~simhand_cli.pretrain.model.ContrastiveModel` holds the encoder's own layers.

@@ -5,6 +5,7 @@ would be written as ``backbone.safetensors`` at this moment.
 """
 
 import copy
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from simhand_cli.console import Ticker
+from simhand_cli.console import Console, Ticker
 from simhand_cli.crops.geometry import warp_crop
 from simhand_cli.crops.reader import CropReader
+from simhand_cli.errors import InputProblem
 from simhand_cli.features.figures import retrieval_figure
 from simhand_cli.features.frozen_encoder import Features, FrozenEncoder
 from simhand_cli.features.knn import nearest, random_rows
@@ -29,7 +31,9 @@ from simhand_cli.mining.pose_embedding import normalise_keypoints
 from simhand_cli.models.encoder import Encoder
 from simhand_cli.pretrain.loss.pair_weights import point_distance
 from simhand_cli.pretrain.pairs.pair_table import PairTable
-from simhand_cli.pretrain.plan import PROBE_CROPS, PROBE_GALLERY, PROBE_TEST
+from simhand_cli.pretrain.plan import PROBE_CROPS, PROBE_GALLERY, PROBE_TEST, Plan
+from simhand_cli.pretrain.settings import PretrainSettings
+from simhand_cli.workspace.paths import Workspace
 
 _BATCH: Final = 64
 #: Streams of random numbers: the choice of crops, and chance neighbours.
@@ -183,3 +187,25 @@ class PoseProbe:
         frozen = _FrozenCopy(encoder, device, stopped)
         parts = [part.measure(frozen) for part in (self.crops, self.labelled) if part is not None]
         return {name: value for part in parts for name, value in part.items()}
+
+
+def open_probe(
+    settings: PretrainSettings, plan: Plan, table: PairTable, workspace: Workspace, console: Console
+) -> PoseProbe | None:
+    """What is measured while training, or None.
+
+    Raises:
+        InputProblem: the labelled set cannot be opened or probed.
+    """
+    if plan.probe_every == 0:
+        return None
+    size_px = settings.views.output_px
+    crops = CropProbe(table, workspace.crops_dir, size_px, settings.seed)
+    if crops.videos < 2:
+        console.say("no k-NN probe of the crops: they are of one video, and neighbours are looked for in others")
+    try:
+        labelled = LabelledProbe(settings.probe_data, size_px, settings.seed) if settings.probe_data else None
+    except InputProblem as problem:  # told as of simhand probe, whose option it is
+        raise InputProblem(re.sub("^--data ", "--probe-data ", str(problem))) from problem
+    probe = PoseProbe(crops if crops.videos > 1 else None, labelled)
+    return probe if probe.crops or probe.labelled else None

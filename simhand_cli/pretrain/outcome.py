@@ -1,7 +1,7 @@
 """What a pre-training run shows at its start and leaves at its end: a picture of pairs, the backbone, its result."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from simhand_cli.pretrain.pairs.epoch_order import Request
 from simhand_cli.pretrain.pairs.pair_batch import PairBatch
 from simhand_cli.pretrain.pairs.pair_table import PairDataset, PairTable
 from simhand_cli.pretrain.plan import Plan
-from simhand_cli.pretrain.report import PAIRS_FILE, last_figures, write_report
+from simhand_cli.pretrain.pretrain_report import PAIRS_FILE, last_figures, write_report
+from simhand_cli.pretrain.settings import PretrainSettings
 from simhand_cli.report.draw import draw_skeleton
 from simhand_cli.report.sheet import Tile, contact_sheet, save_image
 from simhand_cli.stages.run_folder import RunDir
@@ -22,9 +23,6 @@ from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.training.state.environment import ENVIRONMENT_FILE, recorded_precision
 from simhand_cli.views.transform import View
 from simhand_cli.workspace.paths import BACKBONE_FILE
-
-if TYPE_CHECKING:
-    from simhand_cli.pretrain.config import PretrainConfig
 
 _SHOWN_PAIRS = 8
 _TILE_PX = 160
@@ -74,27 +72,29 @@ def _view_tile(view: View, index: int) -> Tile:
     return Tile(draw_skeleton(np.ascontiguousarray(image), view.keypoints_px[index].cpu().numpy()), caption)
 
 
-def finish_run(run: RunDir, config: "PretrainConfig", plan: Plan, encoder: Encoder, table: PairTable) -> dict[str, Any]:
+def finish_run(
+    run: RunDir, settings: PretrainSettings, plan: Plan, encoder: Encoder, table: PairTable
+) -> dict[str, Any]:
     """Write backbone, curve and report, and last result.json, which marks the run as finished.
 
     Returns:
         the result's content.
     """
-    save_backbone(encoder, run.path / BACKBONE_FILE, config.views.output_px, {"method": config.method})
+    save_backbone(encoder, run.path / BACKBONE_FILE, settings.views.output_px, {"method": settings.method})
     metrics = read_metrics(run.path / "metrics.jsonl")
     result = {
-        "method": config.method,
-        "encoder": config.encoder,
+        "method": settings.method,
+        "encoder": settings.encoder,
         "pairs": plan.pairs,
         "crops_without_positive": table.without_positive,
         "crops_beyond_limit": table.beyond_limit,
         "batch_size": plan.batch_size,
         "steps": plan.total_steps,
         "epochs": plan.total_steps / plan.steps_per_epoch,
-        "init": config.init,
+        "init": settings.init,
         "precision": recorded_precision(run.path / ENVIRONMENT_FILE),
         **last_figures(metrics),
         "top1_chance": plan.top1_chance,
     }
-    write_report(run.path, config, plan, metrics, result)
+    write_report(run.path, settings, plan, metrics, result)
     return run.finish(result)

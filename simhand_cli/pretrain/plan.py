@@ -1,21 +1,17 @@
-"""What a pre-training run will do, from its options and the number of pairs: batches, steps, learning rate."""
+"""What a pre-training run will do in numbers: batches, steps, learning rate, probes; and what tells it from others."""
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-from simhand_cli.errors import InputProblem
-from simhand_cli.pretrain.recipe import idle_options, optimisation_of, resolved
-from simhand_cli.training.step.schedule import scaled_lr
-
-if TYPE_CHECKING:
-    from simhand_cli.pretrain.config import PretrainConfig
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from simhand_cli.crops.crop_set import crop_set_fingerprint
+from simhand_cli.errors import InputProblem
 from simhand_cli.mining.manifest import read_manifest
 from simhand_cli.models.encoder import weight_file
+from simhand_cli.pretrain.run_notes import idle_options
+from simhand_cli.pretrain.settings import PretrainSettings
+from simhand_cli.training.step.schedule import scaled_lr
 from simhand_cli.workspace.atomic import sha256_file
 from simhand_cli.workspace.paths import Workspace
 
@@ -80,18 +76,18 @@ class Plan:
         return step % (self.probe_every * self.steps_per_epoch) == 0 or step == self.total_steps
 
 
-def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
+def make_plan(settings: PretrainSettings, pairs: int, processes: int) -> Plan:
     """Turn epochs into steps; a batch larger than all pairs, or not divisible by the processes, is made smaller.
 
     Args:
-        config: the run's options.
+        settings: of the run.
         pairs: usable pairs.
         processes: over which every batch is divided.
 
     Raises:
         InputProblem: fewer than two pairs for each process.
     """
-    wanted = min(config.batch_size, pairs)
+    wanted = min(settings.batch_size, pairs)
     batch_size = wanted - wanted % processes
     if batch_size < 2 * processes:
         raise InputProblem(
@@ -99,63 +95,61 @@ def make_plan(config: "PretrainConfig", pairs: int, processes: int) -> Plan:
             "use fewer --gpus, a larger --batch-size or more crops"
         )
     notes = []
-    if batch_size < config.batch_size:
-        why = f"there are only {pairs} pairs" if pairs < config.batch_size else f"divided over {processes} processes"
-        notes.append(f"--batch-size {config.batch_size} reduced to {batch_size}: {why}")
+    if batch_size < settings.batch_size:
+        why = f"there are only {pairs} pairs" if pairs < settings.batch_size else f"divided over {processes} processes"
+        notes.append(f"--batch-size {settings.batch_size} reduced to {batch_size}: {why}")
     steps_per_epoch = pairs // batch_size
     left = pairs - steps_per_epoch * batch_size
     if left > _NOTED_SHARE * pairs:
         notes.append(f"every epoch leaves out {left} of the {pairs} pairs, others each time, as they fill no batch")
-    total_steps = steps_per_epoch * config.epochs
-    if config.max_steps is not None:
-        total_steps = min(total_steps, config.max_steps)
+    total_steps = steps_per_epoch * settings.epochs
+    if settings.max_steps is not None:
+        total_steps = min(total_steps, settings.max_steps)
     elif total_steps < _FEW_STEPS:
         notes.append(f"only {total_steps} steps in all, too few to learn much: ingest more videos or raise --epochs")
-    how = optimisation_of(config)
-    warmup_epochs = how.warmup_epochs
+    warmup_epochs = settings.warmup_epochs
     warmup_steps = round(total_steps / 10 if warmup_epochs is None else warmup_epochs * steps_per_epoch)
     if warmup_steps > total_steps:
         notes.append(
             f"a warm-up of {warmup_epochs:g} epochs is longer than the run and shortened to it: see --warmup-epochs"
         )
         warmup_steps = total_steps
-    notes += idle_options(config)
-    loss = resolved(config).loss
+    notes += idle_options(settings)
     return Plan(
         pairs=pairs,
         batch_size=batch_size,
-        compared_pairs=batch_size // processes if loss.negatives == "rank" else batch_size,
-        part_pairs=min(config.micro_batch or batch_size, batch_size // processes),
+        compared_pairs=batch_size // processes if settings.loss.negatives == "rank" else batch_size,
+        part_pairs=min(settings.micro_batch or batch_size, batch_size // processes),
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
         warmup_steps=warmup_steps,
-        peak_lr=scaled_lr(how.lr, how.lr_rule, batch_size),
-        log_every=config.log_every or max(1, total_steps // _METRIC_LINES),
-        probe_every=_probe_every(config, pairs, batch_size, total_steps, processes),
+        peak_lr=scaled_lr(settings.lr, settings.lr_rule, batch_size),
+        log_every=settings.log_every or max(1, total_steps // _METRIC_LINES),
+        probe_every=_probe_every(settings, pairs, batch_size, total_steps, processes),
         warning="; ".join(notes),
     )
 
 
-def _probe_every(config: "PretrainConfig", pairs: int, batch_size: int, total_steps: int, processes: int) -> int:
+def _probe_every(settings: PretrainSettings, pairs: int, batch_size: int, total_steps: int, processes: int) -> int:
     """Epochs between probes: as asked for, else so many that all probes together take a hundredth of the time.
 
     The first process alone measures and the others wait, so a probe takes as long however many share the training.
     Where not even a probe at the start and one at the end are so cheap there is none, unless a labelled set for it was
     named: then there are these two.
     """
-    if config.probe_every is not None:
-        return config.probe_every
-    pictures = min(PROBE_CROPS, pairs) + (PROBE_TEST + PROBE_GALLERY if config.probe_data else 0)
-    slower = 1 if config.precision in ("fp32", "fp64") else _REDUCED_GAIN
+    if settings.probe_every is not None:
+        return settings.probe_every
+    pictures = min(PROBE_CROPS, pairs) + (PROBE_TEST + PROBE_GALLERY if settings.probe_data else 0)
+    slower = 1 if settings.precision in ("fp32", "fp64") else _REDUCED_GAIN
     views = 2 * batch_size * total_steps / processes  # of one process
     allowed = int(_PROBE_SHARE * views / (_FORWARD_SHARE * slower * pictures))
     epochs = math.ceil(total_steps / (pairs // batch_size))
     if allowed < 2:
-        return epochs if config.probe_data else 0
+        return epochs if settings.probe_data else 0
     return math.ceil(epochs / (allowed - 1))
 
 
-def run_identity(config: "PretrainConfig", workspace: Workspace, plan: Plan, processes: int) -> dict[str, Any]:
+def run_identity(settings: PretrainSettings, workspace: Workspace, plan: Plan, processes: int) -> dict[str, Any]:
     """All that determines the weights: options, the mined pairs, the initial weights.
 
     Options that were left open are in it as method and recipe fill them, so that a run is not continued by a version
@@ -169,16 +163,15 @@ def run_identity(config: "PretrainConfig", workspace: Workspace, plan: Plan, pro
         InputProblem: ``--init`` names a file that is not there, or the pairs are not those of today's crops.
     """
     _check_mined(workspace)
-    filled = resolved(config)
-    identity: dict[str, Any] = {**filled.identity(), "batch_size": plan.batch_size}
+    identity: dict[str, Any] = {**settings.identity(), "batch_size": plan.batch_size}
     identity["mined"] = {name: sha256_file(workspace.mining_dir / name) for name in ("embeddings.h5", "pairs.h5")}
-    if config.init != "random":
-        file = weight_file(Path(config.init))
+    if settings.init != "random":
+        file = weight_file(Path(settings.init))
         if not file.is_file():
-            raise InputProblem(f"--init {config.init} is not there; give a run's folder, a weight file or 'random'")
+            raise InputProblem(f"--init {settings.init} is not there; give a run's folder, a weight file or 'random'")
         identity["init"] = sha256_file(file)
     in_parts = plan.part_pairs * processes < plan.batch_size
-    if filled.loss.negatives == "rank" or not filled.sync_bn or in_parts:
+    if settings.loss.negatives == "rank" or not settings.sync_bn or in_parts:
         identity["processes"] = processes
     return identity
 

@@ -35,7 +35,7 @@ from simhand_cli.probes.linear.probe import (
 from simhand_cli.probes.map.feature_map import colourings, map_panel
 from simhand_cli.probes.map.tsne import usable_perplexity
 from simhand_cli.probes.prepare import PROBE_SCHEMA, PROBE_VERSION, ProbeRun, linear_rows
-from simhand_cli.probes.report import build_report
+from simhand_cli.probes.probe_report import build_report
 from simhand_cli.probes.retrieval_sheet import retrieval_sheet
 from simhand_cli.report.map_plot import map_plot
 from simhand_cli.report.sheet import save_image

@@ -8,7 +8,7 @@ from simhand_cli.console import Console
 from simhand_cli.probes.config import ProbeConfig
 from simhand_cli.probes.measure import FILES, measure
 from simhand_cli.probes.prepare import ProbeRun, prepare
-from simhand_cli.probes.report import COLUMNS, overview_rows
+from simhand_cli.probes.probe_report import COLUMNS, overview_rows
 from simhand_cli.stages.records import FolderRecord
 from simhand_cli.stages.run_folder import State
 from simhand_cli.summary import Dropped, Summary

@@ -26,7 +26,7 @@ class ViewOptions(Section):
     side ``2 * margin * (largest distance of a joint from that mean)``, moved by a fraction of its own side, then
     shown at ``output_px``; or, with ``border="cut"``, what the hand's frame leaves of that window, moved by a fraction
     of the frame's side. Colours change in HSV afterwards. The five fields that may be empty depend on the method and
-    the recipe; see :func:`simhand_cli.pretrain.loss.methods.resolve_views`.
+    the recipe; see :meth:`simhand_cli.pretrain.methods.method.Method.settle_views`.
     """
 
     output_px: int = option(128, "Side of a view in pixels", ge=16, le=1024)
@@ -62,12 +62,23 @@ class ViewOptions(Section):
             raise ValueError("margin: must be larger than 0")
         return self
 
-    def resolved(self) -> "ViewOptions":
+    def settled(self) -> "ViewSettings":
         """The same with every open field set as for a geometric method under ``recipe=simhand``."""
-        return self.filled(
+        filled = self.filled(
             rotation_deg=ROTATION_DEG, margin=MARGIN, translation=TRANSLATION, hue_order=HUE_ORDER, border=BORDER
         )
+        return ViewSettings.model_construct(**dict(filled))
 
     def filled(self, **values: object) -> "ViewOptions":
         """The same with those of ``values`` whose field is still open."""
         return self.model_copy(update={n: v for n, v in values.items() if getattr(self, n) is None})
+
+
+class ViewSettings(ViewOptions):
+    """How views are drawn, with nothing left open; made by :meth:`ViewOptions.settled` alone."""
+
+    rotation_deg: Range
+    margin: Range
+    translation: Range
+    border: Literal["pad", "cut"]
+    hue_order: Literal["rgb", "bgr-swapped"]

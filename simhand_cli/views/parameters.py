@@ -9,7 +9,7 @@ from torch import Tensor
 
 from simhand_cli.skeleton import NUM_JOINTS
 from simhand_cli.views.counter_rng import uniforms
-from simhand_cli.views.options import Range, ViewOptions
+from simhand_cli.views.options import Range, ViewSettings
 
 #: Ranges of the optional corruptions, as published for PeCLR and SiMHand.
 BLUR_SIGMA_PX: Range = (0.1, 2.0)
@@ -70,7 +70,7 @@ class ViewParameters:
         return ViewParameters(**{f.name: join(f.name) for f in fields(ViewParameters)})
 
 
-def draw_parameters(seed: int, sample_keys: Tensor, view: int, options: ViewOptions) -> ViewParameters:
+def draw_parameters(seed: int, sample_keys: Tensor, view: int, options: ViewSettings) -> ViewParameters:
     """Draw T for each sample, as a function of (seed, key, view) alone.
 
     The same seed and key give the same T in every epoch and for every duplicate of a key, so put what shall differ
@@ -85,10 +85,6 @@ def draw_parameters(seed: int, sample_keys: Tensor, view: int, options: ViewOpti
     Returns:
         parameters of (B,) samples on the device of ``sample_keys``.
     """
-    options = options.resolved()
-    assert options.rotation_deg is not None
-    assert options.margin is not None
-    assert options.translation is not None
     u = uniforms(seed, sample_keys, view, channels=17)
 
     def within(channel: int, limits: Range) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from simhand_cli.views import corruptions
 from simhand_cli.views.colour import jitter_colours
 from simhand_cli.views.geometry import move_points
-from simhand_cli.views.options import ViewOptions
+from simhand_cli.views.options import ViewSettings
 from simhand_cli.views.parameters import ViewParameters, draw_parameters
 from simhand_cli.views.warp import black_outside, warp
 from simhand_cli.views.window import draw_window
@@ -40,7 +40,7 @@ class View:
     params: ViewParameters
 
 
-def apply_view(crops: Tensor, keypoints_px: Tensor, params: ViewParameters, options: ViewOptions) -> View:
+def apply_view(crops: Tensor, keypoints_px: Tensor, params: ViewParameters, options: ViewSettings) -> View:
     """Draw one view of each crop.
 
     Args:
@@ -52,7 +52,6 @@ def apply_view(crops: Tensor, keypoints_px: Tensor, params: ViewParameters, opti
     Returns:
         the view; no sample depends on another.
     """
-    options = options.resolved()
     size = options.output_px
     window = draw_window(keypoints_px, params, options)
     moved = move_points(window.view_from_crop, keypoints_px)
@@ -63,7 +62,7 @@ def apply_view(crops: Tensor, keypoints_px: Tensor, params: ViewParameters, opti
     return View(images, moved, window.view_from_crop, window.params)
 
 
-def _change_pixels(images: Tensor, keypoints_px: Tensor, params: ViewParameters, options: ViewOptions) -> Tensor:
+def _change_pixels(images: Tensor, keypoints_px: Tensor, params: ViewParameters, options: ViewSettings) -> Tensor:
     """In the published order: edges, cutout, blur, colour, noise, grey."""
     if options.sobel_probability > 0:
         images = corruptions.edges(images, params)

@@ -1,4 +1,4 @@
-"""Which part of the stored crop a view shows, at the frame's border padded or cut off."""
+"""The window of a view: which part of the stored crop it shows, at the border of the frame padded or cut off."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from simhand_cli.views.geometry import MIN_RADIUS_PX, hand_circle, rotation, view_affines
-from simhand_cli.views.options import ViewOptions
+from simhand_cli.views.options import ViewSettings
 from simhand_cli.views.parameters import ViewParameters
 
 #: The released data's crops: squares of this many times the box of the joints, stored with this side.
@@ -33,7 +33,7 @@ class Window:
     frame: Tensor | None = None
 
 
-def draw_window(keypoints_px: Tensor, params: ViewParameters, options: ViewOptions) -> Window:
+def draw_window(keypoints_px: Tensor, params: ViewParameters, options: ViewSettings) -> Window:
     """The window of each view.
 
     Args:

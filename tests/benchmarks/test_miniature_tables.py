@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.loss_options import RECIPES
 from simhand_cli.pretrain.plan import make_plan
-from simhand_cli.pretrain.recipe import optimisation_of
+from simhand_cli.pretrain.recipe import OPTIMISATION
+from simhand_cli.pretrain.settings import PretrainSettings, settle
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "miniature"
 UNSEEN = "unseen synthetic people"
@@ -119,15 +121,19 @@ def test_recipes_move_the_loss_and_the_views_alone(load: Any) -> None:
     assert words[:4] == ["--method", "peclr", "--recipe", "official"]
     assert words[-1] == "--sync-bn"
     given = {flag[2:].replace("-", "_"): value for flag, value in zip(words[4:-1:2], words[5:-1:2], strict=True)}
+
+    def optimisation(settings: PretrainSettings) -> dict[str, object]:
+        return {field.name: getattr(settings, field.name) for field in fields(OPTIMISATION["simhand"])}
+
     told = [
-        optimisation_of(PretrainConfig.model_validate({**given, "sync_bn": True, "loss": {"recipe": recipe}}))
+        optimisation(settle(PretrainConfig.model_validate({**given, "sync_bn": True, "loss": {"recipe": recipe}})))
         for recipe in RECIPES
     ]
-    ours = optimisation_of(PretrainConfig(warmup_epochs=scales.CPU.warmup_epochs))
+    ours = optimisation(settle(PretrainConfig(warmup_epochs=scales.CPU.warmup_epochs)))
     assert told == [ours] * len(RECIPES)
     # A tenth of the steps, as where nothing is said, however many frames had no hand.
     how = {"batch_size": scales.CPU.batch, "epochs": scales.CPU.epochs, "max_steps": scales.CPU.steps}
-    plan = make_plan(PretrainConfig(**how, warmup_epochs=ours.warmup_epochs), 25_118, 1)
+    plan = make_plan(settle(PretrainConfig(**how, warmup_epochs=ours["warmup_epochs"])), 25_118, 1)
     assert plan.warmup_steps == 15
 
 

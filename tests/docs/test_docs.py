@@ -251,11 +251,13 @@ def test_recipes_are_as_the_page_says() -> None:
 
 
 def test_optimisation_recipes_are_as_the_page_says() -> None:
+    from dataclasses import asdict
+
     from simhand_cli.pretrain.recipe import OPTIMISATION
 
     recipes, rows = _recipe_table()
     stated = {row[0].strip("`"): dict(zip(recipes, row[1:], strict=True)) for row in rows}
-    for option in OPTIMISATION["simhand"].as_options():
+    for option in asdict(OPTIMISATION["simhand"]):
         in_words = {
             recipe: _default_in_words(getattr(how, option)) or "a tenth of the run"
             for recipe, how in OPTIMISATION.items()
@@ -264,7 +266,7 @@ def test_optimisation_recipes_are_as_the_page_says() -> None:
 
 
 def test_view_recipes_are_as_the_page_says() -> None:
-    from simhand_cli.pretrain.loss.methods import METHODS, resolve_views
+    from simhand_cli.pretrain.methods.table import METHODS
     from simhand_cli.views.options import ViewOptions
 
     def limits(text: str) -> tuple[float, float]:
@@ -279,13 +281,13 @@ def test_view_recipes_are_as_the_page_says() -> None:
             continue
         method = METHODS["simclr" if found[2] else "simhand"]
         for recipe, text in zip(recipes, row[1:], strict=True):
-            value = getattr(resolve_views(method, recipe, ViewOptions()), found[1].replace("-", "_"))
+            value = getattr(method.settle_views(recipe, ViewOptions()), found[1].replace("-", "_"))
             expected = text if isinstance(value, str) else pytest.approx(limits(text))
             assert value == expected, (row[0], recipe)
 
 
 def test_methods_are_as_the_page_says() -> None:
-    from simhand_cli.pretrain.loss.methods import METHODS
+    from simhand_cli.pretrain.methods.table import METHODS
 
     prose = _split(COMMAND_PAGES["pretrain"].read_text())[0]
     rows = next(rows for header, rows in _tables(prose) if header[0] == "`--method`")
@@ -319,7 +321,8 @@ def test_python_examples_compile_and_import(page: Path) -> None:
     for block in _split(page.read_text())[2]:
         compile(block, str(page), "exec")
         for module, names in re.findall(r"^from (simhand_cli[\w.]*) import (.+)$", block, flags=re.MULTILINE):
-            path = ROOT / (module.replace(".", "/") + ".py")
+            folder = ROOT / module.replace(".", "/")
+            path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
             text = path.read_text()
             for name in names.split(", "):
                 assert re.search(rf"^(def|class) {name}\b|^{name}\b", text, flags=re.MULTILINE), f"{module}: {name}"

@@ -20,7 +20,7 @@ from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.sample_crop import crop_sample
 from simhand_cli.models.encoder import IMAGENET_MEAN, IMAGENET_STD, build_encoder, save_backbone
-from simhand_cli.models.projection import ProjectionHead
+from simhand_cli.models.projection_head import ProjectionHead
 from simhand_cli.training.state.checkpoint import save_checkpoint
 from simhand_cli.workspace.paths import BACKBONE_FILE
 

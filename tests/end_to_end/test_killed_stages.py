@@ -31,7 +31,7 @@ STAGES = {
     ],
     "finetune": [
         *("finetune", "--gpus", "0", "--encoder", "latest", "--epochs", "3", "--batch-size", "16"),
-        *("--precision", "fp32", "--width", "16", "--checkpoint-every-s", "0", "--workers", "1"),
+        *("--precision", "fp32", "--width", "16", "--checkpoint-every", "1", "--workers", "1"),
     ],
     "evaluate": ["evaluate", "--split", "test", "--bootstrap", "50"],
 }  # fmt: skip

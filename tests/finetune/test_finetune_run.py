@@ -53,7 +53,7 @@ def tiny(mini, workspace, **options):
         "gpus": 0,
         "workers": 0,
         "val_fraction": 0.25,
-        "checkpoint_every_s": 0,
+        "checkpoint_every": 1,
     }
     return FinetuneConfig(**{**values, **options})
 
@@ -153,10 +153,11 @@ def test_stopped_in_the_middle_of_an_epoch_and_resumed(finished, mini, tmp_path,
         }
 
 
+@pytest.mark.slow
 def test_overfits_eight_samples(tmp_path):
     write_mini_freihand(tmp_path / "set", hands=2, test_hands=1, seed=3)
     options = {"epochs": 150, "lr": 4e-3, "warmup_epochs": 10, "val_fraction": 0, "augment": STILL, "batch_size": 8}
-    config = tiny(tmp_path / "set", tmp_path / "ws", **options, checkpoint_every_s=1e9)
+    config = tiny(tmp_path / "set", tmp_path / "ws", **options, checkpoint_every=None)
     finetune(config, QUIET)
     predictor = load_predictor(tmp_path / "ws" / "runs" / "finetune-scratch-test_resnet")
     labelled = open_labelled(tmp_path / "set")
@@ -296,6 +297,7 @@ def test_dry_run_and_missing_default_set(mini, tmp_path):
         finetune(tiny(mini, tmp_path, data=[]), QUIET)
 
 
+@pytest.mark.slow
 def test_two_ranks_train_like_one(finished, mini, tmp_path):
     from simhand_cli.finetune.run import FinetuneJob, train
     from simhand_cli.finetune.training_data import choose_samples
@@ -353,7 +355,7 @@ def test_patience_stops_when_nothing_gets_better(mini, tmp_path):
 
 
 def test_the_same_labels_divided_otherwise_are_another_run(mini, tmp_path, monkeypatch):
-    from simhand_cli.finetune import training_data as data
+    from simhand_cli.labelled import set_aside as data
 
     finetune(tiny(mini, tmp_path, epochs=1), QUIET)
     monkeypatch.setattr(data, "_BLOCKS", 2)

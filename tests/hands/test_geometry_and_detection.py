@@ -145,6 +145,7 @@ def real_workspace(real_data: Path, tmp_path_factory) -> Workspace:
     return Workspace(root)
 
 
+@pytest.mark.slow
 def test_crops_and_keypoints_of_real_clips(real_workspace: Workspace) -> None:
     crops = load_crop_set(real_workspace)
     assert (crops.handedness == 0).sum() == (crops.handedness == 1).sum() > 10

@@ -12,9 +12,10 @@ from tiny_workspace import TINY, add_tracks, make_workspace
 from torch import Tensor
 from torch.nn import functional
 
-from simhand_cli.pretrain import run as loop
+from simhand_cli.pretrain import run as pretrain_run
+from simhand_cli.pretrain import task
 from simhand_cli.pretrain.config import PretrainConfig
-from simhand_cli.pretrain.loss.methods import METHODS
+from simhand_cli.pretrain.methods.table import METHODS
 from simhand_cli.pretrain.model import ContrastiveModel, build_model
 from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.training.processes.ranks import Ranks
@@ -54,13 +55,13 @@ def losses(workspace: Path, method: str, weights: str, recipe: str) -> list[floa
     given = {**TINY, **_SIZES, "method": method, "loss": {"weights": weights, "recipe": recipe}}
     config = PretrainConfig(workspace=workspace, name=f"{recipe}-{method}-{weights}", **given)
     with (
-        mock.patch.object(loop, "build_model", _build_model),
+        mock.patch.object(task, "build_model", _build_model),
         mock.patch.object(transform, "warp", _warp),
         mock.patch.object(transform, "jitter_colours", lambda images, *_: images),
-        mock.patch.object(loop, "finish_run", return_value={}),
-        mock.patch.object(loop, "picture_pairs", return_value=None),
+        mock.patch.object(task, "finish_run", return_value={}),
+        mock.patch.object(task, "picture_pairs", return_value=None),
     ):
-        loop.train(Ranks(), loop.Job(config, quiet=True))
+        pretrain_run.train(Ranks(), pretrain_run.Job(config, quiet=True))
     path = workspace / "runs" / f"pretrain-{config.name}" / "metrics.jsonl"
     return [line["loss"] for line in read_metrics(path) if "loss" in line]
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from simhand_cli.pretrain.loss.grad_cache import backward_in_parts
-from simhand_cli.pretrain.loss.methods import METHODS, MethodName, resolve_views
-from simhand_cli.pretrain.loss_options import LossOptions, WeightMetric
+from simhand_cli.pretrain.loss_options import LossOptions, MethodName, WeightMetric
+from simhand_cli.pretrain.methods.table import METHODS
 from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.pairs.pair_batch import PairBatch
 from simhand_cli.training.step.precision import Precision
@@ -44,8 +44,8 @@ def gradients(
     metric: WeightMetric = "joints",
 ) -> tuple[Tensor, Tensor]:
     """Loss and flat gradient of a rank's share of the batch, computed ``pairs`` at a time."""
-    views = resolve_views(METHODS[method], "simhand", ViewOptions(output_px=VIEW_PX))
-    options = LossOptions(block_rows=5, weight_metric=metric, weighted="both")
+    views = METHODS[method].settle_views("simhand", ViewOptions(output_px=VIEW_PX))
+    options = METHODS[method].settle_loss(LossOptions(block_rows=5, weight_metric=metric, weighted="both"))
     loss = PairLoss(METHODS[method], views, options, 3, Precision("fp64", "a proof"), "cpu")
     share = PAIRS // ranks
     mine = make_batch().part(rank * share, (rank + 1) * share)

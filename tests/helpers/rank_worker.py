@@ -8,9 +8,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from simhand_cli.pretrain.loss.gather import gather_with_gradient
-from simhand_cli.pretrain.loss.methods import METHODS, MethodName, contrastive_loss, resolve_views
-from simhand_cli.pretrain.loss_options import LossOptions
+from simhand_cli.pretrain.loss.contrastive import contrastive_loss
+from simhand_cli.pretrain.loss_options import LossOptions, MethodName
+from simhand_cli.pretrain.methods.table import METHODS
+from simhand_cli.training.processes.gather import gather_with_gradient
 from simhand_cli.views.geometry import move_points
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters
@@ -71,7 +72,7 @@ class Batch:
 def make_batch(case: Case) -> Batch:
     """The joined batch of all ranks."""
     generator = torch.Generator().manual_seed(11)
-    options = resolve_views(METHODS[case.method], case.options.recipe, ViewOptions())
+    options = METHODS[case.method].settle_views(case.options.recipe, ViewOptions())
     features, params, joints, source = [], [], [], []
     for view in (0, 1):
         crop_joints = 112 + 30 * torch.randn(PAIRS, 21, 2, generator=generator, dtype=torch.float64)
@@ -103,9 +104,10 @@ def part_loss(case: Case, model: nn.Module, rank: int, ranks: int) -> tuple[Tens
     """The loss of one rank's slice of the batch."""
     batch, size = make_batch(case), PAIRS // ranks
     mine = slice(rank * size, (rank + 1) * size)
+    method = METHODS[case.method]
     return contrastive_loss(
-        METHODS[case.method],
-        case.options,
+        method.geometric,
+        method.settle_loss(case.options),
         model(batch.features[0][mine]),
         model(batch.features[1][mine]),
         batch.params[0].map(lambda t: t[mine]),

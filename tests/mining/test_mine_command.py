@@ -175,7 +175,8 @@ def test_queries_come_from_different_videos_first() -> None:
 _CHILD = """
 import os, signal, sys
 from pathlib import Path
-from simhand_cli.commands.mine import MineConfig, mine
+from simhand_cli.commands.mine import mine
+from simhand_cli.mining.config import MineConfig
 replace, count = os.replace, [int(sys.argv[2])]
 def counting(source, target):
     count[0] -= 1

@@ -1,42 +1,15 @@
 """A run whose features have all become the same is told of, once."""
 
-from collections import deque
-
 import pytest
 
-from simhand_cli.console import Console, Ticker
-from simhand_cli.pretrain.config import PretrainConfig
-from simhand_cli.pretrain.plan import make_plan
-from simhand_cli.pretrain.trainer import LaunchedStep, _Report
-
-
-class _Log:
-    def write(self, step, values):
-        pass
-
-
-class _Numbers:
-    """What a step brings back from the device."""
-
-    def __init__(self, similarity):
-        self._similarity = similarity
-
-    def read(self):
-        return {
-            "stop": 0.0,
-            "save": 0.0,
-            "bad": 0.0,
-            "loss": 1.0,
-            "grad_norm": 1.0,
-            "negative_similarity": self._similarity,
-        }
+from simhand_cli.console import Console
+from simhand_cli.pretrain.task import CollapseWatch
 
 
 def warned(similarities, capsys):
-    plan = make_plan(PretrainConfig(batch_size=8, epochs=100), 80, 1)
-    assert plan.warmup_steps == 100
-    report = _Report(plan, _Log(), Ticker(), Console())
-    report.settle(deque(LaunchedStep(n, 0.1, True, _Numbers(s)) for n, s in enumerate(similarities, 1)))
+    watch, console = CollapseWatch(warmup_steps=100), Console()
+    for step, similarity in enumerate(similarities, 1):
+        watch.look(step, similarity, console)
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
 
 

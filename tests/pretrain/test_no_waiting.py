@@ -2,26 +2,31 @@
 
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from simhand_cli.pretrain import trainer as trainer_module
+from simhand_cli.console import Console
 from simhand_cli.pretrain.config import PretrainConfig
-from simhand_cli.pretrain.loss.methods import METHODS
-from simhand_cli.pretrain.model import PairLoss, build_model
+from simhand_cli.pretrain.methods.table import METHODS
+from simhand_cli.pretrain.model import build_model
 from simhand_cli.pretrain.pairs.pair_batch import PairBatch
 from simhand_cli.pretrain.plan import make_plan
-from simhand_cli.pretrain.recipe import optimisation_of
-from simhand_cli.pretrain.trainer import Trainer
+from simhand_cli.pretrain.settings import settle
+from simhand_cli.pretrain.task import PretrainTask
+from simhand_cli.training import engine as engine_module
+from simhand_cli.training.engine import Engine
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.state.training_state import TrainingState
 from simhand_cli.training.step.ema import MovingAverage
 from simhand_cli.training.step.optimisers import build_optimiser, parameter_groups
 from simhand_cli.training.step.precision import Precision
 from simhand_cli.training.step.stop import StopSignals
+from simhand_cli.training.task import Network, RunPlace
+from simhand_cli.workspace.paths import Workspace
 
 
 class Copies(TorchDispatchMode):
@@ -67,20 +72,27 @@ def waits():
         yield found
 
 
-def make_trainer(config: PretrainConfig, monkeypatch) -> Trainer:
-    plan = make_plan(config, 64, 1)
+#: Stands for a table that is never asked.
+NO_PAIRS = SimpleNamespace(video_ids=[], crop_size_px=48)
+
+
+def make_engine(config: PretrainConfig, monkeypatch) -> Engine:
+    settings = settle(config)
+    plan = make_plan(settings, 64, 1)
     with torch.device("meta"):
-        model = build_model(config.encoder, 0)
-    optimiser = build_optimiser(optimisation_of(config).optimiser, parameter_groups([model], 1e-6), plan.peak_lr)
+        model = build_model(settings.encoder, 0)
+    optimiser = build_optimiser(settings.optimiser, parameter_groups([model], 1e-6), plan.peak_lr)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know this device
     # torch's fused update and the copy to the host need a real device.
     monkeypatch.setattr(optimiser, "_step_supports_amp_scaling", True, raising=False)
     monkeypatch.setattr(optimiser, "step", lambda: None)
-    monkeypatch.setattr(trainer_module, "Readback", lambda values: torch.cat([v.reshape(-1) for v in values.values()]))
-    loss = PairLoss.of(config, Precision(config.precision, ""), "meta")
-    state = TrainingState({"model": model}, optimiser, torch.amp.GradScaler("cpu", enabled=False))
-    average = MovingAverage(model, 0.9)
-    return Trainer(Ranks(device="meta"), plan, Path(), model, model, loss, optimiser, state, loss.precision, average)
+    monkeypatch.setattr(engine_module, "Readback", lambda values: torch.cat([v.reshape(-1) for v in values.values()]))
+    ranks, scaler = Ranks(device="meta"), torch.amp.GradScaler("cpu", enabled=False)
+    network = Network(model, model, Precision(config.precision, ""), scaler, MovingAverage(model, 0.9), step=1)
+    task = PretrainTask(ranks, RunPlace(Path(), {}, redo=False), settings, plan, NO_PAIRS, Workspace(Path()))
+    task.begin(network, Console(quiet=True))
+    network.step = 0
+    return Engine(ranks, task, network, optimiser, TrainingState({"model": model}, optimiser, scaler))
 
 
 def stand_in_batch(same_image: bool) -> PairBatch:
@@ -107,12 +119,12 @@ def test_a_step_makes_the_host_wait_for_nothing(given, monkeypatch):
     views = {"output_px": 32, **given.get("views", {})}
     sizes = {"precision": "fp32", "encoder": "test_resnet", "batch_size": 8}
     config = PretrainConfig(**{**sizes, **given, "views": views})
-    trainer = make_trainer(config, monkeypatch)
+    engine = make_engine(config, monkeypatch)
     batch = stand_in_batch(METHODS[config.method].positive == "same-image")
     with waits() as found:
         for step in (1, 2):
-            assert trainer._learn(batch, config.grad_clip, StopSignals(), save=False).step == step
-    assert trainer.ahead == 1
+            assert engine._learn(batch, StopSignals(), save=False).step == step
+    assert engine.ahead == 1
     assert found == []
 
 

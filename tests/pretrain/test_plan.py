@@ -5,7 +5,8 @@ from tiny_workspace import TINY, make_workspace
 
 from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.plan import make_plan, run_identity
-from simhand_cli.pretrain.recipe import told_recipe
+from simhand_cli.pretrain.run_notes import told_recipe
+from simhand_cli.pretrain.settings import settle
 from simhand_cli.workspace.paths import Workspace
 
 
@@ -50,7 +51,7 @@ def workspace(tmp_path_factory):
 )
 def test_options_without_effect_are_pointed_out(workspace, idle, flag, used):
     def notes(given):
-        return make_plan(PretrainConfig(workspace=workspace, **{"method": "peclr", **given}), 100, 1).warning
+        return make_plan(settle(PretrainConfig(workspace=workspace, **{"method": "peclr", **given})), 100, 1).warning
 
     assert f"{flag} has no effect: " in notes(idle)
     assert "has no effect" not in notes({**idle, **used})
@@ -59,7 +60,9 @@ def test_options_without_effect_are_pointed_out(workspace, idle, flag, used):
 
 def test_lars_starts_from_simclr_s_rate_unless_told_otherwise(workspace):
     def peak(**given):
-        return make_plan(PretrainConfig(workspace=workspace, batch_size=512, optimiser="lars", **given), 600, 1).peak_lr
+        return make_plan(
+            settle(PretrainConfig(workspace=workspace, batch_size=512, optimiser="lars", **given)), 600, 1
+        ).peak_lr
 
     assert peak() == pytest.approx(0.3 * 2)
     assert peak(loss={"recipe": "official"}) == pytest.approx(0.3 * 2)
@@ -71,7 +74,7 @@ def test_lars_starts_from_simclr_s_rate_unless_told_otherwise(workspace):
 def test_pairs_that_fill_no_batch_are_told_where_they_are_many(workspace):
     def warning(pairs):
         config = PretrainConfig(workspace=workspace, batch_size=100)
-        return make_plan(config, pairs, 1).warning
+        return make_plan(settle(config), pairs, 1).warning
 
     assert "every epoch leaves out 38 of the 138 pairs" in warning(138)
     assert "leaves out" not in warning(200)
@@ -80,7 +83,7 @@ def test_pairs_that_fill_no_batch_are_told_where_they_are_many(workspace):
 
 def test_a_recipe_is_told_with_what_departs_from_it(workspace):
     def told(**given):
-        return told_recipe(PretrainConfig(workspace=workspace, **given))
+        return told_recipe(settle(PretrainConfig(workspace=workspace, **given)))
 
     assert told() == "simhand"
     assert told(loss={"recipe": "paper", "weighted": "both"}) == "paper"
@@ -97,7 +100,7 @@ def test_processes_are_part_of_a_run_whose_batch_norm_sees_parts(workspace):
     config = PretrainConfig(workspace=workspace, **{**TINY, "batch_size": 8, "micro_batch": 4})
 
     def processes(count):
-        identity = run_identity(config, Workspace.open(workspace), make_plan(config, 28, count), count)
+        identity = run_identity(settle(config), Workspace.open(workspace), make_plan(settle(config), 28, count), count)
         return identity.get("processes")
 
     # Two processes compute their four pairs each at once: the statistics are the batch's.

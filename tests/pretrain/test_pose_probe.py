@@ -24,6 +24,7 @@ from simhand_cli.pretrain import online_probe as pose_probe
 from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.pairs.pair_table import load_pair_table
 from simhand_cli.pretrain.plan import make_plan
+from simhand_cli.pretrain.settings import settle
 from simhand_cli.probes.config import ProbeConfig
 from simhand_cli.stages.run_folder import latest_complete
 from simhand_cli.training.log.metrics_log import read_metrics
@@ -195,16 +196,16 @@ def test_crops_of_one_video_have_no_neighbours(tmp_path, capsys):
     ("pairs", "epochs", "probes"), [(2000, 100, 6), (100_000, 100, 101), (100, 100, 6), (500, 20, 0), (30_000, 10, 6)]
 )
 def test_probes_take_a_hundredth_of_the_time_by_default(pairs, epochs, probes):
-    plan = make_plan(PretrainConfig(epochs=epochs, batch_size=50, precision="fp32"), pairs, 1)
+    plan = make_plan(settle(PretrainConfig(epochs=epochs, batch_size=50, precision="fp32")), pairs, 1)
     at = [step for step in range(plan.total_steps + 1) if plan.probes_after(step)]
     assert len(at) == probes
     pictures = min(2000, pairs)
     assert len(at) * pictures / 3 <= 0.01 * 2 * pairs * epochs or probes == 101
     assert not at or (at[0], at[-1]) == (0, plan.total_steps)
     given = {"epochs": epochs, "batch_size": 50, "precision": "fp32", "probe_data": Path("x")}
-    with_labels = make_plan(PretrainConfig(**given), pairs, 1)
+    with_labels = make_plan(settle(PretrainConfig(**given)), pairs, 1)
     assert with_labels.probe_every >= max(plan.probe_every, 1)
-    assert make_plan(PretrainConfig(epochs=epochs, probe_every=0), pairs, 1).probe_every == 0
+    assert make_plan(settle(PretrainConfig(epochs=epochs, probe_every=0)), pairs, 1).probe_every == 0
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_probes_take_a_hundredth_of_the_time_by_default(pairs, epochs, probes):
 )
 def test_a_hundredth_of_every_process_since_all_wait_for_the_one_that_probes(processes, precision, slower, probes):
     pairs, epochs = 100_000, 100
-    plan = make_plan(PretrainConfig(epochs=epochs, batch_size=1024, precision=precision), pairs, processes)
+    plan = make_plan(settle(PretrainConfig(epochs=epochs, batch_size=1024, precision=precision)), pairs, processes)
     at = [step for step in range(plan.total_steps + 1) if plan.probes_after(step)]
     assert len(at) == probes
     trained_s = 2 * plan.batch_size * plan.total_steps / processes  # a view takes a second in the run's precision

@@ -23,18 +23,18 @@ from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.models.encoder import build_encoder, load_encoder_weights
 from simhand_cli.pretrain import dry_run as estimate
 from simhand_cli.pretrain import loss_options as options
-from simhand_cli.pretrain import run as loop
-from simhand_cli.pretrain import trainer
+from simhand_cli.pretrain import trial_step
 from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.loss.diagnostics import uniformity
-from simhand_cli.pretrain.loss.methods import MethodName
 from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.pairs.epoch_order import Sampling
 from simhand_cli.pretrain.pairs.pair_table import PairDataset
+from simhand_cli.pretrain.pretrain_report import last_figures
 from simhand_cli.pretrain.recipe import DecayOption
-from simhand_cli.pretrain.report import last_figures
 from simhand_cli.pretrain.run import load_table
+from simhand_cli.pretrain.settings import settle
 from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.training import engine
 from simhand_cli.training.loader_workers import killed_workers
 from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.training.processes.cluster import JobPlace
@@ -136,7 +136,7 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from tiny_workspace import TINY
-from simhand_cli.training import checkpoint
+from simhand_cli.training.state import checkpoint
 write, calls = checkpoint.save_file, []
 def cut_short(tensors, path, metadata):
     calls.append(path)
@@ -145,7 +145,8 @@ def cut_short(tensors, path, metadata):
         os.kill(os.getpid(), signal.SIGKILL)
     write(tensors, path, metadata)
 checkpoint.save_file = cut_short
-from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+from simhand_cli.commands.pretrain import pretrain
+from simhand_cli.pretrain.config import PretrainConfig
 pretrain(PretrainConfig(workspace=Path({workspace!r}), **{{**TINY, "name": "a", "checkpoint_every": 2, "workers": 1}}))
 """
 
@@ -167,6 +168,7 @@ def test_killed_inside_a_checkpoint_write_and_run_again_is_bit_equal(workspace, 
     assert not list(run_dir.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_what_one_rank_learns(workspace):
     """Float64, synchronised batch norm, gathered negatives: weights after three steps agree to rounding."""
     given = {"precision": "fp64", "max_steps": 3, "optimiser": "adamw", "probe_every": 1}
@@ -192,12 +194,14 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from tiny_workspace import TINY
-from simhand_cli.commands.pretrain import PretrainConfig, pretrain
+from simhand_cli.commands.pretrain import pretrain
+from simhand_cli.pretrain.config import PretrainConfig
 given = {{**TINY, "name": "a", "max_steps": 1, "precision": "auto", "cpu_ranks": 2}}
 pretrain(PretrainConfig(workspace=Path({workspace!r}), **given))
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_choose_their_precision(workspace):
     """Rank 0 alone measures; its trial steps must not wait for the other's batch statistics."""
     script = TWO_RANKS_CHOOSE.format(tests=str(HELPERS), workspace=str(workspace))
@@ -206,6 +210,7 @@ def test_two_ranks_choose_their_precision(workspace):
     assert environment["precision"]["reason"].startswith("measured ")
 
 
+@pytest.mark.slow
 def test_micro_batches_learn_and_resume(workspace):
     whole = run(workspace, name="whole", max_steps=4, micro_batch=3)
     assert whole.facts["steps"] == 4
@@ -309,7 +314,7 @@ def test_trackers_are_told_the_filled_options(workspace, monkeypatch):
         told.append(options)
         return []
 
-    monkeypatch.setattr(trainer, "open_trackers", open_nothing)
+    monkeypatch.setattr(engine, "open_trackers", open_nothing)
     run(workspace, name="a", lr=None, max_steps=1)
     (options,) = told
     assert (options["lr"], options["lr_rule"], options["sync_bn"]) == (1e-4, "sqrt", True)
@@ -323,9 +328,10 @@ def test_the_speed_is_that_of_the_whole_run():
     assert last_figures([{"step": 1, "loss": 1.0}])["views_per_s"] is None
 
 
+@pytest.mark.slow
 def test_runs_of_a_workspace_share_what_was_measured(workspace, monkeypatch):
     cost = {"fp32": 0.02, "bf16": 0.0}
-    monkeypatch.setattr(loop.TrialStep, "__call__", lambda self, precision: time.sleep(cost[precision.name]))
+    monkeypatch.setattr(trial_step.TrialStep, "__call__", lambda self, precision: time.sleep(cost[precision.name]))
     given = {"precision": "auto", "max_steps": 1}
     assert run(workspace, name="a", **given).facts["precision"] == "bf16"
     cost.update(fp32=0.0, bf16=0.02)
@@ -362,7 +368,7 @@ def test_the_paper_s_weights_are_of_the_embeddings(workspace):
     identity = json.loads((default.outputs["encoder"].parent / "identity.json").read_text())
     assert identity["loss"]["weight_metric"] == "embedding"
     unweighted = PretrainConfig(workspace=workspace, **TINY, loss={"recipe": "paper", "weights": "none"})
-    assert load_table(Workspace.open(workspace), unweighted).embedding is None
+    assert load_table(Workspace.open(workspace), settle(unweighted)).embedding is None
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(workspace, monkeypatch):
@@ -507,7 +513,7 @@ def test_every_method_runs(workspace, method):
 def test_options_offer_exactly_what_the_parts_can_do():
     fields = PretrainConfig.model_fields
     for name, kind in (
-        ("method", MethodName),
+        ("method", options.MethodName),
         ("optimiser", OptimiserName),
         ("precision", PrecisionOption),
         ("lr_rule", LrRule),

@@ -9,13 +9,14 @@ from tiny_workspace import TINY, make_workspace, terminated_after_logging
 from simhand_cli.errors import InputProblem
 from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.run import Job
-from simhand_cli.pretrain.trainer import Trainer, _unless
 from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.training.engine import Engine
 from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.training.processes.launch import launch
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.processes.world import World
 from simhand_cli.training.state.checkpoint import load_checkpoint
+from simhand_cli.training.step.launched import skipped_if
 
 
 @pytest.fixture
@@ -42,12 +43,13 @@ def assert_same(first, second):
 
 def test_the_same_is_learned_and_logged(workspace, monkeypatch):
     train_ahead(Ranks(), (job(workspace, "ahead", ema=0.9), 0))
-    monkeypatch.setattr(Trainer, "ahead", 0)
+    monkeypatch.setattr(Engine, "ahead", 0)
     train_ahead(Ranks(), (job(workspace, "behind", ema=0.9), 0))
     assert_same(found(workspace, "ahead"), found(workspace, "behind"))
     assert [line["step"] for line in found(workspace, "ahead")[1]] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_loss_that_is_not_finite_on_one_rank_stops_all_before_the_update(workspace, ranks):
     given = (job(workspace, "a", checkpoint_every=2, cpu_ranks=ranks), 4)
@@ -75,7 +77,7 @@ def test_the_fused_optimiser_skips_a_bad_update_and_no_other(bad):
     optimiser.step()
     before = weights.detach().clone(), {k: v.clone() for k, v in optimiser.state[weights].items()}
     weights.grad = torch.full((5,), torch.nan if bad else 1.0)
-    with _unless(torch.tensor(bad), optimiser):
+    with skipped_if(torch.tensor(bad), optimiser):
         optimiser.step()
     after = weights.detach(), optimiser.state[weights]
     assert torch.equal(before[0], after[0]) == bool(bad)

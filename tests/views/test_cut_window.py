@@ -15,11 +15,11 @@ from simhand_cli.views.warp import black_outside, samples_per_pixel, warp_torch
 from simhand_cli.views.window import draw_window, hand_frame
 
 COLOURS = {"hue": (1, 1), "saturation": (1, 1), "value": (1, 1), "brightness": (0, 0)}
-CUT = ViewOptions(border="cut", **COLOURS).resolved()
+CUT = ViewOptions(border="cut", **COLOURS).settled()
 
 
 def parameters(angle_deg: float, margin: float, shift: tuple[float, float]) -> ViewParameters:
-    options = ViewOptions(rotation_deg=(angle_deg, angle_deg), margin=(margin, margin), **COLOURS)
+    options = ViewOptions(rotation_deg=(angle_deg, angle_deg), margin=(margin, margin), **COLOURS).settled()
     drawn = draw_parameters(0, torch.arange(1), 0, options)
     return ViewParameters(**{**vars(drawn), "shift": torch.tensor([shift], dtype=torch.float64)})
 
@@ -44,7 +44,7 @@ views = st.tuples(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(views)
 def test_view_then_its_inverse_is_the_identity_and_the_joints_can_be_undone(view):
     angle, margin, shift, seed, size = view
@@ -59,7 +59,7 @@ def test_view_then_its_inverse_is_the_identity_and_the_joints_can_be_undone(view
     assert (undo_view(seen, window.params, size) - straight).abs().max() < 1e-6
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(views)
 def test_the_window_is_what_the_frame_leaves_of_it(view):
     angle, margin, shift, seed, size = view
@@ -91,7 +91,7 @@ def test_windows_within_the_frame_are_those_that_are_padded():
     frame_side = float(hand_frame(joints)[0, 2])
     _, _, side = view_affines(joints, parameters(0, 0.5, (0, 0)), 128)
     shift = (0.05, -0.03)
-    padded = apply_view(crop, joints, parameters(0, 0.5, shift), ViewOptions(**COLOURS))
+    padded = apply_view(crop, joints, parameters(0, 0.5, shift), ViewOptions(**COLOURS).settled())
     over_frame = tuple(s * float(side) / frame_side for s in shift)
     cut = apply_view(crop, joints, parameters(0, 0.5, over_frame), CUT)
     torch.testing.assert_close(cut.images, padded.images, rtol=0, atol=1e-6)

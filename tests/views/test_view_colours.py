@@ -58,7 +58,7 @@ def test_swapped_order_turns_skin_green_and_true_order_keeps_it_warm():
 
 
 def params(count: int = 2, **changes: torch.Tensor) -> ViewParameters:
-    drawn = draw_parameters(0, torch.arange(count), 0, ViewOptions())
+    drawn = draw_parameters(0, torch.arange(count), 0, ViewOptions().settled())
     return ViewParameters(**{**vars(drawn), **changes})
 
 

@@ -11,7 +11,7 @@ from simhand_cli.views.parameters import ViewParameters, draw_parameters
 
 
 def parameters(angle_deg: float, margin: float, shift: tuple[float, float]) -> ViewParameters:
-    options = ViewOptions(rotation_deg=(angle_deg, angle_deg), margin=(margin, margin))
+    options = ViewOptions(rotation_deg=(angle_deg, angle_deg), margin=(margin, margin)).settled()
     drawn = draw_parameters(0, torch.arange(1), 0, options)
     return ViewParameters(**{**vars(drawn), "shift": torch.tensor([shift], dtype=torch.float64)})
 
@@ -30,7 +30,7 @@ views = st.tuples(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(views)
 def test_view_then_its_inverse_is_the_identity(view):
     angle, margin, shift, seed, size = view
@@ -83,7 +83,7 @@ def test_coinciding_joints_stay_finite():
     assert float(side) > 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(views)
 def test_undo_view_forgets_the_view(view):
     angle, margin, shift, seed, size = view

@@ -41,7 +41,7 @@ def centroid(image: torch.Tensor) -> np.ndarray:
 def test_image_and_joints_move_together(joint, output_px):
     points = joints(1)
     crop = dot_crop(points[0, joint].double())
-    options = ViewOptions(output_px=output_px, margin=(1.3, 1.5), **KEEP_COLOURS)
+    options = ViewOptions(output_px=output_px, margin=(1.3, 1.5), **KEEP_COLOURS).settled()
     for key in range(4):
         view = apply_view(crop, points, draw_parameters(3, torch.tensor([key]), 0, options), options)
         expected = view.keypoints_px[0, joint].numpy()
@@ -52,7 +52,7 @@ def test_image_and_joints_move_together(joint, output_px):
 def test_opencv_and_grid_sample_draw_the_same(size, output_px):
     crops = smooth_crops(5, size)
     points = joints(5, 28.0 * size / 224) + size / 2 - 112
-    options = ViewOptions(margin=(0.9, 3.0))
+    options = ViewOptions(margin=(0.9, 3.0)).settled()
     _, crop_from_view, _ = view_affines(points, draw_parameters(0, torch.arange(5), 0, options), output_px)
     n = samples_per_pixel(size, output_px)
     exact = warp_torch(crops, crop_from_view, output_px, n)
@@ -94,7 +94,7 @@ def test_a_view_does_not_depend_on_the_rest_of_the_batch():
         grey_probability=0.3,
         sobel_probability=0.3,
         output_px=48,
-    )
+    ).settled()
     crops, points, keys = smooth_crops(20, 64), joints(20, 8.0) - 80, torch.arange(20)
     together = apply_view(crops, points, draw_parameters(1, keys, 0, options), options)
     for i in (0, 8, 19):
@@ -105,7 +105,7 @@ def test_a_view_does_not_depend_on_the_rest_of_the_batch():
 
 
 def test_memory_layout_does_not_matter_and_parameters_come_back_complete():
-    options = ViewOptions()
+    options = ViewOptions().settled()
     crops, points = smooth_crops(3), joints(3)
     params = draw_parameters(1, torch.arange(3), 0, options)
     first = apply_view(crops, points, params, options)

@@ -11,7 +11,7 @@ EVERYTHING = ViewOptions(
     cutout_probability=0.5,
     grey_probability=0.5,
     sobel_probability=0.5,
-)
+).settled()
 
 
 def tensors(params: ViewParameters) -> dict[str, torch.Tensor]:
@@ -36,7 +36,7 @@ def test_views_and_seeds_differ():
 
 
 def test_ranges_are_filled_and_kept():
-    options = ViewOptions(rotation_deg=(-10, 30), margin=(1, 2), translation=(-0.2, 0.1), hue=(0.3, 0.4))
+    options = ViewOptions(rotation_deg=(-10, 30), margin=(1, 2), translation=(-0.2, 0.1), hue=(0.3, 0.4)).settled()
     params = draw_parameters(0, torch.arange(4000), 0, options)
     for value, (low, high) in (
         (params.angle_deg, (-10, 30)),
@@ -54,7 +54,7 @@ def test_ranges_are_filled_and_kept():
 
 
 def test_defaults_rotate_and_shift_both_ways_and_corrupt_nothing():
-    params = draw_parameters(0, torch.arange(500), 0, ViewOptions())
+    params = draw_parameters(0, torch.arange(500), 0, ViewOptions().settled())
     assert params.angle_deg.min() < -40
     assert params.angle_deg.max() > 40
     assert params.shift.min() < -0.06
@@ -82,11 +82,11 @@ def test_joined_and_map():
 @pytest.mark.parametrize("bad", [{"rotation_deg": (3, -3)}, {"margin": (0, 1)}, {"output_px": 3}, {"rotation": 3}])
 def test_bad_options_are_refused(bad):
     with pytest.raises(ValidationError):
-        ViewOptions(**bad)
+        ViewOptions(**bad).settled()
 
 
 def test_filled_keeps_what_was_set():
-    options = ViewOptions(rotation_deg=(0, 0)).resolved()
+    options = ViewOptions(rotation_deg=(0, 0)).settled()
     assert options.rotation_deg == (0, 0)
     assert options.margin == (0.9, 1.5)
-    assert options.resolved() == options
+    assert options.settled() == options

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from simhand_cli.pretrain.model import PairLoss, Projected
+from simhand_cli.pretrain.methods.method import Projected
+from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.pairs.pair_batch import PairBatch
+from simhand_cli.training.processes.gather import without_reduction
 from simhand_cli.views.parameters import ViewParameters
 
 
@@ -38,7 +40,7 @@ def backward_in_parts(
     """
     if pairs >= len(batch.rows1):
         value, metrics = loss(model, batch)
-        scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+        scaler.scale(value).backward()  # type: ignore[no-untyped-call]  # torch has no types here
         return value.detach(), metrics
     bounds = [(s, min(s + pairs, len(batch.rows1))) for s in range(0, len(batch.rows1), pairs)]
     parts = [batch.part(start, stop) for start, stop in bounds]
@@ -49,10 +51,10 @@ def backward_in_parts(
             projected.append(loss.project(model, part))
     whole = _joined(projected)
     value, metrics = loss.compare(whole, batch)
-    scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+    scaler.scale(value).backward()  # type: ignore[no-untyped-call]  # torch has no types here
     for part, state, (start, stop) in zip(parts, states, bounds, strict=True):
         _set_random_state(state, loss.device)  # dropout drops what it dropped before
-        with nullcontext() if stop == bounds[-1][1] else _without_reduction(model):
+        with nullcontext() if stop == bounds[-1][1] else without_reduction(model):
             again = loss.project(model, part)
             assert whole.z1.grad is not None
             assert whole.z2.grad is not None
@@ -84,11 +86,6 @@ def _statistics_kept(model: nn.Module) -> Iterator[None]:
         for norm, buffers in zip(norms, saved, strict=True):
             for name, value in buffers.items():
                 norm.get_buffer(name).copy_(value)
-
-
-def _without_reduction(model: nn.Module) -> "nullcontext[None]":
-    """Gradients stay on this rank until the last part."""
-    return model.no_sync() if hasattr(model, "no_sync") else nullcontext()  # type: ignore[operator]
 
 
 def _random_state(device: str) -> tuple[Tensor, Tensor | None]:

@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from simhand_cli.pretrain.loss.gather import reduce_over_ranks
 from simhand_cli.pretrain.loss_options import WeightRange
+from simhand_cli.training.processes.gather import reduce_over_ranks
 
 #: Pixels, or units of the embedding. Where the extremes are no further apart than this, every weight is 1, hence the
 #: plain NT-Xent, not 0 / 0.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from simhand_cli.crops.reader import CropReader
 from simhand_cli.errors import InputProblem, SimhandError, machine_problem
 from simhand_cli.mining.exact import exact_neighbours
 from simhand_cli.mining.pairs import EMBEDDINGS_SCHEMA, PAIRS_SCHEMA, VERSION
-from simhand_cli.pretrain.loss.methods import Positive
 from simhand_cli.pretrain.pairs.epoch_order import Request
 from simhand_cli.pretrain.pairs.pair_batch import EncodedBatch, Jpegs, PairBatch, random_keys
 from simhand_cli.pretrain.pairs.temporal_pairs import temporal_positives
@@ -22,6 +21,8 @@ from simhand_cli.views.counter_rng import combine, uniforms
 from simhand_cli.workspace.paths import Workspace
 from simhand_cli.workspace.shards import open_h5_file
 
+#: What the second view shows: the same image, the same hand a moment later, or one mined from another video.
+Positive = Literal["same-image", "next-frame", "mined"]
 #: Stream of random numbers beside those of the two views.
 _POSITIVE_STREAM = 2
 

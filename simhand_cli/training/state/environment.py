@@ -2,15 +2,16 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 
 from simhand_cli import __version__
 from simhand_cli.training.processes.ranks import Ranks
-from simhand_cli.training.step.precision import Precision, PrecisionName
+from simhand_cli.training.step.precision import Precision, PrecisionName, precision_name
 from simhand_cli.workspace.atomic import read_document, write_json
 
 #: In a run's folder.
@@ -54,7 +55,7 @@ def describe_environment(ranks: Ranks) -> dict[str, Any]:
 
 
 def record_start(
-    path: Path, ranks: Ranks, precision: Precision, steps_done: int, decoding: Choice | None = None
+    path: Path, ranks: Ranks, precision: Precision, steps_done: int, further: Mapping[str, Choice] | None = None
 ) -> None:
     """Write environment.json, or add one more start to it; the choices of the first start stay the run's.
 
@@ -63,26 +64,24 @@ def record_start(
         ranks: this process's place.
         precision: number format.
         steps_done: before this start.
-        decoding: where crops are decoded, if that was a choice.
+        further: other choices, by what was chosen.
     """
     document = read_document(path) if steps_done else {}
-    for what, choice in (("precision", precision), ("decoding", decoding)):
-        if choice is not None:
-            document.setdefault(what, {"name": choice.name, "reason": choice.reason})
+    for what, choice in {"precision": precision, **(further or {})}.items():
+        document.setdefault(what, {"name": choice.name, "reason": choice.reason})
     starts = [*document.get("starts", []), {"steps_done": steps_done, **describe_environment(ranks)}]
     write_json(path, {**document, "starts": starts})
 
 
+def recorded_choices(path: Path) -> dict[str, str]:
+    """What a run's first start chose, by what was chosen; empty if it has not been started."""
+    document = read_document(path)
+    return {what: str(one["name"]) for what, one in document.items() if isinstance(one, dict) and "name" in one}
+
+
 def recorded_precision(path: Path) -> PrecisionName | None:
     """The precision a run was started with, or None if it has not been started."""
-    name = read_document(path).get("precision", {}).get("name")
-    return name if name in ("fp32", "bf16", "fp16", "fp64") else None
-
-
-def recorded_decoding(path: Path) -> Literal["workers", "gpu"] | None:
-    """Where the crops of a run were decoded when it was started, or None if it has not been started."""
-    name = read_document(path).get("decoding", {}).get("name")
-    return name if name in ("workers", "gpu") else None
+    return precision_name(recorded_choices(path).get("precision"))
 
 
 def _version(package: str) -> str | None:

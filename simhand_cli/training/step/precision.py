@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -15,6 +15,7 @@ from simhand_cli.workspace.atomic import read_document, write_json
 
 PrecisionName = Literal["fp32", "bf16", "fp16", "fp64"]
 PrecisionOption = Literal["auto", "fp32", "bf16", "fp16", "fp64"]
+_NAMES: tuple[PrecisionName, ...] = get_args(PrecisionName)
 #: bf16 must be this many times as fast as fp32 on a CPU to be chosen: less is within the noise of the measurement, and
 #: two runs that compute differently cannot be compared.
 CPU_GAIN = 1.25
@@ -49,6 +50,11 @@ class Precision:
     def scaler(self, device: str) -> torch.amp.GradScaler:
         """The loss scaler: active for fp16, transparent otherwise."""
         return torch.amp.GradScaler(device.split(":")[0], enabled=self.name == "fp16")
+
+
+def precision_name(word: object) -> PrecisionName | None:
+    """The name of a number format, if a word that was read is one."""
+    return next((name for name in _NAMES if name == word), None)
 
 
 def choose_precision(

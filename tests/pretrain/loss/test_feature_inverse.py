@@ -13,7 +13,7 @@ from simhand_cli.views.parameters import ViewParameters, draw_parameters
 from simhand_cli.views.window import draw_window
 
 SIZE = 128
-OPTIONS = ViewOptions(translation=(-0.3, 0.3), margin=(0.6, 2.5), rotation_deg=(-180, 180))
+OPTIONS = ViewOptions(translation=(-0.3, 0.3), margin=(0.6, 2.5), rotation_deg=(-180, 180)).settled()
 
 
 def hands(count: int, seed: int = 0) -> torch.Tensor:
@@ -59,7 +59,7 @@ def test_against_the_loop_reference(unit):
         np.testing.assert_allclose(found[i], expected, atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_features_that_are_the_joints_forget_the_view(seed):
     """Rotation, translation and scale of the view leave nothing in features that move as the hand does."""
@@ -77,7 +77,7 @@ def test_features_that_are_the_joints_forget_the_view(seed):
     assert (undone - expected).abs().max() < 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_rotation_alone_is_undone_for_any_64_points_moved_by_opencv(seed):
     generator = np.random.default_rng(seed)
@@ -88,7 +88,7 @@ def test_rotation_alone_is_undone_for_any_64_points_moved_by_opencv(seed):
     # OpenCV keeps the centre in float32; put it exactly, or the reference itself is off by 1e-7.
     matrix[:, 2] = center - matrix[:, :2] @ center
     turned = points @ matrix[:, :2].T + matrix[:, 2]
-    params = draw_parameters(0, torch.arange(1), 0, ViewOptions(rotation_deg=(angle, angle)))
+    params = draw_parameters(0, torch.arange(1), 0, ViewOptions(rotation_deg=(angle, angle)).settled())
     undone = invert_view_in_features(
         torch.from_numpy(turned.reshape(1, -1)), params, undo_rotation=True, undo_translation=False
     )

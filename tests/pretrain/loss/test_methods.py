@@ -6,8 +6,9 @@ import torch
 from pydantic import ValidationError
 from rank_worker import Case
 
-from simhand_cli.pretrain.loss.methods import METHODS, contrastive_loss, resolve_views
+from simhand_cli.pretrain.loss.contrastive import contrastive_loss
 from simhand_cli.pretrain.loss_options import LossOptions
+from simhand_cli.pretrain.methods.table import METHODS
 from simhand_cli.views.geometry import move_points, view_affines
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.views.parameters import ViewParameters, draw_parameters
@@ -125,12 +126,16 @@ def test_weights_matter_where_an_image_is_contrasted_with_itself(method, weights
     z = torch.randn(16, 12, generator=torch.Generator().manual_seed(6), dtype=torch.float64).chunk(2)
 
     def loss(**given):
-        return float(contrastive_loss(METHODS[method], LossOptions(**given), *z, *params, *joints)[0])
+        return float(
+            contrastive_loss(
+                METHODS[method].geometric, METHODS[method].settle_loss(LossOptions(**given)), *z, *params, *joints
+            )[0]
+        )
 
     assert abs(loss(weights=weights) - loss(weights="none")) > 1e-3
-    assert METHODS[method].filled(LossOptions()).weighted == "both"
-    assert METHODS["tempclr"].filled(LossOptions()).weighted == "positives"
-    assert METHODS[method].filled(LossOptions(weighted="positives")).weighted == "positives"
+    assert METHODS[method].settle_loss(LossOptions()).weighted == "both"
+    assert METHODS["tempclr"].settle_loss(LossOptions()).weighted == "positives"
+    assert METHODS[method].settle_loss(LossOptions(weighted="positives")).weighted == "positives"
 
 
 @pytest.mark.parametrize("weights", ["linear", "nonlinear"])
@@ -149,11 +154,11 @@ def test_weights_of_embeddings_leave_false_negatives_to_the_joints(weights):
 
 def test_nonlinear_weights_are_of_joints_unless_asked_otherwise():
     def metric(**given):
-        return LossOptions(recipe="paper", **given).filled("linear").weight_metric
+        return LossOptions(recipe="paper", **given).settled("linear").weight_metric
 
     assert (metric(), metric(weights="nonlinear")) == ("embedding", "joints")
     assert metric(weights="nonlinear", weight_metric="embedding") == "embedding"
-    assert LossOptions(recipe="paper").filled("nonlinear").weight_metric == "joints"
+    assert LossOptions(recipe="paper").settled("nonlinear").weight_metric == "joints"
 
 
 def test_weight_joints_have_no_effect_on_weights_of_embeddings():
@@ -165,9 +170,9 @@ def test_weight_joints_have_no_effect_on_weights_of_embeddings():
     ]
     assert torch.equal(*losses)
     batch = rank_worker.make_batch(Case("simhand", LossOptions()))
-    paper = LossOptions(recipe="paper")
+    paper = METHODS["simhand"].settle_loss(LossOptions(recipe="paper"))
     with pytest.raises(ValueError, match="pose embeddings"):
-        contrastive_loss(METHODS["simhand"], paper, *batch.features, *batch.params, *batch.joints)
+        contrastive_loss(True, paper, *batch.features, *batch.params, *batch.joints)
 
 
 def test_metrics_are_what_they_say():
@@ -187,7 +192,7 @@ def test_metrics_are_what_they_say():
 
 def one_hand_in_two_views() -> tuple[list[torch.Tensor], list[ViewParameters]]:
     hand = 112 + 30 * torch.randn(8, 21, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    params = [draw_parameters(0, torch.arange(8), view, ViewOptions()) for view in (0, 1)]
+    params = [draw_parameters(0, torch.arange(8), view, ViewOptions().settled()) for view in (0, 1)]
     return [move_points(view_affines(hand, p, 128)[0], hand) for p in params], params
 
 
@@ -196,22 +201,20 @@ def test_undone_joints_weigh_the_pose_and_seen_ones_the_view_too():
     z = torch.randn(8, 12, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
     lowest = {}
     for which in ("undone", "view"):
-        options = LossOptions(weights="linear", weight_joints=which)
-        lowest[which] = float(
-            contrastive_loss(METHODS["peclr"], options, z, z, *params, *joints)[1]["positive_weight_min"]
-        )
+        options = METHODS["peclr"].settle_loss(LossOptions(weights="linear", weight_joints=which))
+        lowest[which] = float(contrastive_loss(True, options, z, z, *params, *joints)[1]["positive_weight_min"])
     assert lowest["undone"] > 1 - 1e-9
     assert lowest["view"] < 0.9
 
 
 def test_recipes_fill_only_what_is_open():
-    official = LossOptions(recipe="official", shift_unit="hand").filled("linear")
+    official = LossOptions(recipe="official", shift_unit="hand").settled("linear")
     assert official.shift_unit == "hand"
     assert official.weight_range == "separate"
     assert official.negatives == "rank"
     assert official.weights == "linear"
-    assert official.filled("none") == official
-    simhand = LossOptions().filled("none")
+    assert official.settled("none") == official
+    simhand = LossOptions().settled("none")
     assert simhand.weights == "none"
     assert all(value is not None for value in simhand.model_dump().values())
     with pytest.raises(ValidationError):
@@ -220,22 +223,22 @@ def test_recipes_fill_only_what_is_open():
 
 def test_views_of_methods_and_recipes():
     still = (0.0, 0.0)
-    simclr = resolve_views(METHODS["simclr"], "paper", ViewOptions())
+    simclr = METHODS["simclr"].settle_views("paper", ViewOptions())
     assert simclr.rotation_deg == still
     assert simclr.translation == still
     assert simclr.margin == (0.9, 1.5)
-    simclr = resolve_views(METHODS["simclr"], "official", ViewOptions())
+    simclr = METHODS["simclr"].settle_views("official", ViewOptions())
     assert simclr.margin == (1.25, 1.25)
     assert simclr.translation[1] > 0
     assert simclr.rotation_deg == still
-    peclr = resolve_views(METHODS["peclr"], "official", ViewOptions())
+    peclr = METHODS["peclr"].settle_views("official", ViewOptions())
     assert peclr.hue_order == "bgr-swapped"
     assert peclr.translation[0] == 0
     assert peclr.rotation_deg == (-45, 45)
     assert peclr.margin == (0.9, 1.5)
     assert (simclr.border, peclr.border) == ("cut", "cut")
-    default = resolve_views(METHODS["simhand"], "simhand", ViewOptions(rotation_deg=(-90, 90)))
+    default = METHODS["simhand"].settle_views("simhand", ViewOptions(rotation_deg=(-90, 90)))
     assert (default.hue_order, default.border) == ("rgb", "pad")
-    assert resolve_views(METHODS["simhand"], "official", ViewOptions(border="pad")).border == "pad"
+    assert METHODS["simhand"].settle_views("official", ViewOptions(border="pad")).border == "pad"
     assert default.rotation_deg == (-90, 90)
     assert default.translation[0] < 0

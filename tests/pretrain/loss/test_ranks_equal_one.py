@@ -6,7 +6,7 @@ import rank_worker
 import torch
 import torch.multiprocessing as mp
 
-from simhand_cli.pretrain.loss.gather import gather, gather_with_gradient, reduce_over_ranks, world
+from simhand_cli.training.processes.gather import gather, gather_with_gradient, reduce_over_ranks, world
 
 
 @pytest.fixture(scope="module", params=[2, 4])
@@ -14,18 +14,19 @@ def several(request, tmp_path_factory):
     """(number of ranks, results of all cases computed by that many gloo processes)."""
     folder: Path = tmp_path_factory.mktemp(f"ranks{request.param}")
     # A server that has torch loaded forks the ranks: they start in a fraction of the time of new interpreters.
-    multiprocessing.set_forkserver_preload(["torch", "simhand_cli.pretrain.loss.methods"])
+    multiprocessing.set_forkserver_preload(["torch", "simhand_cli.pretrain.loss.contrastive"])
     arguments = (request.param, str(folder))
     mp.start_processes(rank_worker.run_rank, arguments, nprocs=request.param, start_method="forkserver")
     return request.param, torch.load(folder / "results.pt", weights_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", rank_worker.cases(), ids=lambda case: case.name)
 def test_ranks_equal_one_rank_on_the_joined_batch(several, case):
     ranks, results = several
 
     def alone(model):
-        if case.options.filled("none").negatives == "global":
+        if case.options.settled("none").negatives == "global":
             loss, _ = rank_worker.part_loss(case, model, 0, 1)
         else:
             # Negatives of the own rank only: the mean of what each would get alone.

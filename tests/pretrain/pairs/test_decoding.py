@@ -14,7 +14,7 @@ from tiny_workspace import CROP_PX, TINY, make_workspace
 
 from simhand_cli.commands.pretrain import pretrain
 from simhand_cli.errors import EnvironmentProblem, InputProblem
-from simhand_cli.pretrain import run as loop
+from simhand_cli.pretrain import task
 from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.pairs import decoding, pair_loader
 from simhand_cli.pretrain.pairs.decoding import Decoding, choose_decoding, faster, measure_decoders
@@ -158,7 +158,7 @@ def test_a_decoder_that_is_missing_is_a_fault(workspace, monkeypatch):
 def test_a_run_decodes_where_it_was_decided(tmp_path, monkeypatch):
     root = make_workspace(tmp_path / "ws")
     config = PretrainConfig(workspace=root, name="device", **TINY)
-    monkeypatch.setattr(loop, "choose_decoding", lambda *_: Decoding("gpu", "for this test"))
+    monkeypatch.setattr(task, "choose_decoding", lambda *_: Decoding("gpu", "for this test"))
     decoded = []
     monkeypatch.setattr(Jpegs, "by_gpu", lambda self, device: decoded.append(device) or self.by_cpu())
     pretrain(config)

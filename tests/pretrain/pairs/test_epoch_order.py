@@ -13,6 +13,7 @@ from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.pairs.epoch_order import Request, StepBatches, earlier_draws, epoch_order
 from simhand_cli.pretrain.pairs.pair_table import PairDataset, load_pair_table
+from simhand_cli.pretrain.settings import settle
 from simhand_cli.stages.run_folder import latest_complete
 from simhand_cli.training.state.checkpoint import load_checkpoint
 from simhand_cli.training.step.precision import Precision
@@ -86,7 +87,7 @@ def test_a_pair_that_comes_again_gets_other_views_and_another_positive(workspace
     assert 4 < (first.rows2 != again.rows2).sum() < 24  # of two candidates each
     assert len({*first.keys.tolist(), *again.keys.tolist()}) == 56
     assert torch.equal(again.part(3, 9).keys, again.keys[3:9])
-    loss = PairLoss.of(PretrainConfig(workspace=workspace, **TINY), Precision("fp32", ""), "cpu")
+    loss = PairLoss.of(settle(PretrainConfig(workspace=workspace, **TINY)), Precision("fp32", ""), "cpu")
     angles = [loss.draw_views(batch)[0].params.angle_deg for batch in (first, plain, again)]
     assert torch.equal(angles[0], angles[1])
     assert (angles[0] != angles[2]).all()

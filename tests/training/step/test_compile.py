@@ -10,9 +10,9 @@ from tiny_workspace import TINY, make_workspace
 from simhand_cli.commands.pretrain import pretrain
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem, UsageProblem
-from simhand_cli.pretrain import run as loop
 from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.training import engine
 from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.training.state.checkpoint import load_checkpoint
 from simhand_cli.training.step import compile as compiler
@@ -39,8 +39,8 @@ def traced(monkeypatch):
         graphs.append(graph)
         return graph.forward
 
-    monkeypatch.setattr(loop, "check_compiler", lambda device: None)
-    monkeypatch.setattr(loop, "compile_model", lambda model: model.compile(backend=run_graph))
+    monkeypatch.setattr(engine, "check_compiler", lambda device: None)
+    monkeypatch.setattr(engine, "compile_model", lambda model: model.compile(backend=run_graph))
     return graphs
 
 
@@ -66,7 +66,7 @@ def test_a_run_goes_on_with_it_and_without(workspace, traced, monkeypatch):
     expected = run(workspace, "whole")
     for name, first in (("on-off", True), ("off-on", False)):
         with monkeypatch.context() as patched:
-            patched.setattr(loop.Trainer, "_learn", _stop_at_the_third(loop.Trainer._learn))
+            patched.setattr(engine.Engine, "_learn", _stop_at_the_third(engine.Engine._learn))
             with pytest.raises(KeyboardInterrupt):
                 run(workspace, name, compile=first, checkpoint_every=1)
         found = run(workspace, name, compile=not first, checkpoint_every=1)
@@ -76,7 +76,7 @@ def test_a_run_goes_on_with_it_and_without(workspace, traced, monkeypatch):
 
 def _stop_at_the_third(learn):
     def stopping(self, *args, **kwargs):
-        if self.step == 2:
+        if self.network.step == 2:
             raise KeyboardInterrupt
         return learn(self, *args, **kwargs)
 
@@ -113,6 +113,7 @@ def test_a_machine_without_a_compiler_says_so_in_one_line(workspace, dry_run):
     assert not (workspace / "runs" / "pretrain-a" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_the_real_compiler_gives_the_same_numbers_and_names():
     compiler.check_compiler("cpu")
     torch.manual_seed(0)

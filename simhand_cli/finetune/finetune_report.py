@@ -55,7 +55,7 @@ def write_report(run_path: Path, config: "FinetuneConfig", data: TrainingData, s
             **({"of them with 2D labels only": data.labelled_2d} if data.labelled_2d else {}),
             "validation": "; ".join(data.validation),
             **left_out,
-            "epochs": done if done == config.epochs else f"{done}, stopped by --patience {config.patience}",
+            "epochs": done if done == config.epochs else f"{done}, ended by {_ended_by(config)}",
             "kept epoch (best on validation)": training["best_epoch"],
             **_judged(training, data),
         }
@@ -63,6 +63,11 @@ def write_report(run_path: Path, config: "FinetuneConfig", data: TrainingData, s
     _curves(page, run_path, data.judged_in_3d)
     _predictions(page, run_path, data, predictor)
     page.write(run_path / "report.html")
+
+
+def _ended_by(config: "FinetuneConfig") -> str:
+    """The option that ended a run before its last epoch."""
+    return f"--max-steps {config.max_steps}" if config.max_steps is not None else f"--patience {config.patience}"
 
 
 def _judged(training: dict[str, Any], data: TrainingData) -> dict[str, float | None]:
@@ -80,10 +85,12 @@ def _judged(training: dict[str, Any], data: TrainingData) -> dict[str, float | N
 def _curves(page: Page, run_path: Path, in_3d: bool) -> None:
     metrics = read_metrics(run_path / "metrics.jsonl")
     epochs = [float(m["epoch"]) for m in metrics]
-    if "val_px" in (metrics[0] if metrics else {}):
+    validated = [m for m in metrics if "val_px" in m]  # with --log-every there are lines of steps, too
+    if validated:
         named = _CURVES_MM if in_3d else _CURVES_PX
+        at = [float(m["epoch"]) for m in validated]
         curve = line_plot(
-            {label: (epochs, _column(metrics, name)) for name, label in named.items()},
+            {label: (at, _column(validated, name)) for name, label in named.items()},
             title="Error on validation samples",
             x_label="epoch",
             y_label="MPJPE, mm" if in_3d else "mean 2D error, px of the crop",

@@ -1,11 +1,13 @@
 """Collecting a batch from all ranks, with exact gradients; the identity where there is one process."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.parallel import DistributedDataParallel
 
 
 def world() -> tuple[int, int]:
@@ -61,3 +63,8 @@ def reduce_over_ranks(value: Tensor, operation: dist.ReduceOp.RedOpType = dist.R
     total = value.clone()
     dist.all_reduce(total, op=operation)
     return total
+
+
+def without_reduction(model: nn.Module) -> AbstractContextManager[None]:
+    """Within, gradients stay on this rank: of all but the last part of a batch that is computed in parts."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from simhand_cli.pretrain import trainer
-from simhand_cli.pretrain.trainer import _SaveClock
+from simhand_cli.training.step import save_clock
+from simhand_cli.training.step.save_clock import SaveClock
 
 
 class _Time:
@@ -17,7 +17,7 @@ class _Time:
 @pytest.fixture
 def time(monkeypatch):
     clock = _Time()
-    monkeypatch.setattr(trainer, "time", clock)
+    monkeypatch.setattr(save_clock, "time", clock)
     return clock
 
 
@@ -27,14 +27,14 @@ def save(clock, time, seconds):
 
 
 def test_steps_that_were_asked_for_are_due_whatever_they_cost(time):
-    clock = _SaveClock(every=4, total_steps=10)
+    clock = SaveClock(every=4, total_steps=10)
     save(clock, time, 1000)
     assert [step for step in range(1, 11) if clock.due(step)] == [4, 8, 10]
     assert not clock.late(4)
 
 
 def test_by_default_only_the_end_is_due_and_the_rest_goes_by_cost(time):
-    clock = _SaveClock(every=None, total_steps=10_000)
+    clock = SaveClock(every=None, total_steps=10_000)
     assert [step for step in range(1, 10_001) if clock.due(step)] == [10_000]
     time.now += 1
     assert not clock.late(499)
@@ -49,7 +49,7 @@ def test_by_default_only_the_end_is_due_and_the_rest_goes_by_cost(time):
 
 def test_a_slow_run_saves_every_ten_minutes(time):
     for every in (None, 3):
-        clock = _SaveClock(every, total_steps=10_000)
+        clock = SaveClock(every, total_steps=10_000)
         time.now += 599
         assert not clock.late(7)
         time.now += 2

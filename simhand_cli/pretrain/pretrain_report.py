@@ -2,19 +2,17 @@
 
 from pathlib import Path
 from statistics import harmonic_mean
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from simhand_cli.pretrain.plan import Plan
-from simhand_cli.pretrain.recipe import resolved, told_recipe, told_weights
+from simhand_cli.pretrain.run_notes import told_recipe, told_weights
+from simhand_cli.pretrain.settings import PretrainSettings
 from simhand_cli.report.heat_plot import heat_plot
 from simhand_cli.report.page import Page
 from simhand_cli.report.plots import line_plot
 from simhand_cli.workspace.atomic import write_bytes
-
-if TYPE_CHECKING:
-    from simhand_cli.pretrain.config import PretrainConfig
 
 PAIRS_FILE = "pairs.png"
 #: The final figures are means over the last so many lines of metrics, at most.
@@ -53,13 +51,15 @@ def probe_facts(result: dict[str, Any]) -> dict[str, str]:
     return facts
 
 
-def write_report(run_dir: Path, config: "PretrainConfig", plan: Plan, metrics: Metrics, result: dict[str, Any]) -> None:
+def write_report(
+    run_dir: Path, settings: PretrainSettings, plan: Plan, metrics: Metrics, result: dict[str, Any]
+) -> None:
     """Write loss.png and report.html."""
     curve = line_plot(_curves(metrics, "loss"), title="Contrastive loss", x_label="epoch", y_label="loss")
     write_bytes(run_dir / "loss.png", curve)
     page = Page(
-        f"Pre-training: {config.method}",
-        f"Run {run_dir.name}: recipe {told_recipe(config)}; weights {told_weights(config)}; {config.encoder}, "
+        f"Pre-training: {settings.method}",
+        f"Run {run_dir.name}: recipe {told_recipe(settings)}; weights {told_weights(settings)}; {settings.encoder}, "
         f"{plan.pairs:,} pairs, {plan.total_steps:,} steps of {plan.batch_size} pairs.",
     )
     page.heading("Result")
@@ -67,7 +67,7 @@ def write_report(run_dir: Path, config: "PretrainConfig", plan: Plan, metrics: M
         {
             "initial weights": result["init"],
             "precision": result["precision"],
-            **_dropped(result, config.method),
+            **_dropped(result, settings.method),
             "final loss": result["loss"],
             "positive is nearest (top-1)": result["top1"],
             "the same by chance": result["top1_chance"],
@@ -84,7 +84,7 @@ def write_report(run_dir: Path, config: "PretrainConfig", plan: Plan, metrics: M
     if (run_dir / PAIRS_FILE).is_file():
         page.heading("What the model sees")
         page.picture((run_dir / PAIRS_FILE).read_bytes(), "Stored crops and their augmented views, joints drawn.")
-    _add_options(page, config)
+    _add_options(page, settings)
     page.write(run_dir / "report.html")
 
 
@@ -153,9 +153,9 @@ def _add_weights(page: Page, metrics: Metrics) -> None:
         )
 
 
-def _add_options(page: Page, config: "PretrainConfig") -> None:
+def _add_options(page: Page, settings: PretrainSettings) -> None:
     page.heading("Options")
-    rows = [(name, str(value)) for name, value in _flat(resolved(config).model_dump(mode="json"))]
+    rows = [(name, str(value)) for name, value in _flat(settings.model_dump(mode="json"))]
     page.table(("option", "value"), rows, "As method and recipe fill them.")
 
 

@@ -1,0 +1,1 @@
+"""The methods of contrastive pre-training, each a small class in a file of its own."""
