@@ -13,7 +13,7 @@ from synthetic_workspace import make_workspace
 from simhand_cli.commands.embed import embed
 from simhand_cli.crops.crop_set import read_crops
 from simhand_cli.embed import file as embedding_file
-from simhand_cli.embed import run as embed_run
+from simhand_cli.embed import write as embed_run
 from simhand_cli.embed.config import EmbedConfig
 from simhand_cli.embed.file import join_parts, write_part
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
