@@ -29,8 +29,8 @@ from simhand_cli.pretrain.loss.grad_cache import backward_in_parts
 from simhand_cli.pretrain.pairs.epoch_order import StepBatches
 from simhand_cli.pretrain.pairs.pair_loader import pair_batches
 from simhand_cli.pretrain.pairs.pair_table import PairDataset
-from simhand_cli.pretrain.run import load_table
 from simhand_cli.pretrain.settings import settle
+from simhand_cli.pretrain.worker import load_table
 from simhand_cli.workspace.paths import Workspace
 
 

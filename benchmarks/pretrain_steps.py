@@ -30,7 +30,7 @@ from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.pairs.epoch_order import StepBatches
 from simhand_cli.pretrain.pairs.pair_batch import PairBatch
 from simhand_cli.pretrain.pairs.pair_table import PairDataset
-from simhand_cli.pretrain.run import load_table
+from simhand_cli.pretrain.worker import load_table
 from simhand_cli.training.loader_workers import single_threaded_opencv
 from simhand_cli.training.state.training_state import TrainingState
 from simhand_cli.training.step.save_clock import SAVE_EVERY_S, SAVE_EVERY_STEPS

@@ -28,9 +28,9 @@ from simhand_cli.pretrain.pairs.epoch_order import StepBatches
 from simhand_cli.pretrain.pairs.pair_batch import PairBatch
 from simhand_cli.pretrain.pairs.pair_loader import pair_batches
 from simhand_cli.pretrain.pairs.pair_table import PairDataset
-from simhand_cli.pretrain.run import load_table
 from simhand_cli.pretrain.settings import settle
 from simhand_cli.pretrain.trial_step import TrialStep
+from simhand_cli.pretrain.worker import load_table
 from simhand_cli.training.loader_workers import loader_workers, single_threaded_opencv
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.step.compile import compile_model

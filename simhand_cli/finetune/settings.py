@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import PrivateAttr
+
 from simhand_cli.errors import UsageProblem
 from simhand_cli.finetune.config import FinetuneConfig
 from simhand_cli.finetune.training_data import TrainingData
@@ -19,6 +21,12 @@ class FinetuneSettings(FinetuneConfig):
     name: str
     encoder_lr: float
     sync_bn: bool
+    _said: FinetuneConfig = PrivateAttr()
+
+    @property
+    def said(self) -> FinetuneConfig:
+        """The options as they were given."""
+        return self._said
 
 
 def settle(config: FinetuneConfig, source: EncoderSource) -> FinetuneSettings:
@@ -35,11 +43,13 @@ def settle(config: FinetuneConfig, source: EncoderSource) -> FinetuneSettings:
         "encoder_lr": config.lr if config.encoder_lr is None else config.encoder_lr,
         "sync_bn": True if config.sync_bn is None else config.sync_bn,
     }
-    return FinetuneSettings.model_construct(**{**dict(config), **filled})
+    settings = FinetuneSettings.model_construct(**{**dict(config), **filled})
+    settings._said = config
+    return settings
 
 
 def run_identity(
-    config: FinetuneConfig, settings: FinetuneSettings, data: TrainingData, source: EncoderSource, processes: int
+    settings: FinetuneSettings, data: TrainingData, source: EncoderSource, processes: int
 ) -> dict[str, Any]:
     """All that determines the weights: options, labels, the choice of samples, the encoder.
 
@@ -47,7 +57,7 @@ def run_identity(
     batch.
     """
     identity = {
-        **config.identity(),
+        **settings.said.identity(),
         "labels": data.digests,
         "samples": data.choice_sha256,
         "backbone": source.backbone,

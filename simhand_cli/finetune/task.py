@@ -41,6 +41,8 @@ from simhand_cli.workspace.atomic import write_json
 
 #: Crops of the batch that measures which precision is faster.
 _TRIAL_CROPS = 8
+#: At the top of resolved.yaml, whose name and backbone are this run's.
+_READ_ONLY = "All options as they were filled, to be read; for another run use config.yaml."
 #: The losses that are logged, by name.
 _LOSSES = ("loss", "heat", "location", "delta")
 
@@ -97,7 +99,8 @@ class FinetuneTask(Task[DetNet, CropBatch]):
 
     def describe(self, path: Path) -> None:
         """Write the options, and which samples are trained and validated on."""
-        save_config(self._settings, path / "config.yaml")
+        save_config(self._settings.said, path / "config.yaml")
+        save_config(self._settings, path / "resolved.yaml", _READ_ONLY)
         write_json(path / "samples.json", self._data.record())
 
     def build(self, console: Console, *, fresh: bool) -> DetNet:

@@ -81,6 +81,12 @@ class TrainingData:
         """Of the rows trained and validated on: the same labels may be divided otherwise."""
         return hashlib.sha256(self.train.tobytes() + b"|" + self.val.tobytes()).hexdigest()
 
+    def counts(self) -> dict[str, int | float | str]:
+        """Labelled samples, those in 2D only among them, and unlabelled crops, for people."""
+        weak = len(self.train) - self.labelled
+        flat = {"of them with 2D labels only": self.labelled_2d} if self.labelled_2d else {}
+        return {"training samples": self.labelled, **flat, **({"unlabelled crops": weak} if weak else {})}
+
     def with_weak(self, crops: "WeakCrops", share: float) -> "TrainingData":
         """This data and unlabelled crops, of which an epoch has so many that they are ``share`` of it."""
         return replace(

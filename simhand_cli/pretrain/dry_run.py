@@ -1,19 +1,104 @@
-"""What a run would cost, for ``--dry-run``: time from a short measurement, memory from a formula."""
+"""What a run would do and cost, for ``--dry-run``: time from a short measurement, memory from a formula."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from simhand_cli.console import Console, format_bytes, format_duration
+from simhand_cli.models.encoder import build_encoder, load_encoder_weights
 from simhand_cli.pretrain.model import build_model
-from simhand_cli.pretrain.trial_step import TrialStep
+from simhand_cli.pretrain.online_probe import open_probe
+from simhand_cli.pretrain.pairs.pair_table import PairTable
+from simhand_cli.pretrain.plan import make_plan, run_identity
+from simhand_cli.pretrain.run_notes import told_recipe, told_weights
+from simhand_cli.pretrain.settings import PretrainSettings
+from simhand_cli.pretrain.trial_step import TrialStep, network_kind
+from simhand_cli.stages.checkpoint_folders import saved_steps
+from simhand_cli.stages.run_folder import peek_run
+from simhand_cli.summary import Summary
+from simhand_cli.training.processes.group import memory_problems
 from simhand_cli.training.processes.ranks import Ranks
-from simhand_cli.training.step.precision import PrecisionName, PrecisionOption, choose_precision, shortest_s
+from simhand_cli.training.processes.world import World
+from simhand_cli.training.state.environment import ENVIRONMENT_FILE, recorded_precision
+from simhand_cli.training.step.compile import check_compiler
+from simhand_cli.training.step.precision import (
+    PrecisionName,
+    PrecisionOption,
+    choose_precision,
+    shortest_s,
+    usual_precision,
+)
+from simhand_cli.training.step.step_time import step_seconds
+from simhand_cli.workspace.paths import Workspace
 
-#: Images of the measured step: on a GPU as many as the run's own, up to what keeps one busy.
+#: Images that are measured first; of a GPU enough to keep it busy.
 _CPU_IMAGES, _GPU_IMAGES = 8, 256
 #: Copies of the weights in memory: weights, gradients, two moments of Adam.
 _WEIGHT_COPIES = 4
+
+
+def dry_run(
+    settings: PretrainSettings, workspace: Workspace, table: PairTable, world: World, console: Console
+) -> Summary:
+    """Steps, time and memory of a run; nothing is written.
+
+    Raises:
+        InputProblem: initial weights or a labelled set that cannot be used, too few pairs.
+        UsageProblem: the run's folder holds a run with other options.
+        EnvironmentProblem: no such device, or torch.compile does not work.
+    """
+    plan = make_plan(settings, len(table), world.size)
+    run_dir = workspace.run_dir("pretrain", settings.name)
+    found = peek_run(run_dir, run_identity(settings, workspace, plan, world.size), redo=settings.redo)
+    done = {"resume": saved_steps(run_dir), "finished": plan.total_steps}.get(found, 0)
+    device = "cuda:0" if world.use_gpu else "cpu"
+    if settings.init != "random" and found in ("new", "redo"):  # whether it can be read, and fits
+        load_encoder_weights(build_encoder(settings.encoder), Path(settings.init))
+    console.say(f"pretrain: measuring a step of {2 * plan.part_pairs} views of {settings.views.output_px} px")
+    open_probe(settings, plan, table, workspace, console)
+    if settings.compile:
+        check_compiler(device)
+    with memory_problems():
+        kept = recorded_precision(run_dir / ENVIRONMENT_FILE) if found == "resume" else None
+        precision = kept or settings.precision
+        usual = usual_precision(run_dir.parent, network_kind(settings))
+        views_at_once = 2 * plan.part_pairs
+        costs = estimate_step(settings.encoder, settings.views.output_px, views_at_once, device, precision, usual)
+    forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // world.size else 1.0
+    same_image = settings.chosen_method.positive == "same-image"
+    crops = (1 if same_image else 2) * (plan.batch_size // world.size)
+    crops *= 1 if world.use_gpu else 2  # the batch in use, and where it is the same memory the one that lies ready
+    memory = costs.bytes_per_process + crops * crop_bytes(table.crop_size_px)
+    views = 2 * plan.batch_size * max(plan.total_steps - done, 0)
+    seconds = forward_twice * costs.seconds_per_view * views / (world.size if world.use_gpu else 1)
+    return Summary(
+        "pretrain",
+        facts={
+            "run": str(run_dir),
+            "found there": found,
+            **({"steps done": done} if found == "resume" else {}),
+            "processes": str(world),
+            "method": settings.method,
+            "recipe": told_recipe(settings),
+            "weights": told_weights(settings),
+            "encoder": settings.encoder,
+            "pairs": plan.pairs,
+            "pairs per step": plan.batch_size,
+            "epochs": settings.epochs,
+            "steps": plan.total_steps,
+            "warm-up steps": plan.warmup_steps,
+            "peak learning rate": plan.peak_lr,
+            "k-NN probe": f"every {plan.probe_every} epochs" if plan.probe_every else "none",
+            "precision": costs.precision,
+            f"time of the steps to do, measured on {costs.images} images": format_duration(seconds),
+            "memory per process, by a formula": format_bytes(memory),
+            "size of a checkpoint": format_bytes(costs.checkpoint_bytes),
+            **({"note": plan.warning} if plan.warning else {}),
+        },
+        data={"seconds": seconds, "bytes_per_process": memory, "warning": plan.warning},
+    )
 
 
 @dataclass(frozen=True)
@@ -43,26 +128,27 @@ def estimate_step(
     requested: PrecisionOption,
     usual: PrecisionName | None = None,
 ) -> Estimate:
-    """Measure a few images on this device.
+    """Measure a step on this device, of as many views as the run's own unless that would take long.
 
     Args:
         encoder: timm's name.
         image_px: side of the views.
-        views_per_process: views of a step on one process.
+        views_per_process: views of a step that one process computes at once.
         device: where to measure.
         requested: the run's precision; ``auto`` is decided as the run would.
         usual: see :func:`simhand_cli.training.step.precision.choose_precision`.
     """
-    # The stub of Module.to knows no memory_format.
-    model = build_model(encoder, 0).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = _CPU_IMAGES if device == "cpu" else min(_GPU_IMAGES, views_per_process)
-    trial = TrialStep(model, image_px, images)
-    precision = choose_precision(requested, Ranks(device=device), trial, usual=usual)
+    model = build_model(encoder, 0).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # no stub
+    first = min(_CPU_IMAGES if device == "cpu" else _GPU_IMAGES, views_per_process)
+    precision = choose_precision(requested, Ranks(device=device), TrialStep(model, image_px, first), usual=usual)
     model.to(precision.dtype)
-    seconds = shortest_s(TrialStep(model, image_px, images), precision) / images
+    seconds, images = step_seconds(
+        lambda count: shortest_s(TrialStep(model, image_px, count), precision, repeats=2), first, views_per_process
+    )
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     stored = _activation_bytes(model, image_px, device) // (2 if precision.name in ("bf16", "fp16") else 1)
-    return Estimate(seconds, images, precision.name, _WEIGHT_COPIES * weights + stored * views_per_process, 3 * weights)
+    memory = _WEIGHT_COPIES * weights + stored * views_per_process
+    return Estimate(seconds / views_per_process, images, precision.name, memory, 3 * weights)
 
 
 def crop_bytes(size_px: int) -> int:

@@ -1,53 +1,120 @@
-"""A pre-training run of one process: its pairs, its settings, and the engine that trains."""
+"""One pre-training from its options to the finished run, and what is told of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
+from simhand_cli.console import Console
+from simhand_cli.errors import EnvironmentProblem
 from simhand_cli.pretrain.config import PretrainConfig
-from simhand_cli.pretrain.pairs.pair_table import PairTable, load_pair_table
+from simhand_cli.pretrain.dry_run import dry_run
 from simhand_cli.pretrain.plan import make_plan, run_identity
-from simhand_cli.pretrain.settings import PretrainSettings, settle
-from simhand_cli.pretrain.task import PretrainTask
-from simhand_cli.training import engine
-from simhand_cli.training.processes.ranks import Ranks
-from simhand_cli.training.task import RunPlace
+from simhand_cli.pretrain.pretrain_report import probe_facts
+from simhand_cli.pretrain.run_notes import left_out, told_recipe, told_weights
+from simhand_cli.pretrain.settings import settle
+from simhand_cli.pretrain.worker import Job, load_table, train
+from simhand_cli.stages.records import NoRecord
+from simhand_cli.stages.run_folder import State
+from simhand_cli.summary import Summary
+from simhand_cli.training.log.trackers import check_trackers
+from simhand_cli.training.processes.failures import ProblemBoard
+from simhand_cli.training.processes.launch import launch
+from simhand_cli.training.processes.world import World
+from simhand_cli.training.step.compile import refuse_several
 from simhand_cli.workspace.paths import Workspace
 
 
-@dataclass(frozen=True)
-class Job:
-    """What the command hands to every process: the options, and whether to keep silent."""
+class Pretraining:
+    """``simhand pretrain`` as a :class:`simhand_cli.stages.job.Job`, on one process of the run or the one before it.
 
-    config: PretrainConfig
-    quiet: bool = False
-
-
-def train(ranks: Ranks, job: Job) -> dict[str, Any]:
-    """Train, or go on with, one run; the worker of :func:`simhand_cli.training.processes.launch.launch`.
-
-    See :func:`simhand_cli.training.engine.train`; what cannot be used of the workspace is an InputProblem, too.
+    Args:
+        config: the options.
+        world: the run's processes.
+        board: the job's problems, where one is joined.
     """
-    settings = settle(job.config)
-    workspace = Workspace.open(settings.workspace)
-    table = load_table(workspace, settings)
-    plan = make_plan(settings, len(table), ranks.world_size)
-    path = workspace.run_dir("pretrain", settings.name)
-    # Rank 0 alone opens runs; the others need no digests of large files.
-    identity = run_identity(settings, workspace, plan, ranks.world_size) if ranks.is_main else {}
-    place = RunPlace(path, identity, settings.redo)
-    task = PretrainTask(ranks, place, settings, plan, table, workspace)
-    return engine.train(ranks, task, quiet=job.quiet)
 
+    def __init__(self, config: PretrainConfig, world: World, board: ProblemBoard | None) -> None:
+        self.config, self._world, self._board = config, world, board
+        #: The run's folder is held by the engine's first process, which need not be this one.
+        self.record = NoRecord()
 
-def load_table(workspace: Workspace, settings: PretrainSettings) -> PairTable:
-    """The pairs that a run trains on."""
-    return load_pair_table(
-        workspace,
-        settings.chosen_method.positive,
-        positive_rank=settings.positive_rank,
-        drawn_among=settings.positives,
-        temporal_gap=settings.temporal_gap,
-        limit_crops=settings.limit_crops,
-        seed=settings.seed,
-        with_embeddings=settings.loss.needs_embeddings,
-    )
+    def prepare(self, console: Console) -> None:
+        """Settle the options and read the pairs.
+
+        Raises:
+            InputProblem: nothing mined yet.
+            UsageProblem: --compile on several processes.
+            EnvironmentProblem: a tracker or GPU that is not there.
+        """
+        config, world, self._console = self.config, self._world, console
+        check_trackers(config.log)
+        self.settings = settle(config)
+        if config.decode == "gpu" and not world.use_gpu:
+            raise EnvironmentProblem("--decode gpu needs a GPU; leave it out, or use --gpus 1 or more")
+        if config.compile:
+            refuse_several(world.size, joined=self._board is not None)
+        self.workspace = Workspace.open(config.workspace)
+        self.run_dir = self.workspace.run_dir("pretrain", self.settings.name)
+        console.say("pretrain: reading the pairs")
+        self.table = load_table(self.workspace, self.settings)
+
+    def identity(self) -> Mapping[str, Any]:
+        """Options, pairs and initial weights."""
+        plan = make_plan(self.settings, len(self.table), self._world.size)
+        return run_identity(self.settings, self.workspace, plan, self._world.size)
+
+    def state(self) -> State:
+        """Known to the engine alone, which opens the folder; a dry run looks into it by itself."""
+        return "new"
+
+    def dry(self) -> Summary:
+        """Steps, time and memory; the first process alone measures and is heard."""
+        dropped = left_out(self.table, self.settings)
+        if not self._world.is_main:
+            return Summary("pretrain", dropped=dropped)
+        summary = dry_run(self.settings, self.workspace, self.table, self._world, self._console)
+        summary.dropped = dropped
+        return summary
+
+    def run(self, console: Console) -> Summary:
+        """Train on all processes, or read a finished run back."""
+        run_dir, job = self.run_dir, Job(self.settings, console.quiet)
+        result = launch(train, job, self._world, name=run_dir.name, board=self._board, console=console)
+        if result.get("skipped"):
+            console.say(f"{run_dir} is finished already; --redo does it over, --name starts another")
+        return self._summary(result)
+
+    def _summary(self, result: dict[str, Any]) -> Summary:
+        settings, run_dir = self.settings, self.run_dir
+        facts: dict[str, int | float | str] = {
+            "method": settings.method,
+            "recipe": told_recipe(settings),
+            "weights": told_weights(settings),
+            "encoder": settings.encoder,
+            "pairs": int(result["pairs"]),
+            "steps": int(result["steps"]),
+            "pairs per step": int(result["batch_size"]),
+            "precision": str(result.get("precision", "unknown")),
+        }
+        figures = {
+            "final loss": result["loss"],
+            "positives that are the nearest": result["top1"],
+            "the same by chance": result.get("top1_chance"),
+            "similarity of positives": result["positive_similarity"],
+            "similarity of negatives": result["negative_similarity"],
+            **probe_facts(result),
+            "views/s": result["views_per_s"],
+        }
+        outputs = {
+            "encoder": run_dir / "backbone.safetensors",
+            "report": run_dir / "report.html",
+            "pairs": run_dir / "pairs.png",
+            "metrics": run_dir / "metrics.jsonl",
+        }
+        return Summary(
+            "pretrain",
+            facts={**facts, **{name: value for name, value in figures.items() if value is not None}},
+            dropped=left_out(self.table, settings),
+            outputs=outputs,
+            data={"result": result},
+            hint=f"simhand finetune --encoder {run_dir} (labels: --data YOUR_SET, or run simhand synth first)",
+        )

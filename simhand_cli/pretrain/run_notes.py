@@ -6,8 +6,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from simhand_cli.pretrain.loss_options import RECIPES, LossOptions
+from simhand_cli.pretrain.pairs.pair_table import PairTable
 from simhand_cli.pretrain.recipe import OPTIMISATION
 from simhand_cli.pretrain.settings import PretrainSettings
+from simhand_cli.summary import Dropped
 
 #: Options that depart from a recipe and are named; of more the number is told.
 _NAMED = 3
@@ -81,3 +83,19 @@ def idle_options(settings: PretrainSettings) -> list[str]:
         look(config, name, method.positive == "mined", f"--method {method.name} mines no positives")
     look(config, "temporal_gap", method.positive == "next-frame", "it is for --method tempclr")
     return found
+
+
+def left_out(table: PairTable, settings: PretrainSettings) -> list[Dropped]:
+    """Crops that are not learned from, by reason, and which flag would change it."""
+    dropped = []
+    if table.without_positive:
+        why = ("no positive in another video", "more videos, or a smaller --positive-rank")
+        if settings.chosen_method.positive == "next-frame":
+            why = (
+                "the hand is not found again a moment later",
+                "ingest with more --fps, or a larger --temporal-gap",
+            )
+        dropped.append(Dropped("crops", table.without_positive, *why))
+    if table.beyond_limit:
+        dropped.append(Dropped("crops", table.beyond_limit, "beyond the limit", "--limit-crops"))
+    return dropped

@@ -251,7 +251,7 @@ def test_samples_broken_before_a_stop_are_still_counted_after_it(mini, tmp_path,
 
 def test_it_is_quiet_without_a_console(mini, tmp_path, monkeypatch, capfd):
     done = {"best_epoch": 1, "epochs": 1, "val_root_bone_mpjpe_mm": None, "broken": []}
-    monkeypatch.setattr("simhand_cli.training.processes.launch.launch", lambda *_, **__: done)
+    monkeypatch.setattr("simhand_cli.finetune.run.launch", lambda *_, **__: done)
     finetune(tiny(mini, tmp_path))
     assert capfd.readouterr() == ("", "")
 
@@ -299,8 +299,9 @@ def test_dry_run_and_missing_default_set(mini, tmp_path):
 
 @pytest.mark.slow
 def test_two_ranks_train_like_one(finished, mini, tmp_path):
-    from simhand_cli.finetune.run import FinetuneJob, train
+    from simhand_cli.finetune.settings import settle
     from simhand_cli.finetune.training_data import choose_samples
+    from simhand_cli.finetune.worker import FinetuneJob, train
     from simhand_cli.models.encoder_source import find_encoder
     from simhand_cli.training.processes.launch import launch
     from simhand_cli.training.processes.world import World
@@ -312,7 +313,7 @@ def test_two_ranks_train_like_one(finished, mini, tmp_path):
     found = []
     for ranks in (1, 2):
         path = tmp_path / f"ranks-{ranks}"
-        launch(train, FinetuneJob(config, path, {"ranks": ranks}, data, source, 0, True), World(ranks))
+        launch(train, FinetuneJob(settle(config, source), path, {"ranks": ranks}, data, source, 0, True), World(ranks))
         found.append(read_metrics(path / "metrics.jsonl"))
         assert (path / "model.safetensors").is_file()
     for one, two in zip(*found, strict=True):

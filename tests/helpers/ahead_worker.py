@@ -6,7 +6,7 @@ from unittest import mock
 
 import torch
 
-from simhand_cli.pretrain import run as pretrain_run
+from simhand_cli.pretrain import worker
 from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.training import engine
 from simhand_cli.training.processes.ranks import Ranks
@@ -18,7 +18,7 @@ def fused(name: str, groups: list[dict[str, Any]], lr: float) -> torch.optim.Opt
     return torch.optim.Adam(groups, lr=lr, fused=True)
 
 
-def train_ahead(ranks: Ranks, given: tuple[pretrain_run.Job, int]) -> dict[str, Any]:
+def train_ahead(ranks: Ranks, given: tuple[worker.Job, int]) -> dict[str, Any]:
     """Train; the loss of a step (0: of none) is not a number on the last rank alone."""
     job, bad_step = given
     compute, calls = PairLoss.__call__, []
@@ -32,4 +32,4 @@ def train_ahead(ranks: Ranks, given: tuple[pretrain_run.Job, int]) -> dict[str, 
     with ExitStack() as held:
         held.enter_context(mock.patch.object(engine, "build_optimiser", fused))
         held.enter_context(mock.patch.object(PairLoss, "__call__", broken))
-        return pretrain_run.train(ranks, job)
+        return worker.train(ranks, job)

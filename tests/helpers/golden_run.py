@@ -12,11 +12,11 @@ from tiny_workspace import TINY, add_tracks, make_workspace
 from torch import Tensor
 from torch.nn import functional
 
-from simhand_cli.pretrain import run as pretrain_run
-from simhand_cli.pretrain import task
+from simhand_cli.pretrain import task, worker
 from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.methods.table import METHODS
 from simhand_cli.pretrain.model import ContrastiveModel, build_model
+from simhand_cli.pretrain.settings import settle
 from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.views import transform
@@ -61,7 +61,7 @@ def losses(workspace: Path, method: str, weights: str, recipe: str) -> list[floa
         mock.patch.object(task, "finish_run", return_value={}),
         mock.patch.object(task, "picture_pairs", return_value=None),
     ):
-        pretrain_run.train(Ranks(), pretrain_run.Job(config, quiet=True))
+        worker.train(Ranks(), worker.Job(settle(config), quiet=True))
     path = workspace / "runs" / f"pretrain-{config.name}" / "metrics.jsonl"
     return [line["loss"] for line in read_metrics(path) if "loss" in line]
 

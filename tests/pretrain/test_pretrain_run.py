@@ -16,7 +16,7 @@ import yaml
 from safetensors.torch import load_file
 from tiny_workspace import CROP_PX, TINY, make_workspace, terminated_after_logging
 
-from simhand_cli.commands.pretrain import _pretrain, pretrain
+from simhand_cli.commands.pretrain import pretrain
 from simhand_cli.console import Console
 from simhand_cli.crops.balance import Balance, save_balance
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
@@ -31,9 +31,11 @@ from simhand_cli.pretrain.pairs.epoch_order import Sampling
 from simhand_cli.pretrain.pairs.pair_table import PairDataset
 from simhand_cli.pretrain.pretrain_report import last_figures
 from simhand_cli.pretrain.recipe import DecayOption
-from simhand_cli.pretrain.run import load_table
+from simhand_cli.pretrain.run import Pretraining
 from simhand_cli.pretrain.settings import settle
+from simhand_cli.pretrain.worker import load_table
 from simhand_cli.stages.checkpoint_folders import latest_complete
+from simhand_cli.stages.job import run_job
 from simhand_cli.training import engine
 from simhand_cli.training.loader_workers import killed_workers
 from simhand_cli.training.log.metrics_log import read_metrics
@@ -257,7 +259,7 @@ def test_rank_zero_alone_measures_for_a_dry_run(workspace, monkeypatch):
     for rank in (1, 0):
         assert measured == []
         world = World(2, place=JobPlace(rank=rank, local_rank=rank, **place))
-        assert _pretrain(config, QUIET, world, None).dropped
+        assert run_job(Pretraining(config, world, None), QUIET).dropped
     assert len(measured) == 1
 
 
@@ -439,7 +441,7 @@ def test_another_balance_or_unfinished_mining_is_refused(workspace):
 
 def test_training_loads_neither_the_index_nor_the_detector():
     script = (
-        "import sys, simhand_cli.pretrain.run, simhand_cli.finetune.run;"
+        "import sys, simhand_cli.pretrain.worker, simhand_cli.finetune.worker;"
         "assert not {'hnswlib', 'mediapipe'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=True, timeout=120)

@@ -8,7 +8,8 @@ from tiny_workspace import TINY, make_workspace, terminated_after_logging
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.pretrain.config import PretrainConfig
-from simhand_cli.pretrain.run import Job
+from simhand_cli.pretrain.settings import settle
+from simhand_cli.pretrain.worker import Job
 from simhand_cli.stages.checkpoint_folders import latest_complete
 from simhand_cli.training.engine import Engine
 from simhand_cli.training.log.metrics_log import read_metrics
@@ -25,7 +26,7 @@ def workspace(tmp_path):
 
 
 def job(workspace, name, **given):
-    return Job(PretrainConfig(workspace=workspace, **{**TINY, "name": name, **given}), quiet=True)
+    return Job(settle(PretrainConfig(workspace=workspace, **{**TINY, "name": name, **given})), quiet=True)
 
 
 def found(workspace, name):

@@ -16,7 +16,8 @@ from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.loss_options import MethodName
 from simhand_cli.pretrain.methods.method import Method
 from simhand_cli.pretrain.methods.table import METHODS
-from simhand_cli.pretrain.run import Job, train
+from simhand_cli.pretrain.settings import settle
+from simhand_cli.pretrain.worker import Job, train
 from simhand_cli.stages.checkpoint_folders import latest_complete
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.state.checkpoint import load_checkpoint
@@ -84,7 +85,9 @@ def tensors(workspace, name) -> dict[str, Tensor]:
 
 def test_a_method_of_another_kind_is_one_class(workspace):
     assert "toy-moco" not in get_args(MethodName)
-    jobs = {name: Job(ToyConfig(workspace=workspace, **TINY | {"name": name}), quiet=True) for name in ("a", "b")}
+    jobs = {
+        name: Job(settle(ToyConfig(workspace=workspace, **TINY | {"name": name})), quiet=True) for name in ("a", "b")
+    }
     result = train(Ranks(), jobs["a"])
     assert result["positive_similarity"] is not None
     whole = tensors(workspace, "a")
@@ -100,6 +103,6 @@ def test_a_method_of_another_kind_is_one_class(workspace):
 def test_the_queue_counts(workspace):
     """Without its keys as negatives the loss is another: the method's own loss is what is trained."""
     with mock.patch.object(pretrain_task, "finish_run", return_value={}):
-        train(Ranks(), Job(ToyConfig(workspace=workspace, **TINY | {"name": "c", "max_steps": 1}), quiet=True))
+        train(Ranks(), Job(settle(ToyConfig(workspace=workspace, **TINY | {"name": "c", "max_steps": 1})), quiet=True))
     (line,) = (workspace / "runs" / "pretrain-c" / "metrics.jsonl").read_text().splitlines()[:1]
     assert json.loads(line)["loss"] > 1.0  # ln(33) = 3.5 for keys that tell nothing; 0 without negatives
