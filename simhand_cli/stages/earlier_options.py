@@ -24,10 +24,11 @@ def take_earlier(config: Config, earlier: Mapping[str, Any] | None, console: Con
         the same config, or one that continues the earlier results.
     """
     now = config.identity()
+    before = earlier or {}
     wanted = {
-        name: value
-        for name, value in (earlier or {}).items()
-        if name in now and name not in config.model_fields_set and value != now[name]
+        name: before[name]
+        for name, value in now.items()
+        if name in before and name not in config.model_fields_set and value != before[name]
     }
     if not wanted:
         return config

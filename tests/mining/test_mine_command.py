@@ -14,12 +14,13 @@ import pytest
 from synthetic_workspace import add_video, make_workspace, open_hands
 
 from simhand_cli.commands.mine import mine
+from simhand_cli.console import Console
 from simhand_cli.crops.crop_set import load_crop_set
 from simhand_cli.errors import InputProblem, UsageProblem
 from simhand_cli.mining.config import MineConfig
 from simhand_cli.mining.pair_sheet import choose_queries
 from simhand_cli.workspace.atomic import sha256_file
-from simhand_cli.workspace.catalog import Catalog
+from simhand_cli.workspace.catalog import Catalog, StageRecord, VideoRecord
 from simhand_cli.workspace.paths import Workspace
 
 
@@ -108,6 +109,45 @@ def test_new_video_is_mined_without_being_asked(tmp_path: Path) -> None:
     with Catalog(workspace.catalog_path) as catalog:
         add_video(workspace, catalog, "ff" * 8, open_hands(np.random.default_rng(5), 4))
     assert mine(MineConfig(workspace=tmp_path)).facts["crops"] == 16
+
+
+def test_an_open_option_follows_the_earlier_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace = make_workspace(tmp_path, [6, 6])
+    mine(MineConfig(workspace=tmp_path, topk=5))
+    before = hashes(workspace)
+    assert mine(MineConfig(workspace=tmp_path), Console()).facts["status"] == "already done, nothing to do"
+    assert "--topk 5: as before in this workspace" in capsys.readouterr().err
+    assert mine(MineConfig(workspace=tmp_path, dry_run=True)).facts["similar hands wanted per crop"] == 5
+    with pytest.raises(UsageProblem, match=r"topk=5, now 1; --topk 5 goes on as before, --redo mines again"):
+        mine(MineConfig(workspace=tmp_path, topk=1))
+    assert hashes(workspace) == before
+    with Catalog(workspace.catalog_path) as catalog:
+        add_video(workspace, catalog, "ff" * 8, open_hands(np.random.default_rng(5), 4))
+    assert mine(MineConfig(workspace=tmp_path)).facts["similar hands wanted per crop"] == 5
+
+
+def test_videos_that_wait_are_named_with_their_command(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, [6, 6])
+    mine(MineConfig(workspace=tmp_path))
+    assert mine(MineConfig(workspace=tmp_path)).dropped == []
+    frames = np.arange(3, dtype=np.int64)
+    with Catalog(workspace.catalog_path) as catalog:
+        for name in ("new", "other"):
+            path, video_id = f"/videos/{name}.mp4", name[0] * 16
+            video = VideoRecord(
+                video_id, video_id * 4, "video", path, 64, 48, 0, 3, 3, 3.0, 1.0, "h264", frames, frames / 1.0
+            )
+            catalog.add_video(path, "1:1", video)
+    again = mine(MineConfig(workspace=tmp_path))
+    both = "simhand detect, simhand keypoints"
+    assert again.facts["status"] == f"already done; new videos wait for {both}"
+    (waiting,) = again.dropped
+    assert (waiting.what, waiting.count, waiting.change) == ("videos, first: /videos/new.mp4", 2, both)
+    with Catalog(workspace.catalog_path) as catalog:
+        catalog.record_stage("detect", StageRecord("n" * 16, "skipped", reason="no hand"))
+        catalog.record_stage("detect", StageRecord("o" * 16, "done"))
+    (waiting,) = mine(MineConfig(workspace=tmp_path, dry_run=True)).dropped
+    assert (waiting.what, waiting.change) == ("video /videos/other.mp4", "simhand keypoints")
 
 
 def test_unusable_crops_are_counted(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from simhand_cli.commands.ingest import ingest
+from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem, UsageProblem
 from simhand_cli.video.config import IngestConfig
 from simhand_cli.video.decode import iterate_frames
@@ -123,6 +124,19 @@ def test_second_run_reads_nothing_again_and_other_fps_is_refused(tmp_path: Path,
     assert ingest(config).facts["videos"] == 1
     with pytest.raises(UsageProblem, match=r"fps=1\.0, now 2\.0"):
         ingest(config.model_copy(update={"fps": 2.0}))
+
+
+def test_more_videos_are_sampled_as_the_first_were(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten frames a second; two seconds give ten frames at 5 fps and two at the default."""
+    first, more = write_video(tmp_path / "v.mp4"), write_video(tmp_path / "more.mp4", seed=1)
+    ingest(IngestConfig(paths=[first], workspace=tmp_path / "ws", workers=1, fps=5))
+    summary = ingest(IngestConfig(paths=[more], workspace=tmp_path / "ws", workers=1), Console())
+    assert summary.facts["sampled frames"] == 20
+    assert "--fps 5.0: as before in this workspace" in capsys.readouterr().err
+    assert "fps: 5.0" in (tmp_path / "ws" / "ingest.yaml").read_text()
+    for dry_run in (False, True):
+        with pytest.raises(UsageProblem, match=r"fps=5\.0, now 1\.0; --fps 5\.0 goes on as before, --redo starts over"):
+            ingest(IngestConfig(paths=[more], workspace=tmp_path / "ws", workers=1, fps=1, dry_run=dry_run))
 
 
 def test_changed_file_replaces_its_old_content(tmp_path: Path) -> None:

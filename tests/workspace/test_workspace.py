@@ -1,9 +1,6 @@
-"""Atomic writes, shards, lock, catalog, balance and the stage runner."""
+"""Atomic writes, shards, lock and catalog."""
 
-import errno
 import itertools
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simhand_cli.console import Console
-from simhand_cli.crops.balance import balance_keys, choose_balance, load_balance, save_balance
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
-from simhand_cli.stages.local_pool import StageJob, run_pool
-from simhand_cli.stages.refuse_changes import refuse_changes
-from simhand_cli.stages.video_stage import pending, run_stage
 from simhand_cli.workspace.atomic import atomic_path, remove_leftovers, write_json
 from simhand_cli.workspace.catalog import Catalog, StageRecord, VideoRecord
 from simhand_cli.workspace.lock import workspace_lock
@@ -136,128 +128,6 @@ def test_no_workspace_says_what_to_do(tmp_path: Path) -> None:
         Workspace.open(tmp_path)
     with pytest.raises(UsageProblem, match="--name"):
         Workspace(tmp_path).run_dir("pretrain", "../x")
-
-
-def test_changed_options_are_named() -> None:
-    refuse_changes("detect", None, {"a": 1}, "--redo")
-    refuse_changes("detect", {"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 2}}, "--redo")
-    with pytest.raises(UsageProblem, match=r"b\.c=2, now 3; --redo"):
-        refuse_changes("detect", {"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}}, "--redo")
-    one, two = {"of": ["0" * 64], "z": 1}, {"of": ["f" * 64, "0" * 64], "z": 1}
-    with pytest.raises(UsageProblem, match=r"with other data or another model; --redo$"):
-        refuse_changes("evaluate", one, two, "--redo")
-    with pytest.raises(UsageProblem, match=r"z=1, now 2 and 1 more; --redo$"):
-        refuse_changes("evaluate", one, {**two, "z": 2}, "--redo")
-
-
-@given(st.lists(st.integers(0, 1), max_size=60), st.integers(0, 5))
-def test_balance_keeps_equal_numbers(sides: list[int], seed: int) -> None:
-    handedness = np.array(sides, np.uint8)
-    keys = balance_keys(seed, "video", len(sides))
-    chosen = choose_balance(handedness, keys).selected(handedness, keys)
-    left, right = (handedness == 0).sum(), (handedness == 1).sum()
-    expected = min(left, right)
-    if expected == 0:
-        assert chosen.all()
-    else:
-        assert ((handedness == 0) & chosen).sum() == ((handedness == 1) & chosen).sum() == expected
-
-
-def test_balance_is_recorded_and_depends_on_the_seed(tmp_path: Path) -> None:
-    assert not np.array_equal(balance_keys(0, "v", 5), balance_keys(1, "v", 5))
-    assert not np.array_equal(balance_keys(0, "v", 5), balance_keys(0, "w", 5))
-    with Catalog(tmp_path / "c.sqlite") as catalog:
-        balance = choose_balance(np.array([0, 1, 1], np.uint8), balance_keys(0, "v", 3))
-        save_balance(catalog, balance)
-        assert load_balance(catalog) == balance
-
-
-def test_an_option_added_by_a_newer_version_is_no_change() -> None:
-    refuse_changes("detect", {"a": 1}, {"a": 1, "b": None}, "--redo")
-
-
-def _work(payload: tuple[str, str, str]) -> StageRecord:
-    video_id, shard, behaviour = payload
-    if behaviour == "bad":
-        raise InputProblem("cannot be read")
-    if behaviour == "crash":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    Path(shard).write_text(video_id)
-    return StageRecord(video_id, "done", "x", Path(shard).stat().st_size)
-
-
-def test_stage_runner_survives_bad_and_crashing_videos(tmp_path: Path) -> None:
-    def shard(video_id: str) -> Path:
-        return tmp_path / f"{video_id}.h5"
-
-    behaviours = {"a": "fine", "b": "bad", "c": "crash", "d": "fine", "e": "fine", "f": "fine"}
-    jobs = [StageJob(v, (v, str(shard(v)), how), 1) for v, how in behaviours.items()]
-    with Catalog(tmp_path / "c.sqlite") as catalog:
-        run_stage(catalog, "detect", jobs, _work, workers=2, console=Console(quiet=True), unit="videos")
-        records = catalog.stage("detect")
-        assert {v: r.status for v, r in records.items()} == {
-            v: "done" if how == "fine" else "failed" for v, how in behaviours.items()
-        }
-        assert records["b"].reason == "cannot be read"
-        assert "worker process died" in records["c"].reason
-        shard("d").write_text("longer than recorded")
-        shard("e").unlink()
-        assert pending(catalog, "detect", [*behaviours, "new"], shard) == ["b", "c", "d", "e", "new"]
-
-
-def _fails_to_start() -> None:
-    raise RuntimeError("libGLESv2.so.2: cannot open shared object file")
-
-
-def _runs_out_of_disk(_payload: str) -> None:
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def _chokes(_payload: str) -> None:
-    raise ValueError("negative dimension")
-
-
-def _nothing(_payload: str) -> None:
-    return None
-
-
-def _run(work, initializer=None) -> list[str]:
-    skipped: list[str] = []
-    run_pool(
-        [StageJob("a", "a", 1)],
-        work,
-        lambda job, result: None,
-        lambda job, reason: skipped.append(reason),
-        label="test",
-        workers=1,
-        console=Console(quiet=True),
-        unit="files",
-        initializer=initializer,
-    )
-    return skipped
-
-
-def test_what_is_wrong_with_the_machine_ends_the_run_once() -> None:
-    with pytest.raises(EnvironmentProblem, match="libGLESv2"):
-        _run(_nothing, initializer=_fails_to_start)
-    with pytest.raises(EnvironmentProblem, match="No space left"):
-        _run(_runs_out_of_disk)
-
-
-def test_a_library_choking_on_one_file_costs_that_file_alone() -> None:
-    assert _run(_chokes) == ["ValueError: negative dimension"]
-
-
-def test_pool_works_in_a_container_where_simhand_is_process_one() -> None:
-    unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
-    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], check=False).returncode:
-        pytest.skip("this machine does not allow a process namespace of one's own")
-    code = "from tests.workspace.test_workspace import _run, _nothing; assert _run(_nothing) == [], 'skipped'"
-    done = subprocess.run(
-        [*unshare, sys.executable, "-c", code],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_folder_without_catalog_is_told_from_no_folder(tmp_path: Path) -> None:
