@@ -95,9 +95,12 @@ def _execute(module: ModuleType, name: str, model: Any, invocation: Any) -> int:
     from simhand_cli.summary import print_summary
 
     try:
-        config = resolve_config(model, invocation.config_file, invocation.flags, invocation.assignments)
+        console = Console()
+        config = resolve_config(
+            model, invocation.config_file, invocation.flags, invocation.assignments, hint=console.say
+        )
         try:
-            summary = getattr(module, name)(config, Console())
+            summary = getattr(module, name)(config, console)
         except OSError as error:
             named = _named_place(error, config)
             if named is None:

@@ -18,7 +18,7 @@ from simhand_cli.pretrain.config import PretrainConfig
 
 EXAMPLES = (
     "simhand pretrain --epochs 100 --gpus 8 --batch-size 1024",
-    "simhand pretrain --encoder resnet18 --epochs 2 --gpus 0",
+    "simhand pretrain --backbone resnet18 --epochs 2 --gpus 0",
     "simhand pretrain --method peclr --name peclr-seed1 --seed 1 --dry-run",
     "simhand pretrain --init resnet50-imagenet.pth --max-steps 1000",
     "simhand pretrain --recipe paper --weights nonlinear --name paper-nonlinear --dry-run",
@@ -70,7 +70,7 @@ def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "
         "method": config.method,
         "recipe": told_recipe(settings),
         "weights": told_weights(settings),
-        "encoder": config.encoder,
+        "encoder": config.backbone,
         "pairs": int(result["pairs"]),
         "steps": int(result["steps"]),
         "pairs per step": int(result["batch_size"]),
@@ -137,7 +137,7 @@ def _dry_run(
     done = {"resume": saved_steps(run_dir), "finished": plan.total_steps}.get(found, 0)
     device = "cuda:0" if world.use_gpu else "cpu"
     if settings.init != "random" and found in ("new", "redo"):  # whether it can be read, and fits
-        load_encoder_weights(build_encoder(settings.encoder), Path(settings.init))
+        load_encoder_weights(build_encoder(settings.backbone), Path(settings.init))
     open_probe(settings, plan, table, workspace, console)
     if settings.compile:
         check_compiler(device)
@@ -146,7 +146,7 @@ def _dry_run(
         precision = kept or settings.precision
         usual = usual_precision(run_dir.parent, network_kind(settings))
         views_at_once = 2 * plan.part_pairs
-        costs = estimate_step(settings.encoder, settings.views.output_px, views_at_once, device, precision, usual)
+        costs = estimate_step(settings.backbone, settings.views.output_px, views_at_once, device, precision, usual)
     forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // world.size else 1.0
     same_image = settings.chosen_method.positive == "same-image"
     crops = (1 if same_image else 2) * (plan.batch_size // world.size)
@@ -164,7 +164,7 @@ def _dry_run(
             "method": settings.method,
             "recipe": told_recipe(settings),
             "weights": told_weights(settings),
-            "encoder": settings.encoder,
+            "encoder": settings.backbone,
             "pairs": plan.pairs,
             "pairs per step": plan.batch_size,
             "epochs": settings.epochs,

@@ -12,7 +12,8 @@ import typer
 from pydantic.fields import FieldInfo
 
 from simhand_cli.config.base import CommandConfig
-from simhand_cli.config.resolve import flat_fields, is_section
+from simhand_cli.config.earlier import Earlier, as_flag, extras, is_section
+from simhand_cli.config.resolve import flat_fields
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Invocation:
 def make_callback(model: type[CommandConfig], run: Callable[[Invocation], None], help: str) -> Callable[..., None]:
     """A function for ``typer.Typer.command`` whose parameters are the fields of ``model`` and the common options."""
     parameters, dotted, fields = _field_parameters(model)
+    former = _former_parameters(model, dotted, fields)
 
     def callback(**given: Any) -> None:
         flags = {
@@ -46,7 +48,7 @@ def make_callback(model: type[CommandConfig], run: Callable[[Invocation], None],
             )
         )
 
-    everything = [*parameters, *_common_parameters()]
+    everything = [*former, *parameters, *_common_parameters()]
     callback.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
     callback.__annotations__ = {p.name: p.annotation for p in everything}
     callback.__doc__ = help
@@ -62,9 +64,9 @@ def command_line(name: str, config: CommandConfig) -> str:
         for part in dotted.split("."):
             value = getattr(value, part)
         field = type(config).model_fields.get(dotted)
-        extra = field.json_schema_extra if field is not None else None
+        extra = extras(field) if field is not None else {}
         items = [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
-        if isinstance(extra, dict) and extra.get("positional"):
+        if extra.get("positional"):
             words += items
         elif value != default and value is not None:
             flag = "--" + dotted.replace("_", "-")
@@ -106,8 +108,28 @@ def _field_parameters(
     return parameters, dotted, fields
 
 
+def _former_parameters(
+    model: type[CommandConfig], dotted: dict[str, str], fields: dict[str, FieldInfo]
+) -> list[inspect.Parameter]:
+    """Hidden flags of the version before; what they say is noted under the old name, for the config to translate."""
+    earlier, found = Earlier.of(model), []
+    by_name = {name: fields[parameter] for parameter, name in dotted.items()}
+    for old, new in {**earlier.renamed, **earlier.replaced}.items():
+        parameter_name = f"former__{old.replace('.', '__').replace('-', '_')}"
+        dotted[parameter_name], fields[parameter_name] = old, by_name[new]
+        kind, _, many = _value_type(by_name[new].annotation)
+        value: Any = Optional[list[kind]] if many else Optional[kind]  # type: ignore[valid-type]  # noqa: UP045
+        info = typer.Option(as_flag(old), hidden=True, show_default=False)
+        found.append(
+            inspect.Parameter(
+                parameter_name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[value, info]
+            )
+        )
+    return found
+
+
 def _parameter(parameter_name: str, prefix: str, name: str, field: FieldInfo) -> inspect.Parameter:
-    extra: dict[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    extra = extras(field)
     kind, metavar, many = _value_type(field.annotation)
     if extra.get("positional"):
         info: Any = typer.Argument(

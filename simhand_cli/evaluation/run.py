@@ -85,7 +85,7 @@ class EvaluationRun:
     @property
     def model_title(self) -> str:
         """The model in a few words."""
-        return str(self.model_file) if self.model_file else self.config.model
+        return str(self.model_file or self.config.model)
 
     def state(self) -> str:
         """What a run would find: "new", "finished", ... (see ``peek_run``)."""
@@ -134,7 +134,7 @@ def prepare(config: "EvaluateConfig") -> EvaluationRun:
     )
 
 
-def find_model(model: str, workspace: Workspace) -> Path | None:
+def find_model(model: str | None, workspace: Workspace) -> Path | None:
     """The fine-tuned model file meant by ``--model``, None for a baseline.
 
     Raises:
@@ -290,7 +290,7 @@ def _dropped(label: str, run: SetRun) -> list[Dropped]:
 
 def _default_name(config: "EvaluateConfig", model_file: Path | None) -> str:
     """After the model and, where sets were named, after the folder of the first: results on several sets lie apart."""
-    name = model_name(model_file) if model_file else config.model
+    name = model_name(model_file) if model_file else str(config.model)
     if not config.data:
         return name
     others = f"-and-{len(config.data) - 1}" if len(config.data) > 1 else ""
