@@ -1,34 +1,16 @@
 """Options as the version before wrote them: old names and old words for "not given", understood with a hint."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+
+from simhand_cli.config.option_words import as_flag, extras, options_of
 
 #: How every hint ends.
 _UNTIL = "goes away with the next version"
-
-
-def extras(info: FieldInfo) -> dict[str, Any]:
-    """What :func:`~simhand_cli.config.base.option` noted beside default, help and limits."""
-    return info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-
-
-def is_section(annotation: Any) -> bool:
-    """Whether a field's type is a nested group of options."""
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def options_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Dotted name and field of every option, nested sections flattened."""
-    for name, info in model.model_fields.items():
-        if is_section(info.annotation):
-            yield from options_of(info.annotation, f"{prefix}{name}.")  # type: ignore[arg-type]  # a section, just asked
-        else:
-            yield prefix + name, info
 
 
 @dataclass
@@ -104,8 +86,3 @@ class Earlier:
     def _hint(self, line: str) -> None:
         if line not in self.hints:
             self.hints.append(line)
-
-
-def as_flag(name: str) -> str:
-    """An option as it is typed: ``--loss.weight-metric`` for ``loss.weight_metric``."""
-    return name if name.startswith("-") else f"--{name.replace('_', '-')}"

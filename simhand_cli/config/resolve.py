@@ -5,13 +5,14 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from simhand_cli.config.base import CommandConfig
-from simhand_cli.config.earlier import Earlier, as_flag, options_of
+from simhand_cli.config.earlier import Earlier
+from simhand_cli.config.option_words import as_flag, choices, extras, options_of
 from simhand_cli.errors import UsageProblem
 
 Config = TypeVar("Config", bound=CommandConfig)
@@ -102,16 +103,15 @@ def describe_error(model: type[BaseModel], error: ValidationError) -> str:
 def _as_typed(model: type[BaseModel], name: str) -> str:
     """A positional argument as --help shows it, an option as a flag."""
     field = model.model_fields.get(name)
-    extra = field.json_schema_extra if field else None
-    positional = isinstance(extra, dict) and extra.get("positional")
+    positional = field is not None and extras(field).get("positional")
     return name.upper() if positional else as_flag(name)
 
 
 def _choices(model: type[BaseModel], name: str) -> str:
     """The words that may be given, where they are few and fixed."""
     field = model.model_fields.get(name)
-    words = get_args(field.annotation) if field is not None and get_origin(field.annotation) is Literal else ()
-    return f": {' or '.join(str(word) for word in words)}" if words else ""
+    words = choices(field.annotation) if field is not None else []
+    return f": {' or '.join(words)}" if words else ""
 
 
 def _plain_message(detail: ErrorDetails) -> str:

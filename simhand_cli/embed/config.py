@@ -18,7 +18,7 @@ class EmbedConfig(CommandConfig):
     backbone: str | None = option(
         None, "timm name of the encoder (default: what the weights are for, else resnet50)", min_length=1, common=True
     )
-    data: list[Path] = option([], "Folder of a labelled set, repeatable; none: the crops of the workspace", common=True)
+    data: list[Path] = option([], "Folder of a labelled set, repeatable (default: the crops of the workspace)", common=True)
     split: str = option("train", "Split of the sets of --data", common=True)
     format: Literal["h5", "safetensors"] = option(
         "h5", "safetensors: the ids lie in a JSON file beside it", common=True

@@ -11,7 +11,7 @@ class EvaluateConfig(CommandConfig):
     """Options of ``simhand evaluate``."""
 
     data: list[Path] = option(
-        [], "Labelled set to test on, repeatable; none: those of the fine-tuning run", common=True
+        [], "Folder of a labelled set, repeatable (default: those of the fine-tuning run)", common=True
     )
     split: str | None = option(
         None,

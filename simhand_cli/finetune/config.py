@@ -16,7 +16,7 @@ class FinetuneConfig(TrainingConfig):
     """Options of ``simhand finetune``."""
 
     data: list[Path] = option(
-        [], "Folder of a labelled set; give the flag once per set (default: the workspace's synthetic set)", common=True
+        [], "Folder of a labelled set, repeatable (default: the workspace's synthetic set)", common=True
     )
     split: str = option("train", "Split of the sets to train on; part of it is set aside for validation", panel=_LABELS)
     encoder: str = option(

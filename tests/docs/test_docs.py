@@ -11,7 +11,7 @@ import pytest
 
 from simhand_cli import cli
 from simhand_cli.config.base import CommandConfig
-from simhand_cli.config.earlier import is_section
+from simhand_cli.config.option_words import is_section
 from simhand_cli.config.resolve import flat_fields, resolve_config
 
 ROOT = Path(__file__).parents[2]
