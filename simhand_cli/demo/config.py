@@ -34,4 +34,4 @@ class DemoConfig(CommandConfig):
         None, "Show the picture as a mirror does; a camera is mirrored unless told otherwise", common=True
     )
     view_3d: bool = option(True, "Draw a small 3D view of each hand", common=True)
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs", common=True)
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the network runs", common=True)

@@ -48,9 +48,9 @@ class EvaluateConfig(CommandConfig):
         "Also write the file that the set's own scorer reads: FreiHAND's pred.json, DexYCB's text, AssemblyHands' JSON",
         common=True,
     )
-    limit: int | None = option(None, "Evaluate a random choice of this many samples of each set", ge=1, common=True)
+    limit: int | None = option(None, "Samples of each set at most, drawn at random", ge=1, common=True)
     batch_size: int = option(64, "Samples a forward pass", ge=1, common=True)
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs", common=True)
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the network runs", common=True)
     root_joint: RootJoint = option("wrist", "Joint moved onto the truth by root alignments")
     reflections: bool = option(False, "Let Procrustes mirror the hand, as FreiHAND's scorer does")
     bootstrap: int = option(1000, "Draws for the 95 % intervals", ge=10, le=100_000)
@@ -58,7 +58,7 @@ class EvaluateConfig(CommandConfig):
         "sequence", "What is drawn; samples where a set has fewer than 10 of it"
     )
     samples_shown: int = option(4, "Best, median and worst samples shown, each this many", ge=1, le=50)
-    seed: int = option(0, "Of the choice of samples and of the bootstrap", ge=0)
+    seed: int = option(0, "Seed of the choice of samples and of the bootstrap", ge=0)
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:

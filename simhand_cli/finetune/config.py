@@ -38,21 +38,23 @@ class FinetuneConfig(TrainingConfig):
     patience: int = option(
         0, "Stop after so many epochs without a better validation error; 0 = never", ge=0, panel=OPTIMISATION
     )
-    batch_size: int = option(128, "Crops per step, over all GPUs", ge=1, common=True)
+    batch_size: int = option(128, "Crops per step over all GPUs together", ge=1, common=True)
     lr: float = option(1e-3, "Peak learning rate of the heads", gt=0, common=True)
     encoder_lr: float | None = option(
         None, "Peak learning rate of the encoder (default: as --lr)", ge=0, panel=OPTIMISATION
     )
-    warmup_epochs: float = option(1.0, "Epochs of rising learning rate; then --schedule", ge=0, panel=OPTIMISATION)
+    warmup_epochs: float = option(1.0, "Epochs of linear warm-up; then --schedule", ge=0, panel=OPTIMISATION)
     schedule: Schedule = option(
         "cosine", "Learning rate after the warm-up: half a cosine, or steps down", panel=OPTIMISATION
     )
     step_epochs: float = option(
         60.0, "--schedule step: epochs between two divisions of the rate by 10", gt=0, panel=OPTIMISATION
     )
-    weight_decay: float = option(1e-4, "Decay of weights (not of biases and norms), AdamW", ge=0, panel=OPTIMISATION)
+    weight_decay: float = option(1e-4, "Weight decay of linear and convolution weights", ge=0, panel=OPTIMISATION)
     width: int = option(256, "Channels of the model's upsampling and heads", ge=8, panel=_MODEL)
-    input_px: int = option(128, "Side of the crops the model sees, pixels", ge=64, le=512, multiple_of=32, panel=_MODEL)
+    input_px: int = option(
+        128, "Side of the crops the network sees, pixels", ge=64, le=512, multiple_of=32, panel=_MODEL
+    )
     readout: Readout = option(
         "average", "Joints from maps: mean around the peak, or the peak's cell as published", panel=_MODEL
     )

@@ -15,13 +15,13 @@ class DataConfig(CommandConfig):
     action: Literal["check"] = argument("What to do: check")
     path: Path = argument("Folder of the labelled set")
     split: str | None = option(
-        None, "Check this split only (default: every split that is there)", none_was="", min_length=1, common=True
+        None, "Split to check (default: every split that is there)", none_was="", min_length=1, common=True
     )
     all_images: bool = option(False, f"Decode every picture; else a random {_DECODED} of each split", common=True)
     samples_shown: int = option(12, "Samples of each split on the sheet; 0 draws none", ge=0, le=500, common=True)
     out: Path | None = option(
         None,
-        "Picture of samples to write, .png or .jpg (default: runs/data-SET/sheet.png in the workspace)",
+        "File to write, a picture of samples, .png or .jpg (default: runs/data-SET/sheet.png in the workspace)",
         short="-o",
         common=True,
     )

@@ -14,8 +14,8 @@ class QuickstartConfig(CommandConfig):
     frames: int = option(30, "Frames of each video", ge=5, le=100_000, common=True)
     labelled: int = option(4000, "Labelled synthetic images for fine-tuning and testing", ge=60, common=True)
     backbone: str = option("resnet10t", "timm name of the encoder", formerly=("encoder",), common=True)
-    epochs: int = option(8, "Epochs of pre-training", ge=1, common=True)
-    finetune_epochs: int = option(9, "Epochs of fine-tuning", ge=1, common=True)
+    epochs: int = option(8, "Passes over all pairs in pre-training", ge=1, common=True)
+    finetune_epochs: int = option(9, "Passes over the training samples in fine-tuning", ge=1, common=True)
     seed: int = option(0, "Seed of everything", ge=0, common=True)
     workers: int = option(os.cpu_count() or 1, "Processes", ge=1, le=1024, common=True)
 
