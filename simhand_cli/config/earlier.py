@@ -79,7 +79,7 @@ class Earlier:
         if isinstance(old, str) or not isinstance(value, str):
             return bool(value == old) and not isinstance(value, bool)
         try:
-            return float(value) == old
+            return bool(float(value) == old)
         except ValueError:
             return False
 

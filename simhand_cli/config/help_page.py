@@ -37,7 +37,8 @@ SHARED: Final[dict[str, tuple[str, str]]] = {
     "--help": ("", "Show the most used options and exit"),
     "--help-all": ("", "Show all options and exit"),
 }
-_WIDEST, _NAME_COLUMN = 100, 30
+#: Columns: of a page at most, of names beside their text at most, of that text at least.
+_WIDEST, _NAME_COLUMN, _NARROWEST = 100, 30, 20
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class HelpPage:
         words = " ".join(_argument(name, info) for name, info in positional)
         yield f"Usage: simhand {self.name} {f'{words} ' if words else ''}[OPTIONS]"
         yield ""
-        yield from textwrap.wrap(f"{self.summary}.", width)
+        yield from _wrapped(f"{self.summary}.", width)
         if positional:
             arguments = [_Entry(_argument(name, info), info.description or "", "") for name, info in positional]
             yield from _panel("Arguments", arguments, width)
@@ -96,14 +97,12 @@ class HelpPage:
         yield ""
         yield typer.style("Examples", bold=True)
         for example in self.examples:
-            yield from textwrap.wrap(example, width, initial_indent="  ", subsequent_indent="      ", **_WHOLE)
+            yield from _wrapped(example, width, "  ", "      ")
         if not everything:
             more = sum(not entry.common for entry in entries)
             headings = ", ".join(panel.partition(":")[0] for panel in panels)
             yield ""
-            yield from textwrap.wrap(
-                f"simhand {self.name} --help-all shows {more} more options: {headings}", width, **_WHOLE
-            )
+            yield from _wrapped(f"simhand {self.name} --help-all shows {more} more options: {headings}", width)
 
     def _entries(self) -> Iterator[_Entry]:
         """All options in the order of their headings: the command's own, groups, those of every command."""
@@ -145,16 +144,19 @@ def paged_command(page: HelpPage) -> type[TyperCommand]:
     return PagedCommand
 
 
-#: Wrapped lines keep words and flags whole.
-_WHOLE: Final = {"break_long_words": False, "break_on_hyphens": False}
+def _wrapped(text: str, width: int, first: str = "", other: str = "") -> list[str]:
+    """Lines of whole words and flags, however narrow."""
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=other, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _panel(title: str, entries: Sequence[_Entry], width: int) -> Iterator[str]:
     yield ""
-    yield from (typer.style(line, bold=True) for line in textwrap.wrap(title, width))
+    yield from (typer.style(line, bold=True) for line in _wrapped(title, width))
     column = max((len(e.names) for e in entries if len(e.names) <= _NAME_COLUMN), default=_NAME_COLUMN) + 4
     for entry in entries:
-        texts = textwrap.wrap(entry.help, width - column, **_WHOLE) or [""]
+        texts = _wrapped(entry.help, max(width - column, _NARROWEST)) or [""]
         head = f"  {entry.names}"
         if len(head) + 2 > column:
             yield typer.style(head, fg="cyan")
