@@ -33,7 +33,7 @@ def test_a_run_of_the_version_before_is_known_and_its_options_load(
     assert again == config
     assert hints == ["--encoder is now --backbone and goes away with the next version"]
     before = (run / "backbone.safetensors").stat().st_mtime_ns
-    pretrain(again)
+    pretrain(again, Console())
     assert "is finished already" in capsys.readouterr().err
     assert (run / "backbone.safetensors").stat().st_mtime_ns == before
     other = again.model_copy(update={"backbone": "resnet18"})
