@@ -8,7 +8,7 @@ QUICKSTART_DIR ?= quickstart
 # All cores but never so many that a small machine swaps.
 TEST_PROCESSES ?= auto
 
-.PHONY: quickstart test install install-dev lint format clean
+.PHONY: quickstart test test-quick install install-dev lint format architecture docs clean
 
 quickstart: install
 	$(BIN)/simhand quickstart --workspace $(QUICKSTART_DIR)
@@ -16,10 +16,15 @@ quickstart: install
 test: install-dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
+# The tests that take a second or less each: under two minutes on two cores.
+test-quick: install-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal -m 'not slow'
+
 lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 install: $(VENV)/.installed
 
@@ -37,9 +42,20 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
 format:
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The picture in docs/architecture.md, from the imports as they are now.
+architecture: install-dev
+	$(BIN)/python -m tools.draw_architecture
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) $(QUICKSTART_DIR) build *.egg-info
+	rm -rf $(VENV) $(QUICKSTART_DIR) build site *.egg-info

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 
 from simhand_cli.models.encoder import build_encoder
 from simhand_cli.pretrain.config import PretrainConfig
-from simhand_cli.training.loader_workers import single_threaded_opencv, worker_options
+from simhand_cli.training.loader_workers import loader_workers, single_threaded_opencv, worker_options
 from simhand_cli.training.step.precision import Precision
 from simhand_cli.views.options import ViewOptions
 from simhand_cli.workspace.paths import Workspace
@@ -96,7 +96,7 @@ def measure(encoder: str, given: argparse.Namespace, folder: Path) -> dict[str, 
     heavy = ViewOptions(grey_probability=0.2, blur_probability=0.5)
     simhand = Stepper(PretrainConfig(**plain), given.device)
     heavier = Stepper(PretrainConfig(**plain, views=heavy), given.device)
-    workers = simhand.config.loader_workers(simhand.ranks)
+    workers = loader_workers(simhand.config.workers, simhand.ranks)
     lightly = LightlySimclr(encoder, folder, given, simhand.precision, workers)
     whole = given.batch_size
     rates = in_turn(

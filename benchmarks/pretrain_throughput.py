@@ -31,7 +31,7 @@ from simhand_cli.pretrain.pairs.pair_table import PairDataset
 from simhand_cli.pretrain.run import load_table
 from simhand_cli.pretrain.settings import settle
 from simhand_cli.pretrain.trial_step import TrialStep
-from simhand_cli.training.loader_workers import single_threaded_opencv
+from simhand_cli.training.loader_workers import loader_workers, single_threaded_opencv
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.step.compile import compile_model
 from simhand_cli.training.step.optimisers import build_optimiser, parameter_groups
@@ -97,7 +97,7 @@ def fed_batches(stepper: Stepper, workspace: Workspace, steps: int) -> Iterator[
     config, table = stepper.config, load_table(workspace, stepper.config)
     dataset = PairDataset(table, workspace.crops_dir, 0)
     batches = StepBatches(len(table), config.batch_size, 10_000, 0)
-    workers = config.loader_workers(stepper.ranks)
+    workers = loader_workers(config.workers, stepper.ranks)
     return islice(pair_batches(dataset, batches, stepper.ranks, workers), steps + WARM)
 
 

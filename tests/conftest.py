@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: where the real data lies, small videos, and running the command line."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -7,6 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# No deadlines: on a busy machine an example may take many times as long. In CI the same examples every time, so that a
+# failure is the change's; elsewhere new ones.
+settings.register_profile("simhand", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("simhand")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -49,8 +56,6 @@ def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line in a process of its own, as a user would."""
 
     def run(*words: object, cwd: Path | None = None, timeout: float = 300, **environment: str):
-        import os
-
         return subprocess.run(
             [sys.executable, "-m", "simhand_cli", *map(str, words)],
             capture_output=True,

@@ -1,20 +1,15 @@
 """Options of ``simhand pretrain``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from simhand_cli.config.base import option
 from simhand_cli.pretrain.loss_options import LossOptions, MethodName
 from simhand_cli.training.config import MACHINES, OPTIMISATION, RUN, TrainingConfig
 from simhand_cli.views.options import ViewOptions
 
-if TYPE_CHECKING:
-    from simhand_cli.training.processes.ranks import Ranks
-
 _PAIRS: Final = "Pairs"
 _RECIPE: Final = "default: as the recipe says, for simhand"
-#: Decoding a crop and waiting for a worker cost little beside a GPU's step up to about this many workers a GPU.
-_WORKERS_PER_GPU = 8
 
 
 class PretrainConfig(TrainingConfig):
@@ -105,14 +100,3 @@ class PretrainConfig(TrainingConfig):
     def not_identity(cls) -> frozenset[str]:
         """Where it runs, and what it shows and writes on the way, do not change what is learned."""
         return super().not_identity() | {"probe_every", "probe_data"}
-
-    def loader_workers(self, ranks: "Ranks") -> int:
-        """Decoding processes for each training process."""
-        if self.workers is not None:
-            return self.workers
-        from simhand_cli.training.processes.world import own_cores
-
-        cores = own_cores(ranks.local_world_size)
-        if ranks.device == "cpu":  # the cores are needed for the step; one worker decodes far more than it uses
-            return min(1, cores - 1)
-        return min(_WORKERS_PER_GPU, cores)

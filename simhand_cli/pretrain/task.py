@@ -24,6 +24,7 @@ from simhand_cli.pretrain.plan import Plan
 from simhand_cli.pretrain.settings import PretrainSettings
 from simhand_cli.pretrain.trial_step import TrialStep, network_kind
 from simhand_cli.stages.run_folder import RunDir
+from simhand_cli.training.loader_workers import loader_workers
 from simhand_cli.training.log.metrics_log import MetricsLog
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.state.environment import Choice
@@ -119,7 +120,7 @@ class PretrainTask(Task[ContrastiveModel, PairBatch]):
         decoding = choose_decoding(
             settings.decode,
             self.ranks,
-            settings.loader_workers(self.ranks),
+            loader_workers(settings.workers, self.ranks),
             lambda: self._encoded.files_of(_TRIAL_CROPS),
             lambda: _crops_per_s(model, precision, settings, min(_TRIAL_CROPS, 2 * plan.part_pairs)),
             kept,
@@ -164,7 +165,7 @@ class PretrainTask(Task[ContrastiveModel, PairBatch]):
             settings.sampling,
         )
         dataset = self._encoded if self._decoded_on_gpu else self._dataset
-        return pair_batches(dataset, steps, ranks, settings.loader_workers(ranks))
+        return pair_batches(dataset, steps, ranks, loader_workers(settings.workers, ranks))
 
     def backward(self, network: Network[ContrastiveModel], batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The contrastive loss of a batch, at once or in parts."""

@@ -11,11 +11,30 @@ from contextlib import contextmanager
 from typing import Any
 
 from simhand_cli.errors import EnvironmentProblem
+from simhand_cli.training.processes.ranks import Ranks
+from simhand_cli.training.processes.world import own_cores
 from simhand_cli.workspace.die_with_parent import die_with
 
 #: Seconds a worker lives on after SIGTERM, so that the main process can finish its step and save: a step of a very
 #: large batch on a CPU takes many minutes. The loader's own way to end a worker needs no signal.
 GRACE_S = 900
+#: Decoding a crop and waiting for a worker cost little beside a GPU's step up to about this many workers a GPU.
+_WORKERS_PER_GPU = 8
+
+
+def loader_workers(asked: int | None, ranks: Ranks) -> int:
+    """Loader processes for each training process.
+
+    Args:
+        asked: the number that was asked for, or None to go by this machine's cores.
+        ranks: the training process's place.
+    """
+    if asked is not None:
+        return asked
+    cores = own_cores(ranks.local_world_size)
+    if ranks.device == "cpu":  # the cores are needed for the step; one worker decodes far more than it uses
+        return min(1, cores - 1)
+    return min(_WORKERS_PER_GPU, cores)
 
 
 def worker_options(workers: int, ahead: int = 1) -> dict[str, Any]:

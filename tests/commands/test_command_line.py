@@ -57,6 +57,7 @@ def test_broken_library_is_one_line_and_exit_4(tmp_path: Path, run_cli) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_doctor_reports_a_broken_library(tmp_path: Path, run_cli) -> None:
     (tmp_path / "timm.py").write_text("raise ImportError('broken on purpose')")
     done = run_cli("doctor", "--json", "-w", tmp_path, PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[2]}")
@@ -107,6 +108,7 @@ def test_version(run_cli) -> None:
     assert run_cli("--version").stdout.strip() == f"simhand {__version__}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["doctor", "--json"], ["doctor"], ["detect", "--json", "-w", "nowhere"]])
 def test_a_reader_that_ends_first_is_no_error(words: list[str], tmp_path: Path) -> None:
     """As ``| head -0``: the pipe's other end is closed before anything is written."""

@@ -141,6 +141,7 @@ def test_a_model_that_is_not_there_is_named(tmp_path):
         demo(DemoConfig(source=str(video), out=tmp_path / "o.mp4", model="nowhere", workspace=tmp_path))
 
 
+@pytest.mark.slow
 def test_ctrl_c_finishes_the_file(tmp_path):
     video = make_video(tmp_path / "clip.mp4", 3000)
     output = tmp_path / "out.mp4"

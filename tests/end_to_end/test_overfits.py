@@ -1,5 +1,7 @@
 """Labels, crops, targets, losses, read-out and metrics fit together: a small DetNet learns 64 hands by heart."""
 
+import pytest
+
 from simhand_cli.commands.evaluate import evaluate
 from simhand_cli.commands.finetune import finetune
 from simhand_cli.commands.synth import synth
@@ -9,6 +11,7 @@ from simhand_cli.finetune.options import AugmentOptions, LossOptions
 from simhand_cli.synth.config import SynthConfig
 
 
+@pytest.mark.slow
 def test_64_synthetic_hands_are_learned_to_3_mm(tmp_path):
     hands = tmp_path / "hands"
     synth(SynthConfig(out=hands, count=64, subjects=16, test_fraction=0, image_px=128, workers=1))

@@ -92,6 +92,7 @@ def test_report_says_what_its_numbers_mean(workspace, small_set):
     assert not re.search(r'(src|href)="https?://', page)
 
 
+@pytest.mark.slow
 def test_two_sets_of_one_kind_and_a_limit(workspace, small_set, tmp_path):
     """Facts, metrics, keys and the comparison tell them apart, though kind, split and ids are the same."""
     other = tmp_path / "other"
@@ -182,6 +183,7 @@ def test_a_run_is_compared_with_another(workspace, small_set):
         evaluate(config(workspace, small_set, name="after", against="nothing"))
 
 
+@pytest.mark.slow
 def test_a_finished_evaluation_gets_its_comparison_into_the_report(workspace, small_set, monkeypatch):
     evaluate(config(workspace, small_set, name="same"))
     evaluate(config(workspace, small_set, name="other", model=str(workspace / "other.safetensors")))
@@ -194,7 +196,7 @@ def test_a_finished_evaluation_gets_its_comparison_into_the_report(workspace, sm
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("simhand_cli.evaluation.compare.report.put_section", killed)
+        patched.setattr("simhand_cli.evaluation.compare.comparison_report.put_section", killed)
         with pytest.raises(KeyboardInterrupt):
             evaluate(config(workspace, small_set, name="compared", against="other"))
     assert report.read_text() == before

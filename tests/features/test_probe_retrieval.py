@@ -54,7 +54,7 @@ def test_each_block_of_the_gallery_is_normalised_once(monkeypatch):
     assert seen == [4, 4, 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.sampled_from([2, 5, 64]))
 def test_among_equals_the_first_wins(seed, count, block):
     """Rows on the axes have cosines of exactly 0 and 1, and so nothing but ties."""
@@ -75,7 +75,7 @@ def test_length_of_features_does_not_matter_and_missing_neighbours_are_named():
     assert found[1].tolist() == [0, 1, -1]  # a zero vector is equally unlike all: the first ones
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.lists(st.integers(0, 3), min_size=1, max_size=12))
 def test_no_neighbour_is_of_the_querys_group(query_groups, gallery_groups):
     rng = np.random.default_rng(len(query_groups))

@@ -30,7 +30,7 @@ def hand_sample(seed=0, hand="right", image=None):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     angle=st.floats(-3.2, 3.2),
     scale=st.floats(0.6, 1.6),

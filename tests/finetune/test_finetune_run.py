@@ -153,6 +153,7 @@ def test_stopped_in_the_middle_of_an_epoch_and_resumed(finished, mini, tmp_path,
         }
 
 
+@pytest.mark.slow
 def test_overfits_eight_samples(tmp_path):
     write_mini_freihand(tmp_path / "set", hands=2, test_hands=1, seed=3)
     options = {"epochs": 150, "lr": 4e-3, "warmup_epochs": 10, "val_fraction": 0, "augment": STILL, "batch_size": 8}
@@ -296,6 +297,7 @@ def test_dry_run_and_missing_default_set(mini, tmp_path):
         finetune(tiny(mini, tmp_path, data=[]), QUIET)
 
 
+@pytest.mark.slow
 def test_two_ranks_train_like_one(finished, mini, tmp_path):
     from simhand_cli.finetune.run import FinetuneJob, train
     from simhand_cli.finetune.training_data import choose_samples

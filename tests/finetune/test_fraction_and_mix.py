@@ -29,7 +29,7 @@ def two_sets(tmp_path_factory):
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.floats(0.02, 1.0), st.integers(0, 1000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_stratified_takes_the_same_part_of_everybody(sizes, fraction, seed):
     rng = np.random.default_rng(seed)
     groups = rng.permutation(np.repeat(np.arange(len(sizes)) * 7, sizes))

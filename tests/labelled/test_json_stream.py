@@ -27,7 +27,7 @@ def opened(value: Any, depth: int, keys: tuple[Any, ...] = ()) -> Iterator[tuple
         yield keys, value
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     value=JSON,
     depth=st.integers(0, 4),

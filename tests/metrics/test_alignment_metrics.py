@@ -7,6 +7,7 @@ import pytest
 import slow_reference as slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pck_area import auc
 from scipy.integrate import trapezoid
 from scipy.spatial.transform import Rotation
 
@@ -14,7 +15,6 @@ from simhand_cli.metrics.alignment import align, procrustes, root_bone_scale, ro
 from simhand_cli.metrics.joint_errors import (
     AUC_0_50,
     AUC_20_50,
-    auc,
     joint_errors,
     joint_means,
     mean_over_joints,
@@ -158,7 +158,7 @@ scales = st.floats(0.2, 5.0)
 seeds = st.integers(0, 10_000)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds, rotations, shifts, scales)
 def test_invariances(seed, rotation, shift, scale):
     pred, gt, valid = hands(2, seed=seed)
@@ -177,7 +177,7 @@ def test_invariances(seed, rotation, shift, scale):
             np.testing.assert_allclose(error_after(name, other, gt, valid), base, atol=1e-8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds, rotations, scales.filter(lambda s: abs(s - 1) > 0.1))
 def test_what_an_alignment_does_not_forgive(seed, rotation, scale):
     _, gt, valid = hands(2, seed=seed)

@@ -76,7 +76,7 @@ def scene(seed, count=3):
     return joints, projected[..., :2] / projected[..., 2:], k
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(0, 20))
 def test_exact_data_gives_the_exact_place(seed, root):
     joints, pixels, k = scene(seed)

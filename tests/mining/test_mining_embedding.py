@@ -39,7 +39,7 @@ def test_normalisation_is_its_definition() -> None:
     y=st.floats(-500, 500),
     seed=st.integers(0, 2**31),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_place_and_size_do_not_matter_but_rotation_does(scale: float, x: float, y: float, seed: int) -> None:
     hands = open_hands(np.random.default_rng(seed), 3).astype(np.float64)
     plain = normalise_keypoints(hands)
@@ -89,7 +89,7 @@ def test_all_dimensions_keep_all_distances() -> None:
 
 
 @given(sizes=st.lists(st.integers(0, 9), min_size=1, max_size=6), offset=st.sampled_from([0.0, 1e6]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_covariance_in_blocks_equals_numpy(sizes: list[int], offset: float) -> None:
     rng = np.random.default_rng(sum(sizes))
     blocks = [rng.normal(size=(n, 4)) + offset for n in sizes]

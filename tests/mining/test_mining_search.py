@@ -46,7 +46,7 @@ def small_sets(draw) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(data=small_sets(), topk=st.sampled_from([1, 2, 5, 50]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_exact_search_is_the_reference_to_the_last_tie(data, topk: int) -> None:
     embedding, video = data
     queries = np.arange(len(embedding))
@@ -54,7 +54,7 @@ def test_exact_search_is_the_reference_to_the_last_tie(data, topk: int) -> None:
 
 
 @given(data=small_sets(), topk=st.sampled_from([1, 3, 50]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_indexed_search_fills_every_row_from_other_videos(data, topk: int) -> None:
     embedding, video = data
     index = build_index(embedding, IndexSettings(m=4, ef_construction=20))

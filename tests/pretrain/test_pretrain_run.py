@@ -29,11 +29,11 @@ from simhand_cli.pretrain.loss.diagnostics import uniformity
 from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.pairs.epoch_order import Sampling
 from simhand_cli.pretrain.pairs.pair_table import PairDataset
+from simhand_cli.pretrain.pretrain_report import last_figures
 from simhand_cli.pretrain.recipe import DecayOption
-from simhand_cli.pretrain.report import last_figures
 from simhand_cli.pretrain.run import load_table
 from simhand_cli.pretrain.settings import settle
-from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.stages.checkpoint_folders import latest_complete
 from simhand_cli.training import engine
 from simhand_cli.training.loader_workers import killed_workers
 from simhand_cli.training.log.metrics_log import read_metrics
@@ -168,6 +168,7 @@ def test_killed_inside_a_checkpoint_write_and_run_again_is_bit_equal(workspace, 
     assert not list(run_dir.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_what_one_rank_learns(workspace):
     """Float64, synchronised batch norm, gathered negatives: weights after three steps agree to rounding."""
     given = {"precision": "fp64", "max_steps": 3, "optimiser": "adamw", "probe_every": 1}
@@ -200,6 +201,7 @@ pretrain(PretrainConfig(workspace=Path({workspace!r}), **given))
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_choose_their_precision(workspace):
     """Rank 0 alone measures; its trial steps must not wait for the other's batch statistics."""
     script = TWO_RANKS_CHOOSE.format(tests=str(HELPERS), workspace=str(workspace))
@@ -208,6 +210,7 @@ def test_two_ranks_choose_their_precision(workspace):
     assert environment["precision"]["reason"].startswith("measured ")
 
 
+@pytest.mark.slow
 def test_micro_batches_learn_and_resume(workspace):
     whole = run(workspace, name="whole", max_steps=4, micro_batch=3)
     assert whole.facts["steps"] == 4
@@ -325,6 +328,7 @@ def test_the_speed_is_that_of_the_whole_run():
     assert last_figures([{"step": 1, "loss": 1.0}])["views_per_s"] is None
 
 
+@pytest.mark.slow
 def test_runs_of_a_workspace_share_what_was_measured(workspace, monkeypatch):
     cost = {"fp32": 0.02, "bf16": 0.0}
     monkeypatch.setattr(trial_step.TrialStep, "__call__", lambda self, precision: time.sleep(cost[precision.name]))

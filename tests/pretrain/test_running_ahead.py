@@ -9,7 +9,7 @@ from tiny_workspace import TINY, make_workspace, terminated_after_logging
 from simhand_cli.errors import InputProblem
 from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.run import Job
-from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.stages.checkpoint_folders import latest_complete
 from simhand_cli.training.engine import Engine
 from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.training.processes.launch import launch
@@ -49,6 +49,7 @@ def test_the_same_is_learned_and_logged(workspace, monkeypatch):
     assert [line["step"] for line in found(workspace, "ahead")[1]] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_loss_that_is_not_finite_on_one_rank_stops_all_before_the_update(workspace, ranks):
     given = (job(workspace, "a", checkpoint_every=2, cpu_ranks=ranks), 4)

@@ -18,7 +18,7 @@ from tiny_workspace import TINY, make_workspace
 from simhand_cli.commands.pretrain import pretrain
 from simhand_cli.console import Console
 from simhand_cli.pretrain.config import PretrainConfig
-from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.stages.checkpoint_folders import latest_complete
 
 ROOT = Path(__file__).parents[2]
 STEPS = 24
@@ -76,6 +76,7 @@ class KillOne(threading.Thread):
             time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_killed_process_restarts_all_and_the_weights_are_those_of_two_machines(workspace, two_machines, capfd):
     run_dir = workspace / "runs" / "pretrain-killed"
     killer = KillOne(run_dir)
@@ -116,6 +117,7 @@ def test_two_machines_meet(two_machines):
     assert start["processes"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole_group", [True, False], ids=["as a terminal does", "to the command alone"])
 def test_an_interrupt_ends_all_processes_after_saving(workspace, whole_group):
     name = f"interrupted-{whole_group}"
@@ -138,6 +140,7 @@ def test_an_interrupt_ends_all_processes_after_saving(workspace, whole_group):
     assert command.returncode == 130
 
 
+@pytest.mark.slow
 def test_torchrun_is_joined_and_rank_zero_alone_speaks(workspace, two_machines):
     program = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     job = start(workspace, "--name", "torchrun", program=program)

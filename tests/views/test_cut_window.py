@@ -44,7 +44,7 @@ views = st.tuples(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(views)
 def test_view_then_its_inverse_is_the_identity_and_the_joints_can_be_undone(view):
     angle, margin, shift, seed, size = view
@@ -59,7 +59,7 @@ def test_view_then_its_inverse_is_the_identity_and_the_joints_can_be_undone(view
     assert (undo_view(seen, window.params, size) - straight).abs().max() < 1e-6
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(views)
 def test_the_window_is_what_the_frame_leaves_of_it(view):
     angle, margin, shift, seed, size = view

@@ -30,7 +30,7 @@ views = st.tuples(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(views)
 def test_view_then_its_inverse_is_the_identity(view):
     angle, margin, shift, seed, size = view
@@ -83,7 +83,7 @@ def test_coinciding_joints_stay_finite():
     assert float(side) > 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(views)
 def test_undo_view_forgets_the_view(view):
     angle, margin, shift, seed, size = view

@@ -59,7 +59,7 @@ def test_against_the_loop_reference(unit):
         np.testing.assert_allclose(found[i], expected, atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_features_that_are_the_joints_forget_the_view(seed):
     """Rotation, translation and scale of the view leave nothing in features that move as the hand does."""
@@ -77,7 +77,7 @@ def test_features_that_are_the_joints_forget_the_view(seed):
     assert (undone - expected).abs().max() < 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_rotation_alone_is_undone_for_any_64_points_moved_by_opencv(seed):
     generator = np.random.default_rng(seed)

@@ -20,6 +20,7 @@ def several(request, tmp_path_factory):
     return request.param, torch.load(folder / "results.pt", weights_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", rank_worker.cases(), ids=lambda case: case.name)
 def test_ranks_equal_one_rank_on_the_joined_batch(several, case):
     ranks, results = several

@@ -63,7 +63,7 @@ def test_order_of_the_crops_does_not_matter_and_one_frame_has_no_next():
 
 
 @given(st.integers(1, 60), st.integers(0, 3), st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_followers_come_later_overlap_and_are_unique(crops, gap, seed):
     rng = np.random.default_rng(seed)
     times = rng.integers(0, 12, crops) * 0.2

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from simhand_cli.commands.finetune import _workers
-from simhand_cli.pretrain.config import PretrainConfig
+from simhand_cli.training.loader_workers import loader_workers
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.processes.world import World, own_cores
 
@@ -50,13 +50,13 @@ def test_loaders_of_bound_tasks_use_all_their_cores(monkeypatch):
     see(monkeypatch, 8)
     for name, value in SRUN.items():
         monkeypatch.setenv(name, value)
-    assert PretrainConfig().loader_workers(Ranks(1, 1, 4, "cuda:1", grouped=True, local_world_size=4)) == 8
+    assert loader_workers(None, Ranks(1, 1, 4, "cuda:1", grouped=True, local_world_size=4)) == 8
     assert _workers(None, World(4, use_gpu=True)) == 8
 
 
 def test_fine_tuning_uses_no_cores_that_it_may_not_run_on(monkeypatch):
     see(monkeypatch, 4)
     assert _workers(None, World(2, use_gpu=True)) == 2
-    assert PretrainConfig().loader_workers(Ranks(device="cpu")) == 1
+    assert loader_workers(None, Ranks(device="cpu")) == 1
     see(monkeypatch, 1)
-    assert PretrainConfig().loader_workers(Ranks(device="cpu")) == 0
+    assert loader_workers(None, Ranks(device="cpu")) == 0

@@ -47,6 +47,7 @@ def test_one_process_runs_in_place():
     assert not torch.distributed.is_initialized()
 
 
+@pytest.mark.slow
 def test_two_ranks_exchange_and_rank_zero_returns():
     before = signal.getsignal(signal.SIGTERM)
     result = launch(exchange, "grüße", World(2))
@@ -60,6 +61,7 @@ def test_two_ranks_exchange_and_rank_zero_returns():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "problem", "message"),
     [
@@ -103,6 +105,7 @@ def hear_nothing(ranks: Ranks, folder: str) -> dict:
     return {}
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_ends_ranks_that_do_not_hear(tmp_path):
     program = f"from test_launch import *; launch(hear_nothing, {str(tmp_path)!r}, World(2))"
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])

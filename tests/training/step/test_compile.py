@@ -11,7 +11,7 @@ from simhand_cli.commands.pretrain import pretrain
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem, UsageProblem
 from simhand_cli.pretrain.config import PretrainConfig
-from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.stages.checkpoint_folders import latest_complete
 from simhand_cli.training import engine
 from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.training.state.checkpoint import load_checkpoint
@@ -113,6 +113,7 @@ def test_a_machine_without_a_compiler_says_so_in_one_line(workspace, dry_run):
     assert not (workspace / "runs" / "pretrain-a" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_the_real_compiler_gives_the_same_numbers_and_names():
     compiler.check_compiler("cpu")
     torch.manual_seed(0)

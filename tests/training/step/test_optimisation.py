@@ -241,6 +241,7 @@ def synchronised_step(ranks: Ranks, norm: str) -> dict:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["plain", "with activation"])
 def test_synchronised_batch_norm_equals_one_rank_on_the_joined_batch(norm):
     model = small_network(norm)
