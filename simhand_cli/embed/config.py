@@ -11,7 +11,7 @@ class EmbedConfig(CommandConfig):
 
     encoder: str = option(
         "latest",
-        "latest (newest pre-training run), a run's name or folder, a weight file, random, or imagenet",
+        "latest (newest pre-training run), a run's name or folder, a weight file, random (or none), or imagenet",
         common=True,
     )
     encoder_weights: Path | None = option(None, "File of ImageNet weights for --encoder imagenet")

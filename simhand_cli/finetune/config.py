@@ -21,7 +21,7 @@ class FinetuneConfig(TrainingConfig):
     split: str = option("train", "Split of the sets to train on; part of it is set aside for validation", panel=_LABELS)
     encoder: str = option(
         "latest",
-        "latest (newest pre-training run), a run's name or folder, a weight file, none, or imagenet",
+        "latest (newest pre-training run), a run's name or folder, a weight file, random (or none), or imagenet",
         common=True,
     )
     encoder_weights: Path | None = option(None, "File of ImageNet weights for --encoder imagenet", panel=_MODEL)

@@ -11,7 +11,8 @@ class ProbeConfig(CommandConfig):
 
     encoder: list[str] = option(
         ["latest"],
-        "latest, a run's name or folder, a weight file, random, or imagenet; repeatable, the first is compared with",
+        "latest, a run's name or folder, a weight file, random (or none), or imagenet; repeatable, the first is what "
+        "others are compared with",
         min_length=1,
         common=True,
     )

@@ -36,7 +36,7 @@ MEANINGS = {
     "backbone": r"^timm name of the encoder",
     "batch_size": r"^(Pairs|Crops|Samples) (per step over all GPUs together|a forward pass)",
     "data": r"^Folder of a labelled set",
-    "encoder": r"^latest.*a run's name or folder, a weight file, (random|none), or imagenet",
+    "encoder": r"^latest.*a run's name or folder, a weight file, random \(or none\), or imagenet",
     "epochs": r"^Passes over",
     "frames": r"^Frames of each",
     "limit": r"at most, drawn at random$",
