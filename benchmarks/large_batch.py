@@ -62,7 +62,7 @@ def one_step(stepper: Stepper, workspace: Workspace, pairs: int, part: int) -> d
 def measure(encoder: str, given: argparse.Namespace) -> dict[str, Any]:
     """All batch sizes of one encoder, smallest first."""
     workspace, largest = Workspace.open(given.workspace), max(given.batch_sizes)
-    config = settle(PretrainConfig(workspace=given.workspace, encoder=encoder, batch_size=largest))
+    config = settle(PretrainConfig(workspace=given.workspace, backbone=encoder, batch_size=largest))
     pairs = len(load_table(workspace, config))
     if pairs < largest:
         raise SystemExit(f"{given.workspace} has {pairs} pairs, fewer than {largest}: see --batch-sizes")

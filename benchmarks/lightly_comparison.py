@@ -92,7 +92,7 @@ class LightlySimclr:
 def measure(encoder: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All rates of one encoder."""
     workspace = Workspace.open(given.workspace)
-    plain = {"workspace": given.workspace, "encoder": encoder, "batch_size": given.batch_size, "method": "simclr"}
+    plain = {"workspace": given.workspace, "backbone": encoder, "batch_size": given.batch_size, "method": "simclr"}
     heavy = ViewOptions(grey_probability=0.2, blur_probability=0.5)
     simhand = Stepper(PretrainConfig(**plain), given.device)
     heavier = Stepper(PretrainConfig(**plain, views=heavy), given.device)

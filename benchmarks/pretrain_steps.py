@@ -116,7 +116,7 @@ def command_rate(given: argparse.Namespace, encoder: str, pairs: int, processes:
             if entry.name != "runs":
                 (workspace / entry.name).symlink_to(entry.resolve())
         words = (
-            "pretrain", "--encoder", encoder, "--batch-size", pairs, "--max-steps", given.steps + WARM,
+            "pretrain", "--backbone", encoder, "--batch-size", pairs, "--max-steps", given.steps + WARM,
             "--gpus", 0, "--cpu-ranks", processes, "--probe-every", 0, "--log-every", 1, "--name", "rate",
             "--workspace", workspace,
         )  # fmt: skip
@@ -127,7 +127,7 @@ def command_rate(given: argparse.Namespace, encoder: str, pairs: int, processes:
 
 def measure(encoder: str, given: argparse.Namespace) -> dict[str, Any]:
     """Everything of one encoder."""
-    config = PretrainConfig(workspace=given.workspace, encoder=encoder, batch_size=given.batch_size)
+    config = PretrainConfig(workspace=given.workspace, backbone=encoder, batch_size=given.batch_size)
     stepper = Stepper(config, given.device)
     parts = parts_of_a_step(stepper, Workspace.open(given.workspace), given.steps)
     found: dict[str, Any] = {

@@ -47,7 +47,7 @@ class Stepper:
 
     def __init__(self, config: PretrainConfig, device: str) -> None:
         self.config, self.ranks = settle(config), Ranks(device=device)
-        self.model = build_model(config.encoder, 0).to(device, memory_format=torch.channels_last)
+        self.model = build_model(config.backbone, 0).to(device, memory_format=torch.channels_last)
         self.trial = TrialStep(self.model, config.views.output_px, 2 * config.batch_size)
         self.precision = choose_precision("auto", self.ranks, TrialStep(self.model, config.views.output_px))
         self.loss = PairLoss.of(self.config, self.precision, device)
@@ -103,7 +103,7 @@ def fed_batches(stepper: Stepper, workspace: Workspace, steps: int) -> Iterator[
 
 def measure(encoder: str, given: argparse.Namespace) -> dict[str, Any]:
     """All rates of one encoder."""
-    config = PretrainConfig(workspace=given.workspace, encoder=encoder, batch_size=given.batch_size)
+    config = PretrainConfig(workspace=given.workspace, backbone=encoder, batch_size=given.batch_size)
     workspace = Workspace.open(given.workspace)
     stepper = Stepper(config, given.device)
     cached = list(fed_batches(stepper, workspace, given.steps))

@@ -72,6 +72,7 @@ def _not_loaded() -> None:
 
 def _add_command(app: typer.Typer, name: str, summary: str) -> None:
     from simhand_cli.config.flags import Invocation, make_callback
+    from simhand_cli.config.help_page import HelpPage, paged_command
 
     module = importlib.import_module(f"simhand_cli.commands.{name}")
     model = config_class(module, name)
@@ -79,8 +80,8 @@ def _add_command(app: typer.Typer, name: str, summary: str) -> None:
     def run(invocation: Invocation) -> None:
         raise typer.Exit(_execute(module, name, model, invocation))
 
-    examples = "\n\n".join(f"  $ {example}" for example in module.EXAMPLES)
-    app.command(name, help=f"{summary}.", epilog=f"Examples:\n\n{examples}")(make_callback(model, run, summary))
+    page = HelpPage(name, summary, model, module.EXAMPLES)
+    app.command(name, cls=paged_command(page), help=f"{summary}.")(make_callback(model, run, page))
 
 
 def config_class(module: ModuleType, name: str) -> Any:
@@ -95,9 +96,12 @@ def _execute(module: ModuleType, name: str, model: Any, invocation: Any) -> int:
     from simhand_cli.summary import print_summary
 
     try:
-        config = resolve_config(model, invocation.config_file, invocation.flags, invocation.assignments)
+        console = Console()
+        config = resolve_config(
+            model, invocation.config_file, invocation.flags, invocation.assignments, hint=console.say
+        )
         try:
-            summary = getattr(module, name)(config, Console())
+            summary = getattr(module, name)(config, console)
         except OSError as error:
             named = _named_place(error, config)
             if named is None:

@@ -85,7 +85,7 @@ class Computer:
         repeats = scale.videos // how.videos if how.videos else 1
         end = ("--max-steps", scale.steps) if scale.steps else ()
         return (
-            "pretrain", "--encoder", scale.encoder, "--init", initial_weights(scale, self.places) or "random",
+            "pretrain", "--backbone", scale.encoder, "--init", initial_weights(scale, self.places) or "random",
             "--views.output-px", scale.view_px, "--batch-size", scale.batch,
             "--epochs", scale.epochs * repeats, *end, "--seed", seed, "--name", _run(how, seed),
             "--precision", scale.precision, "--gpus", scale.gpus, "--workers", scale.workers,

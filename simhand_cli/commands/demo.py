@@ -6,9 +6,9 @@ from simhand_cli.summary import Summary
 
 EXAMPLES: tuple[str, ...] = (
     "simhand demo webcam",
-    "simhand demo clip.mp4 --output joints.mp4",
-    "simhand demo photo.jpg --output joints.png --model mediapipe",
-    "simhand demo 1 --output joints.mp4 --max-frames 300 --no-mirror",
+    "simhand demo clip.mp4 --out joints.mp4",
+    "simhand demo photo.jpg --out joints.png --model mediapipe",
+    "simhand demo 1 --out joints.mp4 --max-frames 300 --no-mirror",
 )
 
 
@@ -24,7 +24,7 @@ def demo(config: DemoConfig, console: Console | None = None) -> Summary:
 
     Raises:
         InputProblem: a source that cannot be read, or no such model.
-        EnvironmentProblem: no display and no ``--output``; no such camera; no hand detector model.
+        EnvironmentProblem: no display and no ``--out``; no such camera; no hand detector model.
         UsageProblem: an output that is of the wrong kind, or there already.
         KeyboardInterrupt: stopped by Ctrl-C; what was written until then is complete and playable.
     """

@@ -6,7 +6,7 @@ from simhand_cli.summary import Summary
 
 EXAMPLES = (
     "simhand pretrain --epochs 100 --gpus 8 --batch-size 1024",
-    "simhand pretrain --encoder resnet18 --epochs 2 --gpus 0",
+    "simhand pretrain --backbone resnet18 --epochs 2 --gpus 0",
     "simhand pretrain --method peclr --name peclr-seed1 --seed 1 --dry-run",
     "simhand pretrain --init resnet50-imagenet.pth --max-steps 1000",
     "simhand pretrain --recipe paper --weights nonlinear --name paper-nonlinear --dry-run",

@@ -2,17 +2,18 @@
 
 import inspect
 import shlex
-import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Optional, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 
 from simhand_cli.config.base import CommandConfig
-from simhand_cli.config.resolve import flat_fields, is_section
+from simhand_cli.config.earlier import Earlier
+from simhand_cli.config.help_page import SHARED, HelpPage
+from simhand_cli.config.option_words import as_flag, extras, negated, options_of, value_type
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,24 @@ class Invocation:
     debug: bool
 
 
-def make_callback(model: type[CommandConfig], run: Callable[[Invocation], None], help: str) -> Callable[..., None]:
-    """A function for ``typer.Typer.command`` whose parameters are the fields of ``model`` and the common options."""
-    parameters, dotted, fields = _field_parameters(model)
+def make_callback(
+    model: type[CommandConfig], run: Callable[[Invocation], None], page: HelpPage | None = None
+) -> Callable[..., None]:
+    """A function for ``typer.Typer.command`` whose parameters are the fields of ``model`` and the shared options.
+
+    Args:
+        model: the command's config class.
+        run: called with what the user typed.
+        page: what ``--help-all`` shows.
+    """
+    named: dict[str, tuple[str, FieldInfo]] = {}  # parameter -> option, in today's words or former ones
+    parameters = [*_former_parameters(model, named), *_field_parameters(model, named)]
 
     def callback(**given: Any) -> None:
         flags = {
-            dotted[name]: _choice(fields[name], list(value) if isinstance(value, tuple) else value)
-            for name, value in given.items()
-            if name in dotted and value is not None and value != []
+            named[key][0]: _choice(named[key][1], list(value) if isinstance(value, tuple) else value)
+            for key, value in given.items()
+            if key in named and value is not None and value != []
         }
         run(
             Invocation(
@@ -46,11 +56,9 @@ def make_callback(model: type[CommandConfig], run: Callable[[Invocation], None],
             )
         )
 
-    everything = [*parameters, *_common_parameters()]
-    # Typer reads the signature of what it calls.
-    callback.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
+    everything = [*parameters, *_shared_parameters(page)]
+    callback.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]  # a function may have one
     callback.__annotations__ = {p.name: p.annotation for p in everything}
-    callback.__doc__ = help
     return callback
 
 
@@ -58,19 +66,17 @@ def command_line(name: str, config: CommandConfig) -> str:
     """What a user would type to get this config: only what differs from the defaults."""
     words = ["simhand", name]
     flags: list[str] = []
-    for dotted, default in flat_fields(type(config)).items():
+    for dotted, info in options_of(type(config)):
         value: Any = config
         for part in dotted.split("."):
             value = getattr(value, part)
-        field = type(config).model_fields.get(dotted)
-        extra = field.json_schema_extra if field is not None else None
         items = [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
-        if isinstance(extra, dict) and extra.get("positional"):
+        if extras(info).get("positional"):
             words += items
-        elif value != default and value is not None:
-            flag = "--" + dotted.replace("_", "-")
+        elif value is not None and (info.is_required() or value != info.get_default(call_default_factory=True)):
+            flag = as_flag(dotted)
             if isinstance(value, bool):
-                flags.append(flag if value else _negated(flag))
+                flags.append(flag if value else negated(flag))
             else:
                 flags += [word for item in items for word in (flag, item)]
     return shlex.join(words + flags)
@@ -83,120 +89,61 @@ def _choice(field: FieldInfo, value: Any) -> Any:
     return value
 
 
-def _field_parameters(
-    model: type[CommandConfig],
-) -> tuple[list[inspect.Parameter], dict[str, str], dict[str, FieldInfo]]:
-    parameters: list[inspect.Parameter] = []
-    dotted: dict[str, str] = {}
-    fields: dict[str, FieldInfo] = {}
-
-    def visit(owner: Any, prefix: str) -> None:
-        for name, field in owner.model_fields.items():
-            if is_section(field.annotation):
-                visit(field.annotation, f"{prefix}{name}.")
-            else:
-                parameter_name = f"{prefix}{name}".replace(".", "__")
-                dotted[parameter_name] = prefix + name
-                fields[parameter_name] = field
-                parameters.append(_parameter(parameter_name, prefix, name, field))
-
-    visit(model, "")
-    # A command's own options first, then those it shares with others, the ones every command has last.
-    bases = [base for base in model.__mro__[1:] if issubclass(base, CommandConfig)]
-    parameters.sort(key=lambda p: sum(p.name in base.model_fields for base in bases))
-    return parameters, dotted, fields
+def _field_parameters(model: type[CommandConfig], named: dict[str, tuple[str, FieldInfo]]) -> list[inspect.Parameter]:
+    found = []
+    for name, info in options_of(model):
+        key = name.replace(".", "__")
+        named[key] = (name, info)
+        if extras(info).get("positional"):
+            declared: Any = typer.Argument(help=info.description, show_default=False)
+        else:
+            flag, short = as_flag(name), extras(info).get("short")
+            kind = value_type(info.annotation)[0]
+            two_ways = kind is bool and name not in CommandConfig.model_fields
+            spellings = [f"{flag}/{negated(flag)}" if two_ways else flag, *([str(short)] if short else [])]
+            declared = typer.Option(*spellings, help=info.description, show_default=False)
+        found.append(_parameter(key, info, declared))
+    return found
 
 
-def _parameter(parameter_name: str, prefix: str, name: str, field: FieldInfo) -> inspect.Parameter:
-    extra: dict[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    kind, metavar, many = _value_type(field.annotation)
-    if extra.get("positional"):
-        info: Any = typer.Argument(
-            help=field.description, metavar=name.upper() + ("..." if many else ""), show_default=False
-        )
-    else:
-        flag = "--" + f"{prefix}{name}".replace("_", "-")
-        two_ways = kind is bool and name not in CommandConfig.model_fields
-        declarations = [f"{flag}/{_negated(flag)}" if two_ways else flag]
-        if short := extra.get("short"):
-            declarations.append(str(short))
-        info = typer.Option(
-            *declarations,
-            help=f"{field.description}{_shown_default(field)}",
-            metavar=metavar,
-            show_default=False,
-            rich_help_panel=f"Options: {prefix.rstrip('.')}" if prefix else None,
-        )
-    value: Any = Optional[list[kind]] if many else Optional[kind]  # type: ignore[valid-type]  # noqa: UP045
-    return inspect.Parameter(
-        parameter_name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[value, info]
-    )
+def _former_parameters(model: type[CommandConfig], named: dict[str, tuple[str, FieldInfo]]) -> list[inspect.Parameter]:
+    """Hidden flags of the version before; what they say is noted under the old name, for the config to translate.
+
+    They come first, so that a flag of today wins.
+    """
+    earlier, today, found = Earlier.of(model), dict(options_of(model)), []
+    for old, new in {**earlier.renamed, **earlier.replaced}.items():
+        key = f"former__{old.replace('.', '__').replace('-', '_')}"
+        named[key] = (old, today[new])
+        found.append(_parameter(key, today[new], typer.Option(as_flag(old), hidden=True, show_default=False)))
+    return found
 
 
-def _negated(flag: str) -> str:
-    head, dot, last = flag.removeprefix("--").rpartition(".")
-    return f"--{head}{dot}no-{last}"
+def _parameter(key: str, info: FieldInfo, declared: Any) -> inspect.Parameter:
+    """A parameter for typer, None where it was not given."""
+    kind, _, many = value_type(info.annotation)
+    value: Any = Optional[list[kind]] if many else Optional[kind]  # type: ignore[valid-type]  # noqa: UP045  # made here
+    return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[value, declared])
 
 
-def _shown_default(field: FieldInfo) -> str:
-    if field.is_required():
-        return " [red](required)[/]"
-    default = field.get_default(call_default_factory=True)
-    if default is None or default in ([], (), False, ""):
-        return ""
-    if default is True:
-        return " [dim](default: yes)[/]"
-    shown = " ".join(str(item) for item in default) if isinstance(default, list | tuple) else str(default)
-    return f" [dim](default: {shown})[/]"
+def _shared_parameters(page: HelpPage | None) -> list[inspect.Parameter]:
+    """Those that every command takes and no config holds."""
 
+    def show_all(asked: bool) -> None:
+        if asked and page is not None:
+            typer.echo(page.text(everything=True))
+            raise typer.Exit
 
-def _value_type(annotation: Any) -> tuple[type, str | None, bool]:
-    """(bool or str for typer, metavar, whether it repeats); pydantic does the real parsing of strings."""
-    origin = get_origin(annotation)
-    if origin in (Union, types.UnionType):
-        inner = [a for a in get_args(annotation) if a is not type(None)]
-        kinds = [_value_type(a) for a in inner]
-        return kinds[0][0], "|".join(k[1] or "" for k in kinds) or None, kinds[0][2]
-    if origin is Literal:
-        return str, "[" + "|".join(str(a) for a in get_args(annotation)) + "]", False
-    if origin in (list, tuple):
-        _, metavar, _ = _value_type(get_args(annotation)[0])
-        return str, metavar, True
-    if origin is Annotated:
-        return _value_type(get_args(annotation)[0])
-    if annotation is bool:
-        return bool, None, False
-    names = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
-    return str, names.get(annotation, "TEXT"), False
-
-
-def _common_parameters() -> list[inspect.Parameter]:
-    panel = "Every command"
-
-    def parameter(name: str, kind: Any, default: Any, *declarations: str, help: str, **more: Any) -> inspect.Parameter:
-        info = typer.Option(*declarations, help=help, rich_help_panel=panel, **more)
+    def parameter(key: str, kind: Any, default: Any, flag: str, **more: Any) -> inspect.Parameter:
+        declared = typer.Option(flag, help=SHARED[flag][1], show_default=False, **more)
         return inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
+            key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared]
         )
 
     return [
-        parameter("config", Path | None, None, "--config", help="YAML file of options", show_default=False),
-        parameter(
-            "set_",
-            list[str] | None,
-            None,
-            "--set",
-            help="Override one option, e.g. a.b=c; repeatable",
-            metavar="KEY=VALUE",
-            show_default=False,
-        ),
-        parameter(
-            "json_",
-            bool,
-            False,
-            "--json",
-            help="Print one JSON document on standard output",
-            show_default=False,
-        ),
-        parameter("debug", bool, False, "--debug", help="Show tracebacks", show_default=False),
+        parameter("config", Path | None, None, "--config"),
+        parameter("set_", list[str] | None, None, "--set"),
+        parameter("json_", bool, False, "--json"),
+        parameter("debug", bool, False, "--debug"),
+        parameter("help_all", bool, False, "--help-all", is_eager=True, callback=show_all),
     ]

@@ -3,14 +3,16 @@
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from simhand_cli.config.base import CommandConfig
+from simhand_cli.config.earlier import Earlier
+from simhand_cli.config.option_words import as_flag, choices, extras, options_of
 from simhand_cli.errors import UsageProblem
 
 Config = TypeVar("Config", bound=CommandConfig)
@@ -18,7 +20,11 @@ WORKSPACE_VARIABLE = "SIMHAND_WORKSPACE"
 
 
 def resolve_config(
-    model: type[Config], file: Path | None, flags: Mapping[str, Any], assignments: Sequence[str]
+    model: type[Config],
+    file: Path | None,
+    flags: Mapping[str, Any],
+    assignments: Sequence[str],
+    hint: Callable[[str], None] | None = None,
 ) -> Config:
     """Build a command's config: defaults, then the file, then the flags, then ``--set a.b=c``.
 
@@ -29,20 +35,25 @@ def resolve_config(
         file: YAML file of options, or None.
         flags: dotted option name -> value, only those given by the user.
         assignments: ``key=value`` texts; the value is read as YAML.
+        hint: told a line for every word of the version before, which is understood all the same.
 
     Raises:
         UsageProblem: unreadable file, malformed assignment, unknown key or bad value.
     """
-    values: dict[str, Any] = _read_yaml(file) if file is not None else {}
+    earlier = Earlier.of(model)
+    values: dict[str, Any] = earlier.today_nested(_read_yaml(file)) if file is not None else {}
     if WORKSPACE_VARIABLE in os.environ:
         values.setdefault("workspace", os.environ[WORKSPACE_VARIABLE])
     for name, value in flags.items():
-        _assign(values, name, value)
+        _assign(values, earlier.today(name, value))
     for text in assignments:
         name, separator, raw = text.partition("=")
         if not separator:
             raise UsageProblem(f"--set needs key=value, got {text!r}")
-        _assign(values, name.strip(), _parse_yaml(raw, f"--set {text}"))
+        _assign(values, earlier.today(_as_key(name), _parse_yaml(raw, f"--set {text}")))
+    if hint is not None:
+        for line in earlier.hints:
+            hint(line)
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -92,16 +103,15 @@ def describe_error(model: type[BaseModel], error: ValidationError) -> str:
 def _as_typed(model: type[BaseModel], name: str) -> str:
     """A positional argument as --help shows it, an option as a flag."""
     field = model.model_fields.get(name)
-    extra = field.json_schema_extra if field else None
-    positional = isinstance(extra, dict) and extra.get("positional")
-    return name.upper() if positional else f"--{name.replace('_', '-')}"
+    positional = field is not None and extras(field).get("positional")
+    return name.upper() if positional else as_flag(name)
 
 
 def _choices(model: type[BaseModel], name: str) -> str:
     """The words that may be given, where they are few and fixed."""
     field = model.model_fields.get(name)
-    words = get_args(field.annotation) if field is not None and get_origin(field.annotation) is Literal else ()
-    return f": {' or '.join(str(word) for word in words)}" if words else ""
+    words = choices(field.annotation) if field is not None else []
+    return f": {' or '.join(words)}" if words else ""
 
 
 def _plain_message(detail: ErrorDetails) -> str:
@@ -124,25 +134,25 @@ def _nearest(model: type[BaseModel], name: str) -> str:
     return f"; did you mean '{found[0]}' (default {known[found[0]]!r})?"
 
 
-def flat_fields(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+def flat_fields(model: type[BaseModel]) -> dict[str, Any]:
     """Dotted name -> default of every option, nested sections flattened."""
-    flat: dict[str, Any] = {}
-    for name, field in model.model_fields.items():
-        if is_section(field.annotation):
-            # Is_section has looked at it.
-            flat.update(flat_fields(field.annotation, f"{prefix}{name}."))  # type: ignore[arg-type]
-        else:
-            flat[prefix + name] = field.get_default(call_default_factory=True) if not field.is_required() else ...
-    return flat
+    return {
+        name: ... if info.is_required() else info.get_default(call_default_factory=True)
+        for name, info in options_of(model)
+    }
 
 
-def is_section(annotation: Any) -> bool:
-    """Whether a field's type is a nested group of options."""
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def _as_key(name: str) -> str:
+    """An option's name as files have it, from what follows ``--set``."""
+    return name.strip().replace("-", "_")
 
 
-def _assign(values: dict[str, Any], name: str, value: Any) -> None:
-    *parents, last = name.replace("-", "_").split(".")
+def _assign(values: dict[str, Any], said: tuple[str, Any] | None) -> None:
+    """Put a value at its place among nested ones; nothing where there is no such option any more."""
+    if said is None:
+        return
+    name, value = said
+    *parents, last = name.split(".")
     place = values
     for parent in parents:
         inner = place.setdefault(parent, {})

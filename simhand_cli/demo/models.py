@@ -32,7 +32,7 @@ class ModelChoice:
     note: str = ""
 
 
-def choose_model(model: str, workspace: Workspace) -> ModelChoice:
+def choose_model(model: str | None, workspace: Workspace) -> ModelChoice:
     """The model meant by ``--model``: a run's name, a path, ``mediapipe``, or by default the newest fine-tuned one.
 
     Raises:

@@ -62,19 +62,19 @@ class Demo:
         """Follow the hands until the source ends or somebody stops it.
 
         Raises:
-            EnvironmentProblem: no display and no ``--output``; no hand detector model.
+            EnvironmentProblem: no display and no ``--out``; no hand detector model.
             KeyboardInterrupt: stopped by Ctrl-C; what was written until then is complete and playable.
         """
         config, choice = self.config, self.choice
-        if config.output is None:
+        if config.out is None:
             _require_display(self.source)
         if choice.note:
             console.say(choice.note)
-        if config.output is not None:
-            remove_leftovers_of(config.output)
+        if config.out is not None:
+            remove_leftovers_of(config.out)
         run = _run(config, self.source, choice, console)
         if run.interrupted:
-            written = f"; {config.output} holds what was done until then" if config.output else ""
+            written = f"; {config.out} holds what was done until then" if config.out else ""
             console.say(f"stopped after {run.frames} frames{written}")
             raise KeyboardInterrupt
         if run.problem is not None:
@@ -83,38 +83,38 @@ class Demo:
 
 
 def _check_output(config: DemoConfig, source: Source) -> None:
-    if config.output is None:
+    if config.out is None:
         return
     allowed = (_VIDEO_SUFFIX, *_IMAGE_SUFFIXES) if source.kind == "image" else (_VIDEO_SUFFIX,)
-    if config.output.suffix.lower() not in allowed:
-        raise UsageProblem(f"--output {config.output}: of this source {' or '.join(allowed)} can be written")
-    if config.output.is_dir():
-        raise UsageProblem(f"--output {config.output} is a folder; name a file in it")
-    if config.output.exists():
-        if source.path is not None and config.output.samefile(source.path):
-            raise UsageProblem(f"--output {config.output} is the source itself; name another file")
+    if config.out.suffix.lower() not in allowed:
+        raise UsageProblem(f"--out {config.out}: of this source {' or '.join(allowed)} can be written")
+    if config.out.is_dir():
+        raise UsageProblem(f"--out {config.out} is a folder; name a file in it")
+    if config.out.exists():
+        if source.path is not None and config.out.samefile(source.path):
+            raise UsageProblem(f"--out {config.out} is the source itself; name another file")
         if not (config.redo or config.dry_run):
-            raise UsageProblem(f"--output {config.output} is there already; --redo replaces it")
+            raise UsageProblem(f"--out {config.out} is there already; --redo replaces it")
 
 
 def _require_display(source: Source) -> None:
     problem = display_problem()
     if problem is not None:
         example = "joints.png" if source.kind == "image" else "joints.mp4"
-        raise EnvironmentProblem(f"no window can be shown: {problem}; use --output {example} to write a file instead")
+        raise EnvironmentProblem(f"no window can be shown: {problem}; use --out {example} to write a file instead")
 
 
 def _run(config: DemoConfig, source: Source, choice: ModelChoice, console: Console) -> DemoRun:
     moving = source.kind in ("camera", "video")
     poser = FinetunedPoser(choice.file, resolve_device(config.device)) if choice.file else None
     mirror = source.kind == "camera" if config.mirror is None else config.mirror
-    hint = "" if config.output else "q or Esc: quit"
+    hint = "" if config.out else "q or Esc: quit"
     look = Look(choice.title, choice.note, hint, mirror, config.view_3d)
     stages = Stages()
     total = source.count_hint()
     if config.max_frames is not None:
         total = config.max_frames if total is None else min(total, config.max_frames)
-    if source.kind == "camera" and config.output and config.max_frames is None:
+    if source.kind == "camera" and config.out and config.max_frames is None:
         console.say("recording until Ctrl-C (or give --max-frames)")
     with HandLandmarkerAdapter(None, config.hands, config.min_confidence, video_mode=moving) as finder:
         tracker = HandTracker(
@@ -126,7 +126,7 @@ def _run(config: DemoConfig, source: Source, choice: ModelChoice, console: Conso
                 tracker,
                 Painter(look),
                 stages=stages,
-                output=config.output,
+                output=config.out,
                 max_frames=config.max_frames,
                 ticker=ticker,
             )
@@ -139,7 +139,7 @@ def _dry_summary(config: DemoConfig, source: Source, choice: ModelChoice) -> Sum
         "source": f"{source.name} ({source.kind})",
         "frames": "until stopped" if frames is None else min(frames, config.max_frames or frames),
         "model": choice.title,
-        "shown": str(config.output) if config.output else "in a window",
+        "shown": str(config.out) if config.out else "in a window",
     }
     return summary
 
@@ -155,8 +155,8 @@ def _summary(config: DemoConfig, source: Source, choice: ModelChoice, run: DemoR
         "frames per second": round(run.frames / max(run.seconds, 1e-9), 2),
     }
     summary.facts |= {f"{name}, ms a frame": round(1000 * s / frames, 2) for name, s in run.stages.seconds.items()}
-    if config.output is not None:
-        summary.outputs["output"] = config.output
+    if config.out is not None:
+        summary.outputs["output"] = config.out
     summary.problems = int(run.problem is not None)
     if choice.note:
         summary.hint = "train a model of your own: simhand finetune"

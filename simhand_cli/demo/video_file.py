@@ -28,7 +28,7 @@ class VideoFile:
             self._stream: Any = self._container.add_stream("libx264", rate=_NOMINAL_FPS)
         except (av.error.FFmpegError, ValueError) as error:
             self._container.close()
-            raise EnvironmentProblem(f"--output: this PyAV cannot encode H.264 ({error})") from error
+            raise EnvironmentProblem(f"--out: this PyAV cannot encode H.264 ({error})") from error
         # 4:2:0 chroma halves both sides.
         self._height, self._width = first_shape[0] // 2 * 2, first_shape[1] // 2 * 2
         self._stream.width, self._stream.height = self._width, self._height

@@ -10,21 +10,47 @@ from simhand_cli.skeleton import RootJoint
 class EvaluateConfig(CommandConfig):
     """Options of ``simhand evaluate``."""
 
-    data: list[Path] = option([], "Labelled set to test on, repeatable; none: those of the fine-tuning run")
-    split: str = option("", "Split of the sets; none: test, of DexYCB that of the setup trained on (s1-test)")
-    model: str = option(
-        "",
-        "Name or folder of a 'simhand finetune' run, a model file, mediapipe, mean-pose, mean-shape; none: newest run",
+    data: list[Path] = option(
+        [], "Folder of a labelled set, repeatable (default: those of the fine-tuning run)", common=True
     )
-    name: str = option("", "Name of this evaluation's folder; none: named after the model, and the set of --data")
-    against: str = option("", "Another evaluation of the same samples to compare with: its folder or name")
+    split: str | None = option(
+        None,
+        "Split of the sets (default: test, of DexYCB that of the setup trained on, as s1-test)",
+        none_was="",
+        min_length=1,
+        common=True,
+    )
+    model: str | None = option(
+        None,
+        "Name or folder of a 'simhand finetune' run, a model file, mediapipe, mean-pose, or mean-shape (default: the "
+        "newest run)",
+        none_was="",
+        min_length=1,
+        common=True,
+    )
+    name: str | None = option(
+        None,
+        "Name of the run: runs/evaluate-NAME (default: after the model, and the set of --data)",
+        short="-n",
+        none_was="",
+        min_length=1,
+        common=True,
+    )
+    against: str | None = option(
+        None,
+        "Another evaluation of the same samples to compare with: its folder or name",
+        none_was="",
+        min_length=1,
+        common=True,
+    )
     leaderboard: bool = option(
         False,
         "Also write the file that the set's own scorer reads: FreiHAND's pred.json, DexYCB's text, AssemblyHands' JSON",
+        common=True,
     )
-    limit: int | None = option(None, "Evaluate a random choice of this many samples of each set", ge=1)
-    batch_size: int = option(64, "Samples a forward pass", ge=1)
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs")
+    limit: int | None = option(None, "Samples of each set at most, drawn at random", ge=1, common=True)
+    batch_size: int = option(64, "Samples a forward pass", ge=1, common=True)
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the network runs", common=True)
     root_joint: RootJoint = option("wrist", "Joint moved onto the truth by root alignments")
     reflections: bool = option(False, "Let Procrustes mirror the hand, as FreiHAND's scorer does")
     bootstrap: int = option(1000, "Draws for the 95 % intervals", ge=10, le=100_000)
@@ -32,7 +58,7 @@ class EvaluateConfig(CommandConfig):
         "sequence", "What is drawn; samples where a set has fewer than 10 of it"
     )
     samples_shown: int = option(4, "Best, median and worst samples shown, each this many", ge=1, le=50)
-    seed: int = option(0, "Of the choice of samples and of the bootstrap", ge=0)
+    seed: int = option(0, "Seed of the choice of samples and of the bootstrap", ge=0)
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:

@@ -70,7 +70,7 @@ class EvaluationRun:
     @property
     def model_title(self) -> str:
         """The model in a few words."""
-        return str(self.model_file) if self.model_file else self.config.model
+        return str(self.model_file or self.config.model)
 
 
 def prepare(config: EvaluateConfig, console: Console) -> EvaluationRun:
@@ -122,7 +122,7 @@ def prepare(config: EvaluateConfig, console: Console) -> EvaluationRun:
     )
 
 
-def find_model(model: str, workspace: Workspace) -> Path | None:
+def find_model(model: str | None, workspace: Workspace) -> Path | None:
     """The fine-tuned model file meant by ``--model``, None for a baseline.
 
     Raises:
@@ -143,7 +143,7 @@ def find_model(model: str, workspace: Workspace) -> Path | None:
 
 def _default_name(config: EvaluateConfig, model_file: Path | None) -> str:
     """After the model and, where sets were named, after the folder of the first: results on several sets lie apart."""
-    name = model_name(model_file) if model_file else config.model
+    name = model_name(model_file) if model_file else str(config.model)
     if not config.data:
         return name
     others = f"-and-{len(config.data) - 1}" if len(config.data) > 1 else ""

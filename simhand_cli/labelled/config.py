@@ -14,13 +14,16 @@ class DataConfig(CommandConfig):
 
     action: Literal["check"] = argument("What to do: check")
     path: Path = argument("Folder of the labelled set")
-    split: str = option("", "Check this split only; none: every split that is there")
-    all_images: bool = option(False, f"Decode every picture; else a random {_DECODED} of each split")
-    samples_shown: int = option(12, "Samples of each split on the sheet; 0 draws none", ge=0, le=500)
+    split: str | None = option(
+        None, "Split to check (default: every split that is there)", none_was="", min_length=1, common=True
+    )
+    all_images: bool = option(False, f"Decode every picture; else a random {_DECODED} of each split", common=True)
+    samples_shown: int = option(12, "Samples of each split on the sheet; 0 draws none", ge=0, le=500, common=True)
     out: Path | None = option(
         None,
-        "Picture of samples to write, .png or .jpg (default: runs/data-SET/sheet.png in the workspace)",
+        "File to write, a picture of samples, .png or .jpg (default: runs/data-SET/sheet.png in the workspace)",
         short="-o",
+        common=True,
     )
 
     @classmethod

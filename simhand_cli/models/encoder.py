@@ -93,16 +93,16 @@ def build_encoder(name: str) -> Encoder:
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=1, cutoff=0.3)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise UsageProblem(f"--encoder: timm has no model '{name}'{hint}")
+        raise UsageProblem(f"--backbone: timm has no model '{name}'{hint}")
     options: dict[str, Any] = {"dynamic_img_size": True} if _fixed_input(name) else {}
     try:
         backbone = timm.create_model(name, pretrained=False, num_classes=0, **options)
     except TypeError:
         raise UsageProblem(
-            f"--encoder {name} takes one input size only; choose a convolutional model or a plain vision transformer"
+            f"--backbone {name} takes one input size only; choose a convolutional model or a plain vision transformer"
         ) from None
     if not getattr(backbone, "feature_info", None) or not hasattr(backbone, "forward_features"):
-        raise UsageProblem(f"--encoder {name} gives no feature map; try resnet50 or another convolutional model")
+        raise UsageProblem(f"--backbone {name} gives no feature map; try resnet50 or another convolutional model")
     return Encoder(name, backbone)
 
 

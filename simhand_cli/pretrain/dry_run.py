@@ -55,7 +55,7 @@ def dry_run(
     done = {"resume": saved_steps(run_dir), "finished": plan.total_steps}.get(found, 0)
     device = "cuda:0" if world.use_gpu else "cpu"
     if settings.init != "random" and found in ("new", "redo"):  # whether it can be read, and fits
-        load_encoder_weights(build_encoder(settings.encoder), Path(settings.init))
+        load_encoder_weights(build_encoder(settings.backbone), Path(settings.init))
     console.say(f"pretrain: measuring a step of {2 * plan.part_pairs} views of {settings.views.output_px} px")
     open_probe(settings, plan, table, workspace, console)
     if settings.compile:
@@ -65,7 +65,7 @@ def dry_run(
         precision = kept or settings.precision
         usual = usual_precision(run_dir.parent, network_kind(settings))
         views_at_once = 2 * plan.part_pairs
-        costs = estimate_step(settings.encoder, settings.views.output_px, views_at_once, device, precision, usual)
+        costs = estimate_step(settings.backbone, settings.views.output_px, views_at_once, device, precision, usual)
     forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // world.size else 1.0
     same_image = settings.chosen_method.positive == "same-image"
     crops = (1 if same_image else 2) * (plan.batch_size // world.size)
@@ -83,7 +83,7 @@ def dry_run(
             "method": settings.method,
             "recipe": told_recipe(settings),
             "weights": told_weights(settings),
-            "encoder": settings.encoder,
+            "encoder": settings.backbone,
             "pairs": plan.pairs,
             "pairs per step": plan.batch_size,
             "epochs": settings.epochs,

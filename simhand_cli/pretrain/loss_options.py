@@ -23,10 +23,12 @@ _RECIPE = "default: as the recipe says"
 class LossOptions(Section):
     """How features are compared. An empty option is filled by the recipe; one that is set stays as set."""
 
-    recipe: Recipe = option("simhand", "Whose side to take where paper and released code differ", short="--recipe")
+    recipe: Recipe = option(
+        "simhand", "Whose side to take where paper and released code differ", short="--recipe", common=True
+    )
     temperature: float = option(0.5, "Temperature of NT-Xent", gt=0)
     weights: WeightKind | None = option(
-        None, "Adaptive weights of the pairs (default: as the method says)", short="--weights"
+        None, "Adaptive weights of the pairs (default: as the method says)", short="--weights", common=True
     )
     weighted: Weighted | None = option(
         None,

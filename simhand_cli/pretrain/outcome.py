@@ -84,7 +84,7 @@ def finish_run(
     metrics = read_metrics(run.path / "metrics.jsonl")
     result = {
         "method": settings.method,
-        "encoder": settings.encoder,
+        "encoder": settings.backbone,
         "pairs": plan.pairs,
         "crops_without_positive": table.without_positive,
         "crops_beyond_limit": table.beyond_limit,

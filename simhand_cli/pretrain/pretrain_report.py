@@ -59,7 +59,7 @@ def write_report(
     write_bytes(run_dir / "loss.png", curve)
     page = Page(
         f"Pre-training: {settings.method}",
-        f"Run {run_dir.name}: recipe {told_recipe(settings)}; weights {told_weights(settings)}; {settings.encoder}, "
+        f"Run {run_dir.name}: recipe {told_recipe(settings)}; weights {told_weights(settings)}; {settings.backbone}, "
         f"{plan.pairs:,} pairs, {plan.total_steps:,} steps of {plan.batch_size} pairs.",
     )
     page.heading("Result")

@@ -89,7 +89,7 @@ class Pretraining:
             "method": settings.method,
             "recipe": told_recipe(settings),
             "weights": told_weights(settings),
-            "encoder": settings.encoder,
+            "encoder": settings.backbone,
             "pairs": int(result["pairs"]),
             "steps": int(result["steps"]),
             "pairs per step": int(result["batch_size"]),

@@ -50,7 +50,7 @@ def settle(config: PretrainConfig) -> PretrainSettings:
     method = METHODS[config.method]
     filled = {
         **asdict(_optimisation(config)),
-        "name": config.name or f"{config.method}-{config.encoder}",
+        "name": config.name or f"{config.method}-{config.backbone}",
         "loss": method.settle_loss(config.loss),
         "views": method.settle_views(config.loss.recipe, config.views),
     }

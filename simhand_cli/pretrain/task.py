@@ -98,7 +98,7 @@ class PretrainTask(Task[ContrastiveModel, PairBatch]):
             self._pose_probe = open_probe(settings, plan, self._table, self._workspace, console)
         if plan.warning:
             console.warn(plan.warning)
-        model = build_model(settings.encoder, settings.seed)
+        model = build_model(settings.backbone, settings.seed)
         if settings.init != "random" and fresh:
             report = load_encoder_weights(model.encoder, Path(settings.init))
             console.say(f"initial weights from {settings.init}" + _described(report.missing, report.unexpected))

@@ -14,7 +14,7 @@ _TRIAL_IMAGES = 8
 
 def network_kind(settings: PretrainSettings) -> str:
     """What the speed of a number format depends on."""
-    return f"{settings.encoder} at {settings.views.output_px} px"
+    return f"{settings.backbone} at {settings.views.output_px} px"
 
 
 class TrialStep:

@@ -6,6 +6,10 @@ from typing import Any
 
 from simhand_cli.errors import UsageProblem
 
+#: Today's name of an option -> the name that the version before recorded it under.
+RECORDED_AS = {"backbone": "encoder"}
+#: What the version before recorded where an option was not given, and None is recorded today.
+NOT_GIVEN_WAS = {"grad_clip": 0.0}
 _SHA256 = re.compile("[0-9a-f]{64}")
 #: What a digest of that name is of, in words; "" for all others.
 _OTHER = {"mined": "other mined pairs", "init": "other initial weights", "": "other data or another model"}
@@ -15,6 +19,8 @@ def refuse_changes(
     what: str, before: Mapping[str, Any] | None, now: Mapping[str, Any], ways_out: str, *, go_on: bool = False
 ) -> None:
     """Compare the options of earlier results with today's.
+
+    Results of the version before are recognised, though some options were called otherwise then.
 
     Args:
         what: the command or run.
@@ -29,7 +35,8 @@ def refuse_changes(
     """
     if before is None or before == now:
         return
-    flat_before, flat_now = _flat(before), _flat(now)
+    flat_now = _flat(now)
+    flat_before = _in_todays_words(_flat(before), flat_now)
     names = sorted(flat_before.keys() | flat_now.keys())
     changed = [n for n in names if flat_before.get(n) != flat_now.get(n)]
     if not changed:  # an option that a newer version added, left at None
@@ -61,6 +68,18 @@ def as_flags(values: Mapping[str, Any]) -> list[str]:
             items = value if isinstance(value, list | tuple) else [value]
             flags.append(" ".join(f"--{'.'.join([*group, last])} {item}" for item in items))
     return flags
+
+
+def _in_todays_words(before: dict[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded options under their names of today; one is renamed only where today's record lacks the old name."""
+    before = dict(before)
+    for name, old in RECORDED_AS.items():
+        if name in now and old not in now and name not in before and old in before:
+            before[name] = before.pop(old)
+    for name, word in NOT_GIVEN_WAS.items():
+        if name in before and before[name] == word:
+            before[name] = None
+    return before
 
 
 def _holds_digest(value: Any) -> bool:

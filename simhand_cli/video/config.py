@@ -10,8 +10,8 @@ class IngestConfig(CommandConfig):
     """Options of ``simhand ingest``."""
 
     paths: list[Path] = argument("Videos, folders of videos, folders of images", min_length=1)
-    fps: float = option(1.0, "Frames sampled per second of video, by timestamp", gt=0, le=1000)
-    workers: int = option(os.cpu_count() or 1, "Processes that decode", ge=1, le=1024)
+    fps: float = option(1.0, "Frames sampled per second of video, by timestamp", gt=0, le=1000, common=True)
+    workers: int = option(os.cpu_count() or 1, "Processes that decode", ge=1, le=1024, common=True)
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:

@@ -59,7 +59,7 @@ def test_number_choices_from_the_command_line() -> None:
         root: Literal[0, 9] = option(0, "Root")
 
     app = typer.Typer()
-    app.command()(make_callback(ChoiceConfig, lambda invocation: got.append(invocation.flags["root"]), ""))
+    app.command()(make_callback(ChoiceConfig, lambda invocation: got.append(invocation.flags["root"])))
     assert CliRunner().invoke(app, ["--root", "9"]).exit_code == 0
     assert got == [9]
 
@@ -77,7 +77,7 @@ def test_an_option_of_a_group_can_have_a_spelling_without_it(tmp_path: Path) -> 
         group: Group = Group()
 
     app = typer.Typer()
-    app.command()(make_callback(GroupConfig, lambda invocation: got.append(invocation.flags), ""))
+    app.command()(make_callback(GroupConfig, lambda invocation: got.append(invocation.flags)))
     for flag in ("--kind", "--group.kind"):
         assert CliRunner().invoke(app, [flag, "a"]).exit_code == 0
     assert got == [{"group.kind": "a"}] * 2
@@ -92,7 +92,7 @@ def test_an_option_of_a_group_can_have_a_spelling_without_it(tmp_path: Path) -> 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_two_options_share_a_flag(name: str) -> None:
     model = config_class(importlib.import_module(f"simhand_cli.commands.{name}"), name)
-    callback = make_callback(model, lambda invocation: None, "")
+    callback = make_callback(model, lambda invocation: None)
     declared = []
     for parameter in inspect.signature(callback).parameters.values():
         information = parameter.annotation.__metadata__[0]
@@ -157,10 +157,12 @@ def test_command_function_config_and_flags_agree(name: str) -> None:
     assert list(signature.parameters) == ["config", "console"]
     assert signature.parameters["config"].annotation in (model, model.__name__)
     given: dict[str, object] = {}
-    callback = make_callback(model, lambda invocation: given.update(invocation.flags), "")
+    callback = make_callback(model, lambda invocation: given.update(invocation.flags))
     parameters = inspect.signature(callback).parameters
-    common = {"config", "set_", "json_", "debug"}
-    assert {p.replace("__", ".") for p in parameters if p not in common} == set(flat_fields(model))
+    common = {"config", "set_", "json_", "debug", "help_all"}
+    assert {p.replace("__", ".") for p in parameters if p not in common and not p.startswith("former__")} == set(
+        flat_fields(model)
+    )
     for field_name, field in model.model_fields.items():
         assert field.description or hasattr(field.annotation, "model_fields"), f"{field_name} has no help"
     assert module.EXAMPLES, "a command needs examples"

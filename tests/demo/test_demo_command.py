@@ -42,9 +42,9 @@ HEADLESS = {"DISPLAY": "", "WAYLAND_DISPLAY": ""}
 def test_without_a_display_one_line_says_what_to_do(run_cli, tmp_path):
     line = one_line(run_cli("demo", "webcam", cwd=tmp_path, **HEADLESS), 4)
     assert "no display" in line
-    assert "--output" in line
+    assert "--out" in line
     video = make_video(tmp_path / "clip.mp4", 3)
-    assert "--output" in one_line(run_cli("demo", video, cwd=tmp_path, **HEADLESS), 4)
+    assert "--out" in one_line(run_cli("demo", video, cwd=tmp_path, **HEADLESS), 4)
 
 
 def test_a_display_that_does_not_answer_is_no_abort(run_cli, tmp_path):
@@ -80,7 +80,7 @@ def test_with_a_display_a_window_is_shown_and_an_image_waits_for_the_user(run_cl
 
 @pytest.mark.skipif(Path("/dev/video0").exists(), reason="there is a camera here")
 def test_without_a_camera_one_line_and_no_file(run_cli, tmp_path):
-    result = run_cli("demo", "webcam", "--output", tmp_path / "out.mp4", "--max-frames", 3, cwd=tmp_path, **HEADLESS)
+    result = run_cli("demo", "webcam", "--out", tmp_path / "out.mp4", "--max-frames", 3, cwd=tmp_path, **HEADLESS)
     assert result.returncode == 4, result.stderr
     assert "no camera 0 can be opened" in result.stderr.strip().splitlines()[-1]
     assert "VIDEOIO" not in result.stderr
@@ -91,7 +91,7 @@ def test_without_a_camera_one_line_and_no_file(run_cli, tmp_path):
 def test_unusable_files_are_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputProblem, match=name):
-        demo(DemoConfig(source=str(tmp_path / name), output=tmp_path / "out.mp4", workspace=tmp_path / "ws"))
+        demo(DemoConfig(source=str(tmp_path / name), out=tmp_path / "out.mp4", workspace=tmp_path / "ws"))
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
@@ -105,7 +105,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_any_work(tmp_path):
         (tmp_path / "there.mp4", "--redo"),
     ):
         with pytest.raises(UsageProblem, match=words):
-            demo(DemoConfig(source=str(video), output=output, workspace=tmp_path / "ws"))
+            demo(DemoConfig(source=str(video), out=output, workspace=tmp_path / "ws"))
     assert (tmp_path / "there.mp4").read_text() == "keep me"
 
 
@@ -120,7 +120,7 @@ def test_a_video_without_hands_goes_through(tmp_path):
     ))  # fmt: skip
     for part in (leftover, alive, other):
         part.write_text("half a film")
-    one = DemoConfig(source=str(video), output=output, workspace=tmp_path / "ws", redo=True, max_frames=4)
+    one = DemoConfig(source=str(video), out=output, workspace=tmp_path / "ws", redo=True, max_frames=4)
     summary = demo(one)
     assert summary.facts["frames"] == 4
     assert summary.facts["frames with a hand"] == 0
@@ -130,7 +130,7 @@ def test_a_video_without_hands_goes_through(tmp_path):
     assert not leftover.exists()
     assert alive.exists()
     assert other.exists()
-    dry = demo(DemoConfig(source=str(video), output=output, workspace=tmp_path / "ws", dry_run=True))
+    dry = demo(DemoConfig(source=str(video), out=output, workspace=tmp_path / "ws", dry_run=True))
     assert dry.facts["frames"] == 6
     assert not (tmp_path / "ws").exists()
 
@@ -138,7 +138,7 @@ def test_a_video_without_hands_goes_through(tmp_path):
 def test_a_model_that_is_not_there_is_named(tmp_path):
     video = make_video(tmp_path / "clip.mp4", 2)
     with pytest.raises(InputProblem, match="no such fine-tuning run or model file"):
-        demo(DemoConfig(source=str(video), output=tmp_path / "o.mp4", model="nowhere", workspace=tmp_path))
+        demo(DemoConfig(source=str(video), out=tmp_path / "o.mp4", model="nowhere", workspace=tmp_path))
 
 
 @pytest.mark.slow
@@ -165,7 +165,7 @@ def test_ctrl_c_finishes_the_file(tmp_path):
 def test_real_video_with_mediapipe(real_data, tmp_path):
     video = real_data / "videos" / "dex_human_hand_video.mp4"
     output = tmp_path / "out.mp4"
-    summary = demo(DemoConfig(source=str(video), output=output, workspace=tmp_path / "ws", max_frames=12))
+    summary = demo(DemoConfig(source=str(video), out=output, workspace=tmp_path / "ws", max_frames=12))
     assert summary.facts["frames"] == 12
     assert summary.facts["frames with a hand"] >= 11
     decoded = list(iterate_frames(output))
@@ -189,9 +189,7 @@ def test_real_video_with_a_fine_tuned_model(real_data, tmp_path):
     model = tmp_path / "ws" / "runs" / "finetune-tiny" / "model.safetensors"
     save_model(model, DetNet(build_encoder("resnet10t"), 16, 64), ModelFacts("resnet10t", 16, 64, 0, 95.0))
     video = real_data / "videos" / "dex_human_hand_video.mp4"
-    one = DemoConfig(
-        source=str(video), output=tmp_path / "o.mp4", workspace=tmp_path / "ws", max_frames=6, device="cpu"
-    )
+    one = DemoConfig(source=str(video), out=tmp_path / "o.mp4", workspace=tmp_path / "ws", max_frames=6, device="cpu")
     summary = demo(one)
     assert summary.facts["model"] == "fine-tuned model: tiny"
     assert summary.facts["frames with a hand"] == 6
@@ -202,11 +200,11 @@ def test_real_video_with_a_fine_tuned_model(real_data, tmp_path):
 def test_an_image_and_a_folder_of_images(real_data, tmp_path):
     folder = next(p for p in sorted((real_data / "images_by_subject" / "ardamavi").iterdir()) if p.is_dir())
     image = sorted(folder.iterdir())[0]
-    summary = demo(DemoConfig(source=str(image), output=tmp_path / "one.png", workspace=tmp_path / "ws"))
+    summary = demo(DemoConfig(source=str(image), out=tmp_path / "one.png", workspace=tmp_path / "ws"))
     assert summary.facts["frames"] == 1
     drawn = cv2.imread(str(tmp_path / "one.png"))
     assert min(drawn.shape[:2]) >= 480
-    summary = demo(DemoConfig(source=str(folder), output=tmp_path / "all.mp4", workspace=tmp_path / "ws"))
+    summary = demo(DemoConfig(source=str(folder), out=tmp_path / "all.mp4", workspace=tmp_path / "ws"))
     assert summary.facts["frames"] == len(list(folder.iterdir()))
     assert summary.facts["frames with a hand"] >= 0.7 * summary.facts["frames"]
     assert len(list(iterate_frames(tmp_path / "all.mp4"))) == summary.facts["frames"]

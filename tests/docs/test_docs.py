@@ -11,13 +11,14 @@ import pytest
 
 from simhand_cli import cli
 from simhand_cli.config.base import CommandConfig
-from simhand_cli.config.resolve import flat_fields, is_section, resolve_config
+from simhand_cli.config.option_words import is_section
+from simhand_cli.config.resolve import flat_fields, resolve_config
 
 ROOT = Path(__file__).parents[2]
 COMMAND_PAGES = {name: ROOT / "docs" / "commands" / f"{name}.md" for name in cli.COMMANDS}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGE_IDS = [str(page.relative_to(ROOT)) for page in PAGES]
-COMMON_FLAGS = frozenset({"--config", "--set", "--json", "--strict", "--debug", "--help", "--version"})
+COMMON_FLAGS = frozenset({"--config", "--set", "--json", "--strict", "--debug", "--help", "--help-all", "--version"})
 OTHER_PROGRAMS_FLAGS = frozenset({"--build-arg"})
 every_page = pytest.mark.parametrize("page", PAGES, ids=PAGE_IDS)
 every_command = pytest.mark.parametrize("name", cli.COMMANDS)

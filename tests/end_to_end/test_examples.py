@@ -17,14 +17,14 @@ CHEAPER = {
     "synth": "--set count=8 --set image_px=64 --set subjects=3",
     "synth --format videos": "--set count=2 --set frames=4",
     "synth --count 960": "--set count=32 --set image_px=64 --set subjects=3",
-    "pretrain": "--set encoder=test_resnet --set max_steps=2 --set batch_size=16 --set workers=0",
+    "pretrain": "--set backbone=test_resnet --set max_steps=2 --set batch_size=16 --set workers=0",
     "finetune": "--set epochs=1 --set batch_size=8 --set width=16 --set workers=0",
     "evaluate": "--set limit=4 --set bootstrap=10",
     "evaluate --data FreiHAND_pub_v2 --leaderboard": "--set bootstrap=10",
     "embed": "--set backbone=test_resnet",
     "probe": "--set backbone=test_resnet --set bootstrap=10",
     "demo": "--set max_frames=4",
-    "quickstart": "--set people=6 --set frames=8 --set labelled=60 --set encoder=test_resnet --set epochs=1 "
+    "quickstart": "--set people=6 --set frames=8 --set labelled=60 --set backbone=test_resnet --set epochs=1 "
     "--set finetune_epochs=1",
 }
 #: Examples that need what a test machine has not: they must say so in one line and end with 4.

@@ -26,7 +26,7 @@ STAGES = {
     "mine": ["mine", "--topk", "3"],
     "synth": ["synth", "--count", "48", "--image-px", "64", "--workers", "2", "--seed", "5"],
     "pretrain": [
-        *("pretrain", "--gpus", "0", "--encoder", "test_resnet", "--epochs", "3", "--batch-size", "32"),
+        *("pretrain", "--gpus", "0", "--backbone", "test_resnet", "--epochs", "3", "--batch-size", "32"),
         *("--precision", "fp32", "--checkpoint-every", "2", "--workers", "1"),
     ],
     "finetune": [

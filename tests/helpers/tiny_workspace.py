@@ -22,7 +22,7 @@ from simhand_cli.workspace.shards import pack_blobs, write_h5
 CROP_PX = 48
 #: Options of a run that takes well under a second: a tiny encoder on small views.
 TINY = {
-    "encoder": "test_resnet",
+    "backbone": "test_resnet",
     "epochs": 2,
     "batch_size": 8,
     "lr": 1e-3,

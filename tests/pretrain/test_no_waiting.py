@@ -80,7 +80,7 @@ def make_engine(config: PretrainConfig, monkeypatch) -> Engine:
     settings = settle(config)
     plan = make_plan(settings, 64, 1)
     with torch.device("meta"):
-        model = build_model(settings.encoder, 0)
+        model = build_model(settings.backbone, 0)
     optimiser = build_optimiser(settings.optimiser, parameter_groups([model], 1e-6), plan.peak_lr)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know this device
     # torch's fused update and the copy to the host need a real device.
@@ -117,7 +117,7 @@ CASES = [
 @pytest.mark.parametrize("given", CASES, ids=str)
 def test_a_step_makes_the_host_wait_for_nothing(given, monkeypatch):
     views = {"output_px": 32, **given.get("views", {})}
-    sizes = {"precision": "fp32", "encoder": "test_resnet", "batch_size": 8}
+    sizes = {"precision": "fp32", "backbone": "test_resnet", "batch_size": 8}
     config = PretrainConfig(**{**sizes, **given, "views": views})
     engine = make_engine(config, monkeypatch)
     batch = stand_in_batch(METHODS[config.method].positive == "same-image")

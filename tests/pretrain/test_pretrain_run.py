@@ -495,7 +495,7 @@ def test_problems_are_said_before_any_work(workspace, tmp_path, monkeypatch):
     with pytest.raises(EnvironmentProblem, match="--gpus 8"):
         run(workspace, gpus=8)
     with pytest.raises(UsageProblem, match="did you mean 'test_resnet'"):
-        run(workspace, encoder="test_resnt")
+        run(workspace, backbone="test_resnt")
     with pytest.raises(InputProblem, match=r"absent\.pth is not there"):
         run(workspace, init="absent.pth")
     with pytest.raises(InputProblem, match="no workspace"):

@@ -23,7 +23,7 @@ from simhand_cli.stages.checkpoint_folders import latest_complete
 ROOT = Path(__file__).parents[2]
 STEPS = 24
 FLAGS = (
-    f"--encoder test_resnet --epochs 8 --max-steps {STEPS} --batch-size 8 --lr 1e-3 --gpus 0 --workers 0 "
+    f"--backbone test_resnet --epochs 8 --max-steps {STEPS} --batch-size 8 --lr 1e-3 --gpus 0 --workers 0 "
     "--precision fp32 --views.output-px 32 --json"
 ).split()
 GIVEN = {**TINY, "epochs": 8, "max_steps": STEPS}

@@ -9,15 +9,15 @@ from simhand_cli.config.base import CommandConfig, option
 class QuickstartConfig(CommandConfig):
     """Options of ``simhand quickstart``; the defaults fit eight minutes on two cores."""
 
-    workspace: Path = option(Path("quickstart"), "Folder for all of it", short="-w")
-    people: int = option(16, "Synthetic people, one video each", ge=3, le=1000)
-    frames: int = option(30, "Frames of each video", ge=5, le=100_000)
-    labelled: int = option(4000, "Labelled synthetic images for fine-tuning and testing", ge=60)
-    encoder: str = option("resnet10t", "timm name of the encoder")
-    epochs: int = option(8, "Epochs of pre-training", ge=1)
-    finetune_epochs: int = option(9, "Epochs of fine-tuning", ge=1)
-    seed: int = option(0, "Seed of everything", ge=0)
-    workers: int = option(os.cpu_count() or 1, "Processes", ge=1, le=1024)
+    workspace: Path = option(Path("quickstart"), "Folder for all of it", short="-w", common=True)
+    people: int = option(16, "Synthetic people, one video each", ge=3, le=1000, common=True)
+    frames: int = option(30, "Frames of each video", ge=5, le=100_000, common=True)
+    labelled: int = option(4000, "Labelled synthetic images for fine-tuning and testing", ge=60, common=True)
+    backbone: str = option("resnet10t", "timm name of the encoder", formerly=("encoder",), common=True)
+    epochs: int = option(8, "Passes over all pairs in pre-training", ge=1, common=True)
+    finetune_epochs: int = option(9, "Passes over the training samples in fine-tuning", ge=1, common=True)
+    seed: int = option(0, "Seed of everything", ge=0, common=True)
+    workers: int = option(os.cpu_count() or 1, "Processes", ge=1, le=1024, common=True)
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:

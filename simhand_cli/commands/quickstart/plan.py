@@ -138,7 +138,7 @@ def _train(config: "QuickstartConfig", places: _Places) -> list[Step]:
     from simhand_cli.pretrain.config import PretrainConfig
 
     common: dict[str, Any] = {"workspace": places.root, "seed": config.seed, "name": "quickstart"}
-    pretrain = PretrainConfig(**common, encoder=config.encoder, epochs=config.epochs, batch_size=64)
+    pretrain = PretrainConfig(**common, backbone=config.backbone, epochs=config.epochs, batch_size=64)
     finetune = FinetuneConfig(
         **common,
         data=[places.labelled],
@@ -167,7 +167,7 @@ def _look(config: "QuickstartConfig", places: _Places) -> list[Step]:
     demo = DemoConfig(
         workspace=places.root,
         source=str(places.unseen / "person-00000.mp4"),
-        output=film,
+        out=film,
         model=str(places.model_run),
     )
     return [

@@ -58,7 +58,7 @@ class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
 
         if type(norm) not in (nn.BatchNorm1d, nn.BatchNorm2d, BatchNormAct2d):
             raise UsageProblem(
-                f"the encoder's {type(norm).__name__} cannot be synchronised on CPUs; use another --encoder or one "
+                f"the encoder's {type(norm).__name__} cannot be synchronised on CPUs; use another --backbone or one "
                 "process (pretrain: or --no-sync-bn)"
             )
         synchronised = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
