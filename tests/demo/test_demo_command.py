@@ -78,6 +78,7 @@ def test_with_a_display_a_window_is_shown_and_an_image_waits_for_the_user(run_cl
             server.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(Path("/dev/video0").exists(), reason="there is a camera here")
 def test_without_a_camera_one_line_and_no_file(run_cli, tmp_path):
     result = run_cli("demo", "webcam", "--output", tmp_path / "out.mp4", "--max-frames", 3, cwd=tmp_path, **HEADLESS)

@@ -57,7 +57,14 @@ def test_named_files_and_functions_exist(page):
 
 
 @pytest.mark.parametrize(
-    "span", ["views/warpt.py", "views/warp.py:warpt", "pretrain/model.py:PairLoss.drawn", "confing.py", "training/task.py:Net.x"]
+    "span",
+    [
+        "confing.py",
+        "views/warpt.py",
+        "views/warp.py:warpt",
+        "pretrain/model.py:PairLoss.drawn",
+        "training/task.py:Net.x",
+    ],
 )
 def test_a_wrong_name_is_noticed(span):
     assert missing(span)

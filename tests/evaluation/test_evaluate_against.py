@@ -349,6 +349,7 @@ def test_changed_labels_are_noticed_in_2d(tmp_path: Path) -> None:
         of_one_set(one, other, 20)
 
 
+@pytest.mark.slow
 def test_the_summary_says_that_only_2d_was_compared(tmp_path: Path, measure: Callable[..., Any]) -> None:
     write_mini_freihand(tmp_path / "set", hands=2, test_hands=5)
 

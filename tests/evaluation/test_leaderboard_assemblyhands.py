@@ -32,6 +32,7 @@ def frames_of(path):
     return json.loads(path.read_text())["annotations"][SEQUENCE]
 
 
+@pytest.mark.slow
 def test_one_view_a_frame_scores_as_we_do(tmp_path, measure):
     """With one camera a frame nothing is merged, and turning a hand into the world changes no error."""
     frames = (8, 11, 30, 1030)
@@ -100,6 +101,7 @@ def test_merging_two_views_lowers_independent_errors(tmp_path, measure):
     assert ratio == pytest.approx(1 / np.sqrt(2), abs=0.05)
 
 
+@pytest.mark.slow
 def test_hands_without_a_prediction_or_a_place_are_filled_and_counted(tmp_path, measure):
     world = write_mini(tmp_path, "val", sees=lambda *_: BOTH)
     labelled = open_labelled(tmp_path, "val")

@@ -59,6 +59,7 @@ def alone(sets, tmp_path_factory):
     return workspace, finetune(tiny(workspace, [sets[1]], epochs=3, **ALONE), QUIET)
 
 
+@pytest.mark.slow
 def test_2d_labels_beside_3d_ones(sets, beside):
     workspace, summary = beside
     data = choose_samples(list(sets), val_fraction=0.25, label_fraction=1, seed=0, mix="equal")
@@ -206,6 +207,7 @@ def test_without_trained_location_maps_3d_labels_give_no_figures_in_3d(sets, tmp
     assert not {"root", "Procrustes"} & set(measured.facts)
 
 
+@pytest.mark.slow
 def test_the_report_names_the_error_that_chose_the_epoch(sets, tmp_path, monkeypatch):
     """A model in 3D whose validation samples have 2D labels alone is judged in pixels, on its page, too."""
     from simhand_cli.finetune import training_data as data

@@ -255,6 +255,7 @@ def test_mistakes_end_in_one_line(made: Path, run_cli: Any, words: tuple[str, ..
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_exit_codes_and_output_of_the_command_line(own: Path, run_cli: Any) -> None:
     assert run_cli("data", "check", "set", cwd=own.parent, PYTHONPATH=ROOT).returncode == 0
     (own / "3.png").unlink()

@@ -59,6 +59,7 @@ def value(figures, metric, alignment="root_bone_scale"):
     return next(f["value"] for f in figures if (f["metric"], f["alignment"]) == (metric, alignment))
 
 
+@pytest.mark.slow
 def test_the_folder_holds_what_was_promised(probed, workspace):
     folder = workspace / "runs" / "probe-both"
     for name in FILES:
@@ -215,6 +216,7 @@ def test_the_oracle_says_of_how_many_hands_it_is(workspace, people_set, probed, 
     assert "oracle, 5 of 16" in (workspace / "runs" / "probe-part" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_done_again_it_is_read_back_or_the_same(probed, workspace, people_set):
     folder = workspace / "runs" / "probe-both"
     before = {name: (folder / name).read_bytes() for name in FILES}

@@ -156,6 +156,7 @@ FORMATS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_redo_killed_at_any_deletion_or_after_the_recipe_keeps_nothing_of_the_old_set(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -458,6 +459,7 @@ def _world(joints_mm: np.ndarray, camera_from_world: np.ndarray) -> np.ndarray:
     return (joints_mm - camera_from_world[:3, 3]) @ camera_from_world[:3, :3]
 
 
+@pytest.mark.slow
 def test_hanco_layout_is_as_published(tmp_path: Path) -> None:
     """Read as the data set's own viewer does: project the world's joints with M and K into every camera's picture."""
     import cv2

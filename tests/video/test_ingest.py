@@ -140,6 +140,7 @@ def _paths(workspace: Path) -> list[str]:
         return [Path(video.path).name for video in catalog.videos()]
 
 
+@pytest.mark.slow
 def test_a_copy_inherits_what_its_changed_original_held(tmp_path: Path) -> None:
     first = write_video(tmp_path / "a.mp4", frames=10)
     shutil.copy(first, tmp_path / "b.mp4")
@@ -190,6 +191,7 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "ws").exists()
 
 
+@pytest.mark.slow
 def test_catalog_is_the_same_with_one_and_two_workers(tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     clips.mkdir()

@@ -186,6 +186,7 @@ def _work(payload: tuple[str, str, str]) -> StageRecord:
     return StageRecord(video_id, "done", "x", Path(shard).stat().st_size)
 
 
+@pytest.mark.slow
 def test_stage_runner_survives_bad_and_crashing_videos(tmp_path: Path) -> None:
     def shard(video_id: str) -> Path:
         return tmp_path / f"{video_id}.h5"

@@ -155,6 +155,7 @@ def test_a_decoder_that_is_missing_is_a_fault(workspace, monkeypatch):
     assert fault == "this machine cannot (decode_jpegs_cuda: torchvision not compiled with nvJPEG support)"
 
 
+@pytest.mark.slow
 def test_a_run_decodes_where_it_was_decided(tmp_path, monkeypatch):
     root = make_workspace(tmp_path / "ws")
     config = PretrainConfig(workspace=root, name="device", **TINY)
