@@ -1,16 +1,8 @@
 """Run a hand model on a webcam, a video, an image or a folder of images."""
 
-from typing import TYPE_CHECKING
-
 from simhand_cli.console import Console
-from simhand_cli.errors import EnvironmentProblem, UsageProblem
-from simhand_cli.summary import Summary
-
-if TYPE_CHECKING:
-    from simhand_cli.demo.loop import DemoRun
-    from simhand_cli.demo.models import ModelChoice
-    from simhand_cli.demo.sources import Source
 from simhand_cli.demo.config import DemoConfig
+from simhand_cli.summary import Summary
 
 EXAMPLES: tuple[str, ...] = (
     "simhand demo webcam",
@@ -18,9 +10,6 @@ EXAMPLES: tuple[str, ...] = (
     "simhand demo photo.jpg --output joints.png --model mediapipe",
     "simhand demo 1 --output joints.mp4 --max-frames 300 --no-mirror",
 )
-
-_VIDEO_SUFFIX = ".mp4"
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def demo(config: DemoConfig, console: Console | None = None) -> Summary:
@@ -39,120 +28,7 @@ def demo(config: DemoConfig, console: Console | None = None) -> Summary:
         UsageProblem: an output that is of the wrong kind, or there already.
         KeyboardInterrupt: stopped by Ctrl-C; what was written until then is complete and playable.
     """
-    import cv2  # noqa: F401 - before PyAV: loaded after it, OpenCV's windows hang
+    from simhand_cli.demo.run import Demo
+    from simhand_cli.stages.job import run_job
 
-    from simhand_cli.demo.models import choose_model
-    from simhand_cli.demo.sources import find_source
-    from simhand_cli.workspace.atomic import remove_leftovers_of
-    from simhand_cli.workspace.paths import Workspace
-
-    console = console or Console(quiet=True)
-    source = find_source(config.source)
-    _check_output(config, source)
-    choice = choose_model(config.model, Workspace(config.workspace))
-    if config.dry_run:
-        return _dry_summary(config, source, choice)
-    if config.output is None:
-        _require_display(source)
-    if choice.note:
-        console.say(choice.note)
-    if config.output is not None:
-        remove_leftovers_of(config.output)
-    run = _run(config, source, choice, console)
-    if run.interrupted:
-        written = f"; {config.output} holds what was done until then" if config.output else ""
-        console.say(f"stopped after {run.frames} frames{written}")
-        raise KeyboardInterrupt
-    if run.problem is not None:
-        console.warn(f"{run.problem}, after {run.frames} frames")
-    return _summary(config, source, choice, run)
-
-
-def _check_output(config: DemoConfig, source: "Source") -> None:
-    if config.output is None:
-        return
-    allowed = (_VIDEO_SUFFIX, *_IMAGE_SUFFIXES) if source.kind == "image" else (_VIDEO_SUFFIX,)
-    if config.output.suffix.lower() not in allowed:
-        raise UsageProblem(f"--output {config.output}: of this source {' or '.join(allowed)} can be written")
-    if config.output.is_dir():
-        raise UsageProblem(f"--output {config.output} is a folder; name a file in it")
-    if config.output.exists():
-        if source.path is not None and config.output.samefile(source.path):
-            raise UsageProblem(f"--output {config.output} is the source itself; name another file")
-        if not (config.redo or config.dry_run):
-            raise UsageProblem(f"--output {config.output} is there already; --redo replaces it")
-
-
-def _require_display(source: "Source") -> None:
-    from simhand_cli.demo.display import display_problem
-
-    problem = display_problem()
-    if problem is not None:
-        example = "joints.png" if source.kind == "image" else "joints.mp4"
-        raise EnvironmentProblem(f"no window can be shown: {problem}; use --output {example} to write a file instead")
-
-
-def _run(config: DemoConfig, source: "Source", choice: "ModelChoice", console: Console) -> "DemoRun":
-    from simhand_cli.demo.loop import run_demo
-    from simhand_cli.demo.models import FinetunedPoser
-    from simhand_cli.demo.overlay import Look, Painter
-    from simhand_cli.demo.tracker import HandTracker, Stages
-    from simhand_cli.hands.mediapipe_landmarker import HandLandmarkerAdapter
-    from simhand_cli.models.model_choice import resolve_device
-
-    moving = source.kind in ("camera", "video")
-    poser = FinetunedPoser(choice.file, resolve_device(config.device)) if choice.file else None
-    mirror = source.kind == "camera" if config.mirror is None else config.mirror
-    hint = "" if config.output else "q or Esc: quit"
-    look = Look(choice.title, choice.note, hint, mirror, config.view_3d)
-    stages = Stages()
-    total = source.count_hint()
-    if config.max_frames is not None:
-        total = config.max_frames if total is None else min(total, config.max_frames)
-    if source.kind == "camera" and config.output and config.max_frames is None:
-        console.say("recording until Ctrl-C (or give --max-frames)")
-    with HandLandmarkerAdapter(None, config.hands, config.min_confidence, video_mode=moving) as finder:
-        tracker = HandTracker(
-            finder, poser, detect_every=config.detect_every, smooth=config.smooth and moving, stages=stages
-        )
-        with console.progress(f"demo {source.name}", total, "frames") as ticker:
-            return run_demo(
-                source,
-                tracker,
-                Painter(look),
-                stages=stages,
-                output=config.output,
-                max_frames=config.max_frames,
-                ticker=ticker,
-            )
-
-
-def _dry_summary(config: DemoConfig, source: "Source", choice: "ModelChoice") -> Summary:
-    summary = Summary("demo")
-    frames = source.count_hint()
-    summary.facts = {
-        "source": f"{source.name} ({source.kind})",
-        "frames": "until stopped" if frames is None else min(frames, config.max_frames or frames),
-        "model": choice.title,
-        "shown": str(config.output) if config.output else "in a window",
-    }
-    return summary
-
-
-def _summary(config: DemoConfig, source: "Source", choice: "ModelChoice", run: "DemoRun") -> Summary:
-    summary = Summary("demo")
-    frames = max(run.frames, 1)
-    summary.facts = {
-        "source": f"{source.name} ({source.kind})",
-        "model": choice.title,
-        "frames": run.frames,
-        "frames with a hand": run.with_hand,
-        "frames per second": round(run.frames / max(run.seconds, 1e-9), 2),
-    }
-    summary.facts |= {f"{name}, ms a frame": round(1000 * s / frames, 2) for name, s in run.stages.seconds.items()}
-    if config.output is not None:
-        summary.outputs["output"] = config.output
-    summary.problems = int(run.problem is not None)
-    if choice.note:
-        summary.hint = "train a model of your own: simhand finetune"
-    return summary
+    return run_job(Demo(config), console)

@@ -1,13 +1,8 @@
 """Export an encoder's features of a workspace's crops or of labelled pictures."""
 
-from typing import TYPE_CHECKING, Any
-
-from simhand_cli.console import Console, format_bytes
-from simhand_cli.summary import Dropped, Summary
-
-if TYPE_CHECKING:
-    from simhand_cli.embed.run import EmbedJob
+from simhand_cli.console import Console
 from simhand_cli.embed.config import EmbedConfig
+from simhand_cli.summary import Summary
 
 EXAMPLES: tuple[str, ...] = (
     "simhand embed",
@@ -19,6 +14,10 @@ EXAMPLES: tuple[str, ...] = (
 def embed(config: EmbedConfig, console: Console | None = None) -> Summary:
     """Write the pooled features of every picture, and the projection head's output where the run still has the head.
 
+    Args:
+        config: see :class:`EmbedConfig`.
+        console: for messages and progress; a quiet one if absent.
+
     Returns:
         counts, lengths of the features, and the files.
 
@@ -27,47 +26,9 @@ def embed(config: EmbedConfig, console: Console | None = None) -> Summary:
         InputProblem: no finished pre-training run, no crops, or an unusable set.
         UsageProblem: the folder holds an export made with other options.
     """
-    from simhand_cli.embed.run import prepare, run_embed
-
     console = console or Console(quiet=True)
-    job = prepare(config)
-    if config.dry_run:
-        return _dry_summary(job)
-    return _summary(job, run_embed(job, console))
+    console.say("embed: loading torch, then the encoder and the pictures")
+    from simhand_cli.embed.run import Embedding
+    from simhand_cli.stages.job import run_job
 
-
-def _dry_summary(job: "EmbedJob") -> Summary:
-    numbers, size = job.numbers_per_row(), format_bytes(job.result_bytes())
-    # Until the result is whole the parts lie beside it, and safetensors' tables once more.
-    copies = "twice" if job.config.format == "h5" else "three times"
-    summary = Summary("embed", dropped=list(job.pictures.dropped))
-    summary.facts = {
-        "encoder": job.source.described,
-        "pictures": f"{len(job.rows):,} {job.pictures.title}",
-        "features per picture": numbers["features"],
-        "projections per picture": numbers["projections"],
-        "folder": str(job.folder),
-        "state": job.state(),
-        "disk space": f"{size}, {copies} as much while the parts are joined",
-    }
-    return summary
-
-
-def _summary(job: "EmbedJob", result: dict[str, Any]) -> Summary:
-    from simhand_cli.embed.file import file_names
-
-    messages = result["broken"]
-    why = f"cannot be read, first: {messages[0]}" if messages else ""
-    broken = [Dropped(f"pictures of {job.pictures.title}", len(messages), why)] if messages else []
-    summary = Summary("embed", dropped=[*job.pictures.dropped, *broken])
-    # Crops without keypoints are no fault of the input; labels that cannot be right are.
-    summary.problems = sum(d.count for d in (summary.dropped if job.config.data else broken))
-    summary.facts = {
-        "encoder": job.source.described,
-        "pictures": f"{result['rows']:,} {job.pictures.title}",
-        "features per picture": result["features"],
-        "projection head": "found, its output is in the file" if result["head"] else "none",
-    }
-    summary.outputs = {name: job.folder / name for name in file_names(job.config.format)}
-    summary.data = dict(result)
-    return summary
+    return run_job(Embedding(config), console)

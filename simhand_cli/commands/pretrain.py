@@ -41,7 +41,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
 
 
 def _pretrain(config: PretrainConfig, console: Console, world: "World", board: "ProblemBoard | None") -> Summary:
-    from simhand_cli.pretrain.report import probe_facts
+    from simhand_cli.pretrain.pretrain_report import probe_facts
     from simhand_cli.pretrain.run import Job, load_table, train
     from simhand_cli.pretrain.run_notes import told_recipe, told_weights
     from simhand_cli.pretrain.settings import settle
@@ -125,7 +125,8 @@ def _dry_run(
     from simhand_cli.pretrain.plan import make_plan, run_identity
     from simhand_cli.pretrain.run_notes import told_recipe, told_weights
     from simhand_cli.pretrain.trial_step import network_kind
-    from simhand_cli.stages.run_folder import peek_run, saved_steps
+    from simhand_cli.stages.checkpoint_folders import saved_steps
+    from simhand_cli.stages.run_folder import peek_run
     from simhand_cli.training.processes.group import memory_problems
     from simhand_cli.training.state.environment import ENVIRONMENT_FILE, recorded_precision
     from simhand_cli.training.step.compile import check_compiler

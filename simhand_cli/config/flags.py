@@ -47,6 +47,7 @@ def make_callback(model: type[CommandConfig], run: Callable[[Invocation], None],
         )
 
     everything = [*parameters, *_common_parameters()]
+    # Typer reads the signature of what it calls.
     callback.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
     callback.__annotations__ = {p.name: p.annotation for p in everything}
     callback.__doc__ = help

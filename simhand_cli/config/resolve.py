@@ -129,6 +129,7 @@ def flat_fields(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         if is_section(field.annotation):
+            # Is_section has looked at it.
             flat.update(flat_fields(field.annotation, f"{prefix}{name}."))  # type: ignore[arg-type]
         else:
             flat[prefix + name] = field.get_default(call_default_factory=True) if not field.is_required() else ...

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.crops.balance import load_balance
+from simhand_cli.crops.waiting import waiting_videos
 from simhand_cli.errors import InputProblem
 from simhand_cli.workspace.catalog import Catalog
 from simhand_cli.workspace.paths import Workspace
@@ -35,7 +36,7 @@ class CropSet:
         timestamp_s: (N,) float64.
         crop_size_px: side of the stored crops.
         left_out: crops left out by right/left balancing.
-        unfinished: videos that detect or keypoints have still to do, or failed on.
+        waiting: paths of videos that detect or keypoints have still to do, or failed on, by stage.
     """
 
     video_ids: list[str]
@@ -49,7 +50,7 @@ class CropSet:
     timestamp_s: NDArray[np.float64]
     crop_size_px: int
     left_out: int
-    unfinished: int
+    waiting: dict[str, list[str]]
 
 
 def load_crop_set(workspace: Workspace) -> CropSet:
@@ -61,7 +62,7 @@ def load_crop_set(workspace: Workspace) -> CropSet:
     with Catalog(workspace.catalog_path) as catalog:
         balance = load_balance(catalog)
         records = catalog.stage("keypoints")
-        unfinished = unfinished_videos(catalog)
+        waiting = waiting_videos(catalog)
     done = [video_id for video_id, record in records.items() if record.status == "done"]
     if not done:
         raise InputProblem(f"no keypoints in {workspace.root}: run 'simhand detect' and 'simhand keypoints' first")
@@ -101,7 +102,7 @@ def load_crop_set(workspace: Workspace) -> CropSet:
             f"crops of different sizes {sorted(sizes)} in {workspace.crops_dir}: run 'simhand detect --redo'"
         )
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    return CropSet(video_ids=video_ids, crop_size_px=sizes.pop(), left_out=left_out, unfinished=unfinished, **joined)
+    return CropSet(video_ids=video_ids, crop_size_px=sizes.pop(), left_out=left_out, waiting=waiting, **joined)
 
 
 def crop_set_fingerprint(workspace: Workspace) -> str:
@@ -115,14 +116,6 @@ def crop_set_fingerprint(workspace: Workspace) -> str:
         if record.status == "done"
     ]
     return hashlib.sha256(json.dumps([asdict(balance), shards]).encode()).hexdigest()
-
-
-def unfinished_videos(catalog: Catalog) -> int:
-    """Videos that detect has not been tried on or failed on, and detected ones that keypoints has not done."""
-    detected, estimated = catalog.stage("detect"), catalog.stage("keypoints")
-    settled = sum(record.status == "skipped" for record in detected.values())
-    done = sum(record.status == "done" and record.video_id in detected for record in estimated.values())
-    return catalog.video_count() - settled - done
 
 
 def read_crops(workspace: Workspace, video_id: str, rows: Sequence[int]) -> list[NDArray[np.uint8]]:

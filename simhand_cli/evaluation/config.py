@@ -1,13 +1,10 @@
 """Options of ``simhand evaluate``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from simhand_cli.config.base import CommandConfig, option
 from simhand_cli.skeleton import RootJoint
-
-if TYPE_CHECKING:
-    pass
 
 
 class EvaluateConfig(CommandConfig):

@@ -11,8 +11,9 @@ from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem
 from simhand_cli.models.encoder import Encoder, normalise
 from simhand_cli.models.encoder_source import EncoderSource
-from simhand_cli.models.projection import ProjectionHead
-from simhand_cli.stages.run_folder import latest_complete, read_result
+from simhand_cli.models.projection_head import ProjectionHead
+from simhand_cli.stages.checkpoint_folders import latest_complete
+from simhand_cli.stages.run_folder import read_result
 from simhand_cli.training.state.checkpoint import load_checkpoint
 from simhand_cli.workspace.paths import BACKBONE_FILE
 
@@ -42,6 +43,7 @@ class FrozenEncoder:
     """
 
     def __init__(self, encoder: Encoder, head: ProjectionHead | None, device: str) -> None:
+        # The stub of Module.to knows no memory_format.
         self._encoder = encoder.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._head = None if head is None else head.to(device).eval()
         self._device = device

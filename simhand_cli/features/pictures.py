@@ -1,4 +1,4 @@
-"""The crops an encoder is shown: labelled samples or a workspace's crops, all framed alike, right hands only."""
+"""Pictures for an encoder: labelled samples or a workspace's crops, all framed alike, right hands only."""
 
 import threading
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Colour and sharpness changes of training crops, as one colour matrix and one blur."""
+"""How training crops are varied: where they are cut, their colours and sharpness as one matrix and one blur."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -186,7 +186,7 @@ def _loader(
     dataset: CropDataset, batches: "Sampler[list[Key]] | list[list[Key]]", workers: int, device: str
 ) -> "DataLoader[CropBatch]":
     return DataLoader(
-        dataset,  # type: ignore[arg-type]
+        dataset,  # type: ignore[arg-type]  # a sampler gives lists of keys
         batch_sampler=batches,
         collate_fn=collate,
         pin_memory=device.startswith("cuda"),

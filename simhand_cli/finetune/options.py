@@ -8,7 +8,7 @@ from simhand_cli.config.base import Section, option
 from simhand_cli.skeleton import JOINT_NAMES, MIDDLE_MCP, WRIST, RootJoint
 
 LossForm = Literal["mean", "frobenius"]
-#: Which part of the labels a fraction is; see simhand_cli/finetune/fraction.py.
+#: Which part of the labels a fraction is; see label_fraction.py.
 FractionRule = Literal["random-frame", "stratified", "official-first"]
 #: How often the samples of several sets come.
 Mix = Literal["by-size", "equal"]

@@ -33,6 +33,7 @@ def build_net(source: EncoderSource, config: "FinetuneConfig") -> tuple[DetNet, 
     net = DetNet(encoder, config.width, config.input_px)
     probe = copy.deepcopy(net).eval()
     maps = probe(torch.zeros(1, 3, config.input_px, config.input_px))
+    # Torch has no types here.
     torch.stack([maps.heat.sum(), maps.delta.sum(), maps.location.sum()]).sum().backward()  # type: ignore[no-untyped-call]
     for own, probed in zip(net.parameters(), probe.parameters(), strict=True):
         own.requires_grad_(probed.grad is not None)
@@ -136,6 +137,7 @@ class TrialStep:
     """Forward and backward of a made-up batch on a copy of a model, to time it; leaves the model as it is."""
 
     def __init__(self, net: DetNet, device: str, samples: int, config: "FinetuneConfig") -> None:
+        # The stub of Module.to knows no memory_format.
         copied = copy.deepcopy(net).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._net: DetNet = copied.train()
         self._config = config
@@ -151,6 +153,6 @@ class TrialStep:
     def __call__(self, precision: Precision) -> None:
         """One step in a precision."""
         losses = batch_losses(self._net, self._batch, self._net.map_px, precision, self._config, Ranks())
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        losses.total.backward()  # type: ignore[no-untyped-call]  # torch has no types here
         if self._batch.images.is_cuda:
             torch.cuda.synchronize()

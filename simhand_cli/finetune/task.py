@@ -21,7 +21,7 @@ from simhand_cli.finetune.crop_dataset import (
     training_loader,
     validation_loader,
 )
-from simhand_cli.finetune.report import write_report
+from simhand_cli.finetune.finetune_report import write_report
 from simhand_cli.finetune.settings import FinetuneSettings
 from simhand_cli.finetune.step import TrialStep, backward_in_parts, build_net, network_kind
 from simhand_cli.finetune.training_data import TrainingData

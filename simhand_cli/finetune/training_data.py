@@ -16,12 +16,13 @@ from simhand_cli.labelled.checks.labels_3d import check_labels
 from simhand_cli.labelled.label_details import labels_sha256
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.sample import LabelledSet, LabelledSet2D, require_3d
+from simhand_cli.labelled.set_aside import choose_validation, validation_groups
 from simhand_cli.skeleton import MIDDLE_MCP, WRIST
 from simhand_cli.summary import Dropped
 
 if TYPE_CHECKING:
     from simhand_cli.finetune.weak_2d import WeakCrops
-from simhand_cli.labelled.set_aside import choose_validation, validation_groups
+
 
 _LOSS = LossOptions()
 _NEEDS_3D = (

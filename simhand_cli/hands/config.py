@@ -2,14 +2,8 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from simhand_cli.config.base import CommandConfig, option
-
-if TYPE_CHECKING:
-    pass
-if TYPE_CHECKING:
-    pass
 
 
 class DetectConfig(CommandConfig):

@@ -1,12 +1,9 @@
 """Options of ``simhand data``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from simhand_cli.config.base import CommandConfig, argument, option
-
-if TYPE_CHECKING:
-    pass
 
 #: Pictures decoded without --all-images, and the seed of their choice.
 _DECODED, _SEED = 200, 0

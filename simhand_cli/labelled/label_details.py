@@ -1,4 +1,4 @@
-"""What is labelled beside the joints: side, camera, K; for all samples of a set without decoding its pictures."""
+"""What is labelled beside the joints (side, camera, K), read without decoding pictures; and a digest of all labels."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""One labelled hand, and what every reader of a labelled set offers."""
+"""HandSample: one labelled hand; and what every reader of a labelled set offers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

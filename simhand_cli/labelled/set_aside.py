@@ -1,14 +1,9 @@
 """Which samples of a labelled set are set aside for validation: whole people, or blocks of frames."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.labelled.sample import LabelledSet
-
-if TYPE_CHECKING:
-    pass
 
 #: Sets without known people are validated on blocks of neighbouring recordings, at most so many blocks.
 _BLOCKS = 20

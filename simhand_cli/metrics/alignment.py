@@ -6,15 +6,12 @@ camera frame (x right, y down, z forward).
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simhand_cli.skeleton import MIDDLE_MCP, WRIST
-
-if TYPE_CHECKING:
-    pass
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -99,11 +99,6 @@ def joint_areas(errors: Floats, thresholds: Thresholds) -> Floats:
     return areas
 
 
-def auc(errors: Floats, valid: Mask, thresholds: Thresholds) -> float:
-    """Area under the PCK curve in [0, 1], mean over joints."""
-    return mean_over_joints(joint_means(joint_areas(errors, thresholds), valid))
-
-
 def pck_curve(errors: Floats, valid: Mask, values: Floats) -> Floats:
     """Share of joints with ``error <= value`` for each of the ascending values (T,), mean over joints.
 

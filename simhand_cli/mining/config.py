@@ -1,11 +1,8 @@
 """Options of ``simhand mine``."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from simhand_cli.config.base import CommandConfig, option
-
-if TYPE_CHECKING:
-    pass
 
 #: Up to this many crops, exact search takes seconds, so that nothing is gained by approximating.
 EXACT_ROWS = 20_000

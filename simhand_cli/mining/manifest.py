@@ -1,16 +1,62 @@
 """What the files in ``mining/`` were made from, so that finished work is skipped and changed options are noticed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from simhand_cli.config.base import CommandConfig
 from simhand_cli.errors import InputProblem
+from simhand_cli.stages.refuse_changes import refuse_changes
+from simhand_cli.stages.run_folder import State
 from simhand_cli.workspace.atomic import sha256_file, write_json
+from simhand_cli.workspace.lock import workspace_lock
+from simhand_cli.workspace.paths import Workspace
 
 SCHEMA: Final = "simhand.mine"
 SCHEMA_VERSION: Final = 1
 MANIFEST_NAME: Final = "mine.json"
+
+
+class ManifestRecord:
+    """The record of mining: its manifest, which is written last and removed first."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    @contextmanager
+    def held(self, *, dry_run: bool) -> Iterator[None]:  # noqa: ARG002 (crops are read in a dry run too)
+        """Hold the workspace's lock: nothing may replace the crops meanwhile."""
+        with workspace_lock(self._workspace.root, "mine"):
+            yield
+
+    def earlier(self) -> dict[str, Any] | None:
+        """The options of the earlier pairs."""
+        manifest = read_manifest(self._workspace.mining_dir)
+        return manifest["config"] if manifest else None
+
+    def state(self, identity: Mapping[str, Any], *, redo: bool) -> State:
+        """Whether there are pairs; whether they are still of these crops is :meth:`still_valid`'s to say.
+
+        Raises:
+            UsageProblem: they were mined with other options.
+        """
+        if redo:
+            return "redo"
+        before = self.earlier()
+        refuse_changes("mine", before, identity, "--redo mines again", go_on=True)
+        return "new" if before is None else "finished"
+
+    def still_valid(self, inputs: str) -> dict[str, Any] | None:
+        """The manifest, where it is of these inputs and every file is as it states; else None."""
+        manifest = read_manifest(self._workspace.mining_dir)
+        if manifest is None or manifest["inputs"] != inputs:
+            return None
+        return manifest if outputs_intact(self._workspace.mining_dir, manifest) else None
+
+    def begin(self, identity: Mapping[str, Any], config: CommandConfig) -> None:
+        """Nothing yet: earlier files are good until the new ones are computed."""
 
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:

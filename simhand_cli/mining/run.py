@@ -1,143 +1,206 @@
-"""Mining from the crop set to the files: compute everything, then replace the files."""
+"""Mining from the crop set to the finished folder: compute everything, then replace the files."""
 
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from simhand_cli.console import Console
-from simhand_cli.crops.crop_set import CropSet
-from simhand_cli.mining.exact import Neighbours, exact_neighbours
-from simhand_cli.mining.index import IndexSettings, build_index, save_index
-from simhand_cli.mining.pair_sheet import MinedRows
-from simhand_cli.mining.pairs import write_embeddings, write_pairs, write_pca
-from simhand_cli.mining.pose_embedding import PosePca, embed
-from simhand_cli.mining.search import SearchLog, indexed_neighbours, measure_recall
-from simhand_cli.mining.selection import Selection
+from simhand_cli.config.resolve import save_config
+from simhand_cli.console import Console, format_bytes, format_duration
+from simhand_cli.crops.crop_set import CropSet, crop_set_fingerprint, load_crop_set, read_crops
+from simhand_cli.crops.waiting import waiting_dropped
+from simhand_cli.errors import InputProblem
+from simhand_cli.mining.config import EXACT_ROWS, MineConfig
+from simhand_cli.mining.find_pairs import Mined, MiningSettings, find_pairs, mined_rows, write_arrays
+from simhand_cli.mining.index import IndexSettings
+from simhand_cli.mining.manifest import ManifestRecord, remove_manifest, write_manifest
+from simhand_cli.mining.mining_report import build_report
+from simhand_cli.mining.pair_sheet import pair_sheet
+from simhand_cli.mining.selection import Selection, select_rows
+from simhand_cli.mining.statistics import PairStatistics, pair_statistics
+from simhand_cli.report.sheet import save_image
+from simhand_cli.stages.run_folder import State
+from simhand_cli.summary import Dropped, Summary
+from simhand_cli.workspace.atomic import remove_leftovers, sha256_file
+from simhand_cli.workspace.catalog import Catalog
+from simhand_cli.workspace.paths import Workspace
 
-SearchKind = Literal["exact", "hnsw"]
-
-
-@dataclass(frozen=True)
-class MiningSettings:
-    """How to mine.
-
-    Attributes:
-        topk: neighbours kept per row.
-        dimensions: of the embedding.
-        search: how neighbours are found.
-        index: of the hnsw graph.
-        recall_rows: rows on which hnsw is checked against exact search.
-        threads: of the hnsw search.
-    """
-
-    topk: int
-    dimensions: int
-    search: SearchKind
-    index: IndexSettings
-    recall_rows: int
-    threads: int
+Facts = dict[str, int | float | str]
+# Rough costs for the plan, in seconds, measured on one core.
+_EXACT_SECONDS_PER_PAIR = 5e-9
+_INDEX_SECONDS_PER_ROW = 1.5e-4
+_HNSW_SEARCH_SECONDS_PER_ROW = 3e-5
 
 
-@dataclass(frozen=True)
-class Mined:
-    """What mining found.
+class Mining:
+    """``simhand mine`` as a :class:`simhand_cli.stages.job.Job`."""
 
-    Attributes:
-        pca: the projection.
-        index: the ``hnswlib.Index`` over the embedding.
-        found: neighbours of every row.
-        recall: share of the true neighbours found, measured on ``recall_rows`` rows.
-        recall_rows: rows measured.
-        log: what the over-fetch did; None for exact search.
-    """
+    def __init__(self, config: MineConfig) -> None:
+        self.config = config
 
-    pca: PosePca
-    embedding: NDArray[np.float32]
-    index: Any
-    found: Neighbours
-    recall: float
-    recall_rows: int
-    log: SearchLog | None
+    def prepare(self, console: Console) -> None:
+        """Open the workspace."""
+        self.workspace = Workspace.open(self.config.workspace)
+        self.record = ManifestRecord(self.workspace)
+        self._console = console
+
+    def identity(self) -> Mapping[str, Any]:
+        """The options; the crops are told apart by their fingerprint."""
+        return self.config.identity()
+
+    def state(self) -> State:
+        """Load the crops and compare them with those that were mined.
+
+        Raises:
+            InputProblem: no keypoints yet, or fewer than two videos with usable crops.
+            UsageProblem: pairs were mined with other options.
+        """
+        self.crops = load_crop_set(self.workspace)
+        self.waiting = waiting_dropped(self.crops.waiting)
+        self.selection, self.dropped = _select(self.config, self.crops)
+        self.inputs = crop_set_fingerprint(self.workspace)
+        self.done: dict[str, Any] | None = None
+        found = self.record.state(self.identity(), redo=self.config.redo)
+        if found != "finished":
+            return found
+        self.done = self.record.still_valid(self.inputs)
+        if self.done is None:
+            self._console.say("mine: the crops changed since the last time, or a result is damaged; mining again")
+            return "redo"
+        return "finished"
+
+    def dry(self) -> Summary:
+        """Crops, disk space and time; of a finished workspace, what was found in it."""
+        if self.done is not None:
+            return self._done_before(self.done)
+        facts = _plan(self.config, len(self.selection.rows))
+        return Summary("mine", facts, [*self.waiting, *self.dropped])
+
+    def run(self, console: Console) -> Summary:
+        """Compute everything, then replace the files; the manifest comes last."""
+        if self.done is not None:
+            return self._done_before(self.done)
+        config, crops, selection, directory = self.config, self.crops, self.selection, self.workspace.mining_dir
+        settings = _settings(config, len(selection.rows))
+        mined = find_pairs(crops.keypoints_px, selection.rows, crops.video_index[selection.rows], settings, console)
+        rows = mined_rows(crops, selection.rows, mined, _video_names(self.workspace))
+        figures = pair_statistics(mined.found, rows.embedding, rows.video_index, rows.handedness, config.seed)
+        facts = _facts(settings, mined, figures, len(np.unique(rows.video_index)))
+        dropped = [*self.waiting, *self.dropped]
+        if figures.unfilled:
+            reason = "other videos have fewer hands than --topk asks for"
+            dropped.append(Dropped("places for similar hands", figures.unfilled, reason, "--topk"))
+        sheet = pair_sheet(rows, partial(read_crops, self.workspace), config.sheet_queries, config.seed)
+        page = build_report(rows, mined.found, mined.pca, figures, sheet, facts, dropped)
+
+        remove_manifest(directory)
+        remove_leftovers(directory)
+        save_config(config, directory / "config.yaml")
+        outputs = write_arrays(directory, rows, mined, settings, crops.crop_size_px, selection)
+        save_image(directory / "pairs.png", sheet)
+        page.write(directory / "report.html")
+        outputs |= {name: sha256_file(directory / name) for name in ("pairs.png", "report.html")}
+        # Videos that wait are the workspace's present state, which is looked at anew each time.
+        of_these_crops = [asdict(item) for item in dropped if item not in self.waiting]
+        write_manifest(directory, self.identity(), self.inputs, outputs, {"facts": facts, "dropped": of_these_crops})
+        return self._summary(facts, dropped)
+
+    def _done_before(self, manifest: Mapping[str, Any]) -> Summary:
+        """What the manifest tells of the pairs, and which videos are not among them."""
+        stored = manifest["summary"]
+        status = "already done, nothing to do"
+        if self.waiting:
+            status = f"already done; new videos wait for {' and '.join(item.change for item in self.waiting)}"
+        dropped = [*self.waiting, *(Dropped(**item) for item in stored["dropped"])]
+        return self._summary({"status": status, **stored["facts"]}, dropped)
+
+    def _summary(self, facts: Facts, dropped: list[Dropped]) -> Summary:
+        names = {"pairs": "pairs.h5", "contact sheet": "pairs.png", "report": "report.html"}
+        outputs = {name: self.workspace.mining_dir / file for name, file in names.items()}
+        return Summary("mine", facts, dropped, outputs, hint="look at the report, then run 'simhand pretrain'")
 
 
-def find_pairs(
-    keypoints_px: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    video_index: NDArray[np.int32],
-    settings: MiningSettings,
-    console: Console,
-) -> Mined:
-    """Embed the chosen rows, build the index and search.
-
-    Args:
-        keypoints_px: (M, 21, 2) of all crops.
-        rows: (N,) rows that take part, finite and not in one place.
-        video_index: (N,) video of each of these rows.
-        settings: how.
-        console: for progress.
-    """
-    pca, embedding = embed(keypoints_px, rows, settings.dimensions)
-    with console.progress("index", len(rows), "crops") as ticker:
-        index = build_index(embedding, settings.index, ticker)
-    log: SearchLog | None = None
-    with console.progress(f"{settings.search} search", len(rows), "crops") as ticker:
-        if settings.search == "exact":
-            found = exact_neighbours(embedding, video_index, np.arange(len(rows)), settings.topk, ticker)
-        else:
-            ef, threads = settings.index.ef, settings.threads
-            found, log = indexed_neighbours(
-                index, embedding, video_index, settings.topk, ef=ef, threads=threads, ticker=ticker
-            )
-    recall, checked = 1.0, len(rows)
-    if log is not None:
-        generator = np.random.default_rng(settings.index.seed)
-        checked = min(settings.recall_rows, len(rows))
-        sample = np.sort(generator.choice(len(rows), checked, replace=False))
-        recall = measure_recall(found, embedding, video_index, sample)
-    return Mined(pca, embedding, index, found, recall, checked, log)
+def _select(config: MineConfig, crops: CropSet) -> tuple[Selection, list[Dropped]]:
+    """The rows that can be mined; at least two videos must have some."""
+    selection = select_rows(crops.keypoints_px, crops.valid, crops.confidence, config.min_confidence)
+    videos = len(np.unique(crops.video_index[selection.rows]))
+    if videos < 2:
+        raise InputProblem(
+            f"{len(selection.rows)} usable crops of {len(crops.valid)}, from {videos} video(s): similar hands are "
+            "looked for in other videos, so at least two are needed; ingest more videos or lower --min-confidence"
+        )
+    dropped = selection.dropped()
+    if crops.left_out:
+        dropped.insert(0, Dropped("crops", crops.left_out, "right/left balance", "detect --no-balance"))
+    return selection, dropped
 
 
-def mined_rows(crops: CropSet, rows: NDArray[np.int64], mined: Mined, video_names: dict[str, str]) -> MinedRows:
-    """The columns of the crop set for the mined rows."""
-    return MinedRows(
-        embedding=mined.embedding,
-        video_index=crops.video_index[rows],
-        crop_index=crops.crop_index[rows],
-        keypoints_px=crops.keypoints_px[rows],
-        handedness=crops.handedness[rows],
-        timestamp_s=crops.timestamp_s[rows],
-        video_ids=crops.video_ids,
-        video_names=video_names,
+def _plan(config: MineConfig, rows: int) -> Facts:
+    """What would be done: counts, bytes and time."""
+    search = _search_kind(config, rows)
+    seconds = rows * _INDEX_SECONDS_PER_ROW
+    seconds += rows * (rows * _EXACT_SECONDS_PER_PAIR if search == "exact" else _HNSW_SEARCH_SECONDS_PER_ROW)
+    size = rows * (4 * config.pca_dim + 168 + 8 + 8 + 12 * config.topk) + rows * (
+        4 * config.pca_dim + 16 + 9 * config.hnsw_m
+    )
+    return {
+        "crops": rows,
+        "search": search,
+        "disk, roughly": format_bytes(size),
+        "time, roughly": format_duration(seconds),
+    }
+
+
+def _search_kind(config: MineConfig, rows: int) -> Literal["exact", "hnsw"]:
+    if config.search == "auto":
+        return "exact" if rows <= EXACT_ROWS else "hnsw"
+    return config.search
+
+
+def _settings(config: MineConfig, rows: int) -> MiningSettings:
+    return MiningSettings(
+        topk=config.topk,
+        dimensions=config.pca_dim,
+        search=_search_kind(config, rows),
+        index=IndexSettings(config.hnsw_m, config.hnsw_ef_construction, config.hnsw_ef, config.seed),
+        recall_rows=config.recall_rows,
+        threads=config.threads or os.cpu_count() or 1,
     )
 
 
-def write_arrays(
-    directory: Path, rows: MinedRows, mined: Mined, settings: MiningSettings, crop_size_px: int, selection: Selection
-) -> dict[str, str]:
-    """Write projection, embeddings, index and pairs; returns file name -> sha256.
+def _video_names(workspace: Workspace) -> dict[str, str]:
+    """Video id -> the name of its file or folder, for captions; with the id's beginning where names repeat."""
+    with Catalog(workspace.catalog_path) as catalog:
+        names = {
+            video.video_id: Path(video.path).stem if video.kind == "video" else Path(video.path).name
+            for video in catalog.videos()
+        }
+    often = Counter(names.values())
+    return {v: name if often[name] == 1 else f"{name} ({v[:4]})" for v, name in names.items()}
 
-    Pairs are row ids into the embeddings, so old pairs are removed before new embeddings appear and the new ones come
-    last: a reader never sees the two mixed.
-    """
-    pairs = directory / "pairs.h5"
-    pairs.unlink(missing_ok=True)
-    outputs = {"pca.h5": write_pca(directory / "pca.h5", mined.pca)}
-    outputs["embeddings.h5"] = write_embeddings(
-        directory / "embeddings.h5",
-        embedding=rows.embedding,
-        keypoints_px=rows.keypoints_px,
-        video_index=rows.video_index,
-        crop_index=rows.crop_index,
-        video_ids=rows.video_ids,
-        crop_size_px=crop_size_px,
-        pca=mined.pca,
-        excluded_nonfinite=selection.nonfinite,
-    )
-    outputs |= save_index(mined.index, directory / "index.hnsw", mined.embedding, settings.index)
-    outputs["pairs.h5"] = write_pairs(
-        pairs, mined.found, index=settings.search, recall=mined.recall, recall_rows=mined.recall_rows
-    )
-    return outputs
+
+def _facts(settings: MiningSettings, mined: Mined, figures: PairStatistics, videos: int) -> Facts:
+    facts: Facts = {
+        "crops": len(mined.embedding),
+        "videos": videos,
+        "pairs": figures.pairs,
+        "similar hands wanted per crop": settings.topk,
+        "pose embedding dimensions": settings.dimensions,
+        "variance kept (%)": round(100 * mined.pca.variance_kept, 2),
+        "search": settings.search,
+        "recall (%)": round(100 * mined.recall, 2),
+    }
+    if mined.log is not None:
+        facts["recall measured on"] = mined.recall_rows
+        facts["largest number fetched per crop"] = mined.log.rounds[-1][0]
+        facts["crops searched exactly in the end"] = mined.log.exact_rows
+    facts["different hands that are some crop's Top-1"] = figures.distinct_positives
+    facts["median distance of Top-1"] = round(figures.top1_quantiles[1], 4)
+    if figures.random_median == figures.random_median:  # not a number where no random pair is from two videos
+        facts["median distance of random pairs"] = round(figures.random_median, 4)
+    return facts

@@ -44,9 +44,9 @@ class Encoder(nn.Module):
         super().__init__()
         self.name = name
         self.backbone = backbone
-        self.map_channels = int(backbone.num_features)  # type: ignore[arg-type]
+        self.map_channels = int(backbone.num_features)  # type: ignore[arg-type]  # timm declares neither
         self.num_features = int(getattr(backbone, "head_hidden_size", 0) or self.map_channels)
-        self.stride = int(backbone.feature_info[-1]["reduction"])  # type: ignore[index]
+        self.stride = int(backbone.feature_info[-1]["reduction"])  # type: ignore[index]  # timm declares neither
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled features.
@@ -69,7 +69,7 @@ class Encoder(nn.Module):
         Returns:
             (B, map_channels, H / stride, W / stride), whatever layout the model itself uses.
         """
-        features: Tensor = self.backbone.forward_features(images)  # type: ignore[operator]
+        features: Tensor = self.backbone.forward_features(images)  # type: ignore[operator]  # timm declares neither
         if features.ndim == 3:  # tokens of a transformer: class tokens first, then rows of patches
             patches = features[:, int(getattr(self.backbone, "num_prefix_tokens", 0)) :]
             height, width = images.shape[-2] // self.stride, images.shape[-1] // self.stride

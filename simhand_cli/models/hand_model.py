@@ -64,7 +64,7 @@ def load_model(path: Path) -> tuple[DetNet, ModelFacts]:
     try:
         with safe_open(file, framework="pt") as stored:
             document = json.loads((stored.metadata() or {}).get("simhand", "{}"))
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - the file is no mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise InputProblem(f"--model {file} is not a readable safetensors file: {error}") from error
     if (document.pop("schema", None), document.pop("schema_version", None)) != (_SCHEMA, _SCHEMA_VERSION):

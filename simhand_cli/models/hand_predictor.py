@@ -41,6 +41,7 @@ class HandPredictor:
 
     def __init__(self, net: DetNet, facts: ModelFacts, device: str = "cpu") -> None:
         # Channels last is the faster layout of convolutions on CPUs and GPUs alike.
+        # The stub of Module.to knows no memory_format.
         self._net = net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._device = device
         self.facts = facts

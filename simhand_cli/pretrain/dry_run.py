@@ -53,6 +53,7 @@ def estimate_step(
         requested: the run's precision; ``auto`` is decided as the run would.
         usual: see :func:`simhand_cli.training.step.precision.choose_precision`.
     """
+    # The stub of Module.to knows no memory_format.
     model = build_model(encoder, 0).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = _CPU_IMAGES if device == "cpu" else min(_GPU_IMAGES, views_per_process)
     trial = TrialStep(model, image_px, images)

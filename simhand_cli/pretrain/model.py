@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from simhand_cli.models.encoder import Encoder, build_encoder, normalise
-from simhand_cli.models.projection import ProjectionHead
+from simhand_cli.models.projection_head import ProjectionHead
 from simhand_cli.pretrain.loss_options import LossSettings
 from simhand_cli.pretrain.methods.method import Method, PairIds, Projected
 from simhand_cli.pretrain.pairs.pair_batch import PairBatch

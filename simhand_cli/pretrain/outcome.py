@@ -14,7 +14,7 @@ from simhand_cli.pretrain.pairs.epoch_order import Request
 from simhand_cli.pretrain.pairs.pair_batch import PairBatch
 from simhand_cli.pretrain.pairs.pair_table import PairDataset, PairTable
 from simhand_cli.pretrain.plan import Plan
-from simhand_cli.pretrain.report import PAIRS_FILE, last_figures, write_report
+from simhand_cli.pretrain.pretrain_report import PAIRS_FILE, last_figures, write_report
 from simhand_cli.pretrain.settings import PretrainSettings
 from simhand_cli.report.draw import draw_skeleton
 from simhand_cli.report.sheet import Tile, contact_sheet, save_image

@@ -1,12 +1,9 @@
 """Options of ``simhand probe``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from simhand_cli.config.base import CommandConfig, option
-
-if TYPE_CHECKING:
-    pass
 
 
 class ProbeConfig(CommandConfig):

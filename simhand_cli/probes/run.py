@@ -1,322 +1,86 @@
-"""One probe of one or more encoders from config to finished folder."""
+"""One probe of one or more encoders from its options to the finished folder, and what is told of it."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from simhand_cli.config.resolve import save_config
 from simhand_cli.console import Console
-from simhand_cli.features.figures import Figure, figure_record, retrieval_figure
-from simhand_cli.features.frozen_encoder import encoder_record, freeze, unique_titles
-from simhand_cli.features.knn import nearest, random_rows
-from simhand_cli.features.retrieval import (
-    ALIGNMENTS,
-    NEIGHBOURS,
-    Poses,
-    means_of_nearest,
-    oracle_distances,
-    pair_distances,
-)
-from simhand_cli.features.sides import (
-    Embedded,
-    ProbeSide,
-    check_sides,
-    common_groups,
-    common_kind,
-    embed_side,
-    open_side,
-)
-from simhand_cli.labelled.open import newest_own_set
-from simhand_cli.labelled.sample import choose_samples
-from simhand_cli.metrics.bootstrap import Resampling, resampling
-from simhand_cli.models.encoder_source import UNTRAINED, EncoderSource, find_encoder
-from simhand_cli.models.model_choice import resolve_device
-from simhand_cli.probes.linear.probe import (
-    LinearRows,
-    choose_linear_rows,
-    constant_answers,
-    fit_and_predict,
-    pose_errors,
-)
-from simhand_cli.probes.map.feature_map import colourings, map_panel
-from simhand_cli.probes.map.tsne import usable_perplexity
-from simhand_cli.probes.report import build_report
-from simhand_cli.probes.retrieval_sheet import retrieval_sheet
-from simhand_cli.report.map_plot import map_plot
-from simhand_cli.report.sheet import save_image
-from simhand_cli.stages.run_folder import open_run, peek_run
-from simhand_cli.summary import Dropped
-from simhand_cli.training.processes.group import memory_problems
-from simhand_cli.workspace.atomic import write_bytes, write_json
-from simhand_cli.workspace.lock import workspace_lock
-from simhand_cli.workspace.paths import Workspace
-
-if TYPE_CHECKING:
-    from simhand_cli.probes.config import ProbeConfig
-
-PROBE_SCHEMA, PROBE_VERSION = "simhand.probe", 2
-FILES: Final = ("metrics.json", "report.html", "embedding.png", "retrieval.png")
-#: Pairs of poses the oracle compares for each alignment; it takes fewer test samples where the gallery is large.
-_ORACLE_PAIRS: Final = 1_000_000
-_NEVER_NEIGHBOURS: Final = {
-    "person": "samples of one person",
-    "recording": "samples of one recording",
-    "mixed": "samples of one person, or of one recording where people are not known",
-}
-_CHANCE_STREAM, _ORACLE_STREAM = 31, 32
+from simhand_cli.probes.config import ProbeConfig
+from simhand_cli.probes.measure import FILES, measure
+from simhand_cli.probes.prepare import ProbeRun, prepare
+from simhand_cli.probes.probe_report import COLUMNS, overview_rows
+from simhand_cli.stages.records import FolderRecord
+from simhand_cli.stages.run_folder import State
+from simhand_cli.summary import Dropped, Summary
 
 
-@dataclass(frozen=True)
-class ProbeJob:
-    """A prepared probe.
+class Probe:
+    """``simhand probe`` as a :class:`simhand_cli.stages.job.Job`."""
 
-    Attributes:
-        config: its options.
-        path: of the labelled set.
-        sources: the encoders, untrained ones included.
-        titles: their names, all different.
-        test: what is asked about.
-        gallery: what answers come from: retrieval's candidates and the linear probe's training samples.
-        no_linear: why there will be no linear probe; empty if there will be one.
-        folder: ``runs/probe-<name>``.
-        identity: all that determines the result.
-    """
+    def __init__(self, config: ProbeConfig) -> None:
+        self.config = config
 
-    config: "ProbeConfig"
-    path: Path
-    sources: list[EncoderSource]
-    titles: list[str]
-    test: ProbeSide
-    gallery: ProbeSide
-    no_linear: str
-    folder: Path
-    identity: dict[str, Any]
+    def prepare(self, console: Console) -> None:
+        """Find the encoders and open the set.
 
-    @property
-    def dropped(self) -> list[Dropped]:
-        """Samples left out because of their labels."""
-        return [*self.test.dropped, *self.gallery.dropped]
+        Raises:
+            EnvironmentProblem: an encoder file that is not there.
+            InputProblem: no finished pre-training run, or a set that cannot be probed.
+        """
+        self.prepared = prepare(self.config, console)
+        self.record = FolderRecord(self.prepared.folder, "probe")
 
-    def state(self) -> str:
-        """What a run would find: "new", "finished", ... (see ``peek_run``)."""
-        return peek_run(self.folder, self.identity, redo=self.config.redo)
+    def identity(self) -> Mapping[str, Any]:
+        """The options, and what encoders and labels are."""
+        return self.prepared.identity
+
+    def state(self) -> State:
+        """What the run's folder holds.
+
+        Raises:
+            UsageProblem: a probe made with other options.
+        """
+        self._state = self.record.state(self.identity(), redo=self.config.redo)
+        return self._state
+
+    def dry(self) -> Summary:
+        """The folder, the number of samples and the encoders."""
+        job = self.prepared
+        summary = Summary("probe", dropped=job.dropped, problems=sum(dropped.count for dropped in job.dropped))
+        summary.facts = {
+            "folder": str(job.folder),
+            "state": self._state,
+            "test samples": len(job.test.indices),
+            "gallery samples": len(job.gallery.indices),
+            **({"linear probe": f"none: {job.no_linear}"} if job.no_linear else {}),
+            **{title: source.described for title, source in zip(job.titles, job.sources, strict=True)},
+        }
+        return summary
+
+    def run(self, console: Console) -> Summary:
+        """Measure and write the folder; a finished one is read back."""
+        result = self.record.done_before(console, "probed")
+        if result is None:
+            result = self.record.run.finish(measure(self.prepared, console))
+        return _summary(self.prepared, result)
 
 
-def prepare(config: "ProbeConfig") -> ProbeJob:
-    """Find the encoders and open the set; nothing is written.
-
-    Raises:
-        EnvironmentProblem: an encoder file that is not there.
-        InputProblem: no finished pre-training run, an unusable set, or one without different people.
-    """
-    workspace = Workspace(config.workspace)
-    sources = find_encoders(config, workspace)
-    path = config.data or newest_own_set(workspace)
-    test = open_side(path, config.split, config.limit, config.seed)
-    gallery = open_side(path, config.gallery_split, config.gallery_limit, config.seed)
-    check_sides(test, gallery, path)
-    groups = common_groups(test.who(), gallery.who())
-    linear = _linear_rows(config, gallery, gallery.indices, gallery.joint_valid, groups)
-    identity = {
-        **config.identity(),
-        "probe_version": PROBE_VERSION,
-        "encoders": [[source.backbone, source.sha256 or "random"] for source in sources],
-        "labels_sha256": [test.digest, gallery.digest],
+def _summary(job: ProbeRun, result: Mapping[str, Any]) -> Summary:
+    metrics = json.loads((job.folder / "metrics.json").read_text())
+    no_linear = metrics["linear_probe"]["not_done"]
+    summary = Summary("probe", dropped=[*job.dropped, *(Dropped(**entry) for entry in result["dropped"])])
+    summary.problems = sum(dropped.count for dropped in summary.dropped)
+    summary.facts = {
+        "test": f"{metrics['test_samples']:,} of {metrics['set']}",
+        "gallery": f"{metrics['gallery_samples']:,} of {metrics['gallery']}",
+        **({"linear probe": f"none: {no_linear}"} if no_linear else {}),
+        "": "  ".join(COLUMNS.values()),
     }
-    folder = workspace.run_dir("probe", config.name or _default_name(config, sources))
-    no_linear = linear if isinstance(linear, str) else ""
-    return ProbeJob(config, path, sources, unique_titles(sources), test, gallery, no_linear, folder, identity)
-
-
-def _linear_rows(
-    config: "ProbeConfig",
-    gallery: ProbeSide,
-    indices: NDArray[np.int64],
-    joint_valid: NDArray[np.bool_],
-    groups: tuple[NDArray[np.int64], NDArray[np.int64]],
-) -> LinearRows | str:
-    """What of the gallery the linear probe is fitted on, or why there is none; groups as for retrieval."""
-    tested = np.isin(groups[1], groups[0])
-    return choose_linear_rows(gallery.labelled, indices, joint_valid, tested, config.val_fraction, config.seed)
-
-
-def find_encoders(config: "ProbeConfig", workspace: Workspace) -> list[EncoderSource]:
-    """The encoders of ``--encoder`` in that order, then an untrained one of every architecture unless one was named."""
-    trained = [
-        None if choice in UNTRAINED else find_encoder(choice, workspace, config.backbone, config.encoder_weights)
-        for choice in config.encoder
-    ]
-    backbones = list(dict.fromkeys(source.backbone for source in trained if source is not None))
-    first = config.backbone or (backbones[0] if backbones else None)
-    sources = [source or find_encoder("random", workspace, first) for source in trained]
-    if config.untrained and None not in trained:
-        sources += [find_encoder("random", workspace, backbone) for backbone in backbones]
-    return sources
-
-
-def _default_name(config: "ProbeConfig", sources: Sequence[EncoderSource]) -> str:
-    others = f"-and-{len(config.encoder) - 1}" if len(config.encoder) > 1 else ""
-    on = f"-{config.data.resolve().name[:40]}" if config.data else ""
-    return f"{sources[0].run_name}{others}{on}"
-
-
-def run_probe(job: ProbeJob, console: Console) -> dict[str, Any]:
-    """Measure and write the folder; a finished folder is read back instead.
-
-    Returns:
-        ``dropped`` entries and ``metrics`` (the content of metrics.json).
-    """
-    with workspace_lock(job.folder, "probe"):
-        run = open_run(job.folder, job.identity, redo=job.config.redo)
-        if run.result is not None:
-            console.say(f"{job.folder} is already probed with these options (--redo does it over)")
-        result = run.result if run.result is not None else run.finish(_probe(job, console))
-    return {**result, "metrics": json.loads((job.folder / "metrics.json").read_text())}
-
-
-def _probe(job: ProbeJob, console: Console) -> dict[str, Any]:
-    save_config(job.config, job.folder / "config.yaml")
-    test, gallery = _embed(job, console)
-    how = resampling(test.sequences, "sequence", job.config.bootstrap, job.config.seed)
-    groups = common_groups(test.who, gallery.who)
-    rows = [
-        nearest(asked, known, *groups, NEIGHBOURS[-1])
-        for asked, known in zip(test.features, gallery.features, strict=True)
-    ]
-    retrieved = [_retrieval_figures(test.poses, gallery.poses, one) for one in rows]
-    references, oracle_rows, oracle_samples = _retrieval_references(job, test, gallery, groups)
-    linear, floor, facts = _linear_figures(job, test, gallery, groups)
-    references["mean pose"] = floor
-    by_encoder = [[*a, *b] for a, b in zip(retrieved, linear, strict=True)]
-    panels, map_facts = _maps(job, test)
-    kind = common_kind(job.test, job.gallery)
-    document = {
-        "schema": PROBE_SCHEMA,
-        "schema_version": PROBE_VERSION,
-        "set": job.test.name,
-        "gallery": job.gallery.name,
-        "test_samples": len(test.poses),
-        "gallery_samples": len(gallery.poses),
-        "never_neighbours": _NEVER_NEIGHBOURS[kind],
-        "never_neighbours_kind": kind,
-        "oracle_samples": oracle_samples,
-        "linear_probe": facts,
-        "map": map_facts,
-        "encoders": _encoder_records(job, by_encoder, how),
-        "references": {name: [figure_record(f, how) for f in figures] for name, figures in references.items()},
-    }
-    write_json(job.folder / "metrics.json", document)
-    sheet = retrieval_sheet(job.test.labelled, job.gallery.labelled, test, gallery, job.titles, rows, oracle_rows)
-    save_image(job.folder / "retrieval.png", sheet)
-    write_bytes(job.folder / "embedding.png", panels)
-    build_report(document, sheet, panels).write(job.folder / "report.html")
-    unreadable = [(job.test, test.unreadable), (job.gallery, gallery.unreadable)]
-    dropped = [
-        vars(Dropped(f"samples of {side.name}", len(messages), f"cannot be read, first: {messages[0]}"))
-        for side, messages in unreadable
-        if messages
-    ]
-    return {"dropped": dropped}
-
-
-def _embed(job: ProbeJob, console: Console) -> tuple[Embedded, Embedded]:
-    config, device = job.config, resolve_device(job.config.device)
-    encoders = [freeze(source, device, config.seed, console) for source in job.sources]
-    sides = []
-    for side in (job.test, job.gallery):
-        label = f"embed {side.name}"
-        with console.progress(label, len(side.indices), "samples") as ticker, memory_problems():
-            sides.append(embed_side(side, encoders, config.input_px, config.batch_size, ticker))
-    return sides[0], sides[1]
-
-
-def _retrieval_figures(queries: Poses, gallery: Poses, rows: NDArray[np.int64]) -> list[Figure]:
-    figures = []
-    for name in ALIGNMENTS:
-        means = means_of_nearest(pair_distances(name, queries, gallery, rows))
-        figures += [retrieval_figure(k, name, values) for k, values in means.items()]
-    return figures
-
-
-def _retrieval_references(
-    job: ProbeJob, test: Embedded, gallery: Embedded, groups: tuple[NDArray[np.int64], NDArray[np.int64]]
-) -> tuple[dict[str, list[Figure]], NDArray[np.int64], int]:
-    """Chance and oracle, (Q, K) rows of the oracle's poses (-1 for samples it was not asked about), how many it was."""
-    rng = np.random.default_rng([job.config.seed, _CHANCE_STREAM])
-    chance = _retrieval_figures(test.poses, gallery.poses, random_rows(rng, *groups, NEIGHBOURS[-1]))
-    count = min(len(test.poses), max(_ORACLE_PAIRS // len(gallery.poses), 1))
-    asked = np.sort(np.random.default_rng([job.config.seed, _ORACLE_STREAM]).permutation(len(test.poses))[:count])
-    queries = Poses(test.poses.joints_mm[asked], test.poses.valid[asked])
-    oracle, shown = [], np.full((len(test.poses), NEIGHBOURS[-1]), -1, np.int64)
-    for name in ALIGNMENTS:
-        distances, rows = oracle_distances(name, queries, gallery.poses, groups[0][asked], groups[1], NEIGHBOURS[-1])
-        every = np.full((len(test.poses), NEIGHBOURS[-1]), np.nan)
-        every[asked] = distances
-        oracle += [retrieval_figure(k, name, values) for k, values in means_of_nearest(every).items()]
-        if name == ALIGNMENTS[0]:
-            shown[asked] = rows
-    return {"random retrieval": chance, "oracle": oracle}, shown, count
-
-
-def _linear_figures(
-    job: ProbeJob, test: Embedded, gallery: Embedded, groups: tuple[NDArray[np.int64], NDArray[np.int64]]
-) -> tuple[list[list[Figure]], list[Figure], dict[str, Any]]:
-    """Figures of every encoder, of the floor, and facts of the fits; values are NaN where nothing can be fitted."""
-    chosen = _linear_rows(job.config, job.gallery, gallery.indices, gallery.poses.valid, groups)
-    if isinstance(chosen, str):
-        shape = test.poses.valid.shape
-        nothing = [Figure("linear", name, np.full(shape, np.nan), np.zeros(shape, bool)) for name in ALIGNMENTS]
-        facts = {"not_done": chosen, "training_samples": 0, "penalty_chosen_on": None}
-        return [nothing] * len(job.titles), nothing, {**facts, "penalty": {}, "validation_mm": {}}
-    whole = chosen.rows
-    joints_mm = gallery.poses.joints_mm[whole]
-    probes = [
-        fit_and_predict(known[whole], joints_mm, chosen.held_out, asked)
-        for known, asked in zip(gallery.features, test.features, strict=True)
-    ]
-    constant = constant_answers(joints_mm, len(test.poses))
-    floor = [Figure("linear", name, *pose_errors(name, constant[name], test.poses)) for name in ALIGNMENTS]
-    figures = [
-        [Figure("linear", name, *pose_errors(name, probe.predicted, test.poses)) for name in ALIGNMENTS]
-        for probe in probes
-    ]
-    facts = {
-        "not_done": None,
-        "training_samples": len(whole),
-        "penalty_chosen_on": chosen.described,
-        "penalty": {title: probe.penalty for title, probe in zip(job.titles, probes, strict=True)},
-        "validation_mm": {
-            title: {f"{penalty:.3g}": error for penalty, error in probe.validation_mm.items()}
-            for title, probe in zip(job.titles, probes, strict=True)
-        },
-    }
-    return figures, floor, facts
-
-
-def _encoder_records(job: ProbeJob, figures: Sequence[list[Figure]], how: Resampling) -> list[dict[str, Any]]:
-    """Every encoder's figures, and for all but the first their paired differences to the first."""
-    first = {figure.key: figure for figure in figures[0]}
-    records = []
-    for number, (source, title, own) in enumerate(zip(job.sources, job.titles, figures, strict=True)):
-        record = {"name": title, **encoder_record(source), "figures": [figure_record(f, how) for f in own]}
-        if number:
-            record["minus_first"] = [figure_record(f.minus(first[f.key]), how) for f in own]
-        records.append(record)
-    return records
-
-
-def _maps(job: ProbeJob, test: Embedded) -> tuple[bytes, dict[str, Any]]:
-    """The picture of all maps, and facts."""
-    rows = choose_samples(np.arange(len(test.poses)), job.config.plotted, job.config.seed)
-    poses = Poses(test.poses.joints_mm[rows], test.poses.valid[rows])
-    panels = [
-        map_panel(title, features[rows], job.test.labelled, test.indices[rows], job.config.perplexity)
-        for title, features in zip(job.titles, test.features, strict=True)
-    ]
-    facts = {"points": len(rows), "perplexity": usable_perplexity(job.config.perplexity, len(rows))}
-    return map_plot(panels, colourings(poses, [test.subjects[i] for i in rows])), facts
+    widths = [len(title) for title in COLUMNS.values()]
+    for name, *cells in overview_rows(metrics):
+        shown = ["–" if cell is None else f"{cell:.2f}" for cell in cells]
+        summary.facts[str(name)] = "  ".join(f"{cell:>{width}}" for cell, width in zip(shown, widths, strict=True))
+    summary.outputs = {name: job.folder / name for name in FILES}
+    summary.data = {"metrics": metrics}
+    summary.hint = f"open {job.folder / 'report.html'}"
+    return summary

@@ -14,26 +14,26 @@ from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem, InputProblem, SimhandError
 from simhand_cli.workspace.die_with_parent import die_with
 
-Job = TypeVar("Job")
+Payload = TypeVar("Payload")
 Result = TypeVar("Result")
 #: Errors of the machine rather than of one file.
 _MACHINE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
 
 
 @dataclass(frozen=True)
-class StageJob(Generic[Job]):
+class StageJob(Generic[Payload]):
     """One video's work: ``payload`` goes to the worker function, ``size`` is its share of the progress bar."""
 
     video_id: str
-    payload: Job
+    payload: Payload
     size: int
 
 
 def run_pool(
-    jobs: Sequence[StageJob[Job]],
-    work: Callable[[Job], Result],
-    record: Callable[[StageJob[Job], Result], None],
-    skip: Callable[[StageJob[Job], str], None],
+    jobs: Sequence[StageJob[Payload]],
+    work: Callable[[Payload], Result],
+    record: Callable[[StageJob[Payload], Result], None],
+    skip: Callable[[StageJob[Payload], str], None],
     *,
     label: str,
     workers: int,
@@ -60,10 +60,10 @@ def run_pool(
     # spawn: the workers are direct children, which end with this process, and nothing heavy is inherited by fork.
     context = multiprocessing.get_context("spawn")
     queue = list(jobs)
-    suspects: list[StageJob[Job]] = []
+    suspects: list[StageJob[Payload]] = []
     with console.progress(label, sum(job.size for job in jobs), unit) as ticker:
 
-        def finish(job: StageJob[Job], future: "Future[Result]") -> None:
+        def finish(job: StageJob[Payload], future: "Future[Result]") -> None:
             try:
                 record(job, _result(future))
             except InputProblem as problem:
@@ -103,7 +103,7 @@ def _initialise(parent: int, initializer: Callable[..., None] | None, initargs: 
             _start_problem = f"a worker cannot start: {error}; 'simhand doctor' may show why"
 
 
-def _guarded(work: Callable[[Job], Result], payload: Job) -> Result:
+def _guarded(work: Callable[[Payload], Result], payload: Payload) -> Result:
     if _start_problem is not None:
         raise EnvironmentProblem(_start_problem)
     return work(payload)
@@ -111,14 +111,14 @@ def _guarded(work: Callable[[Job], Result], payload: Job) -> Result:
 
 def _drain(
     pool: ProcessPoolExecutor,
-    jobs: Sequence[StageJob[Job]],
-    work: Callable[[Job], Result],
-    finish: "Callable[[StageJob[Job], Future[Result]], None]",
+    jobs: Sequence[StageJob[Payload]],
+    work: Callable[[Payload], Result],
+    finish: "Callable[[StageJob[Payload], Future[Result]], None]",
     in_flight: int,
-) -> tuple[list[StageJob[Job]], list[StageJob[Job]]]:
+) -> tuple[list[StageJob[Payload]], list[StageJob[Payload]]]:
     """Feed the pool; if a worker dies, returns the jobs that were in flight and those never started."""
     unstarted = list(reversed(jobs))
-    running: dict[Future[Result], StageJob[Job]] = {}
+    running: dict[Future[Result], StageJob[Payload]] = {}
     try:
         while True:
             while unstarted and len(running) < in_flight:

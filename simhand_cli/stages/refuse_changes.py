@@ -11,8 +11,17 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 _OTHER = {"mined": "other mined pairs", "init": "other initial weights", "": "other data or another model"}
 
 
-def refuse_changes(what: str, before: Mapping[str, Any] | None, now: Mapping[str, Any], ways_out: str) -> None:
+def refuse_changes(
+    what: str, before: Mapping[str, Any] | None, now: Mapping[str, Any], ways_out: str, *, go_on: bool = False
+) -> None:
     """Compare the options of earlier results with today's.
+
+    Args:
+        what: the command or run.
+        before: its options then; None if there are no earlier results.
+        now: its options now.
+        ways_out: what can be done instead.
+        go_on: also name the flags that continue the earlier results.
 
     Raises:
         UsageProblem: they differ; the message names the first changed option, or says that not an option but a file it
@@ -30,12 +39,28 @@ def refuse_changes(what: str, before: Mapping[str, Any] | None, now: Mapping[str
         kinds = {name.split(".")[0] for name in changed}
         other = _OTHER.get(next(iter(kinds)), _OTHER[""]) if len(kinds) == 1 else _OTHER[""]
         raise UsageProblem(f"earlier {what} results were made with {other}; {ways_out}")
+    if go_on and len(options) == len(changed):
+        flags = as_flags({name: flat_before[name] for name in options if name in flat_before})
+        ways_out = f"{' '.join(flags)} goes on as before, {ways_out}" if len(flags) == len(options) else ways_out
     first = options[0]
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
     raise UsageProblem(
         f"earlier {what} results were made with {first}={flat_before.get(first)!r}, now {flat_now.get(first)!r}{more}; "
         f"{ways_out}"
     )
+
+
+def as_flags(values: Mapping[str, Any]) -> list[str]:
+    """Options as a user types them, ``--max-hands 1``; nothing for one that was left open."""
+    flags: list[str] = []
+    for name, value in values.items():
+        *group, last = name.replace("_", "-").split(".")
+        if isinstance(value, bool):
+            flags.append("--" + ".".join([*group, last if value else f"no-{last}"]))
+        elif value is not None:
+            items = value if isinstance(value, list | tuple) else [value]
+            flags.append(" ".join(f"--{'.'.join([*group, last])} {item}" for item in items))
+    return flags
 
 
 def _holds_digest(value: Any) -> bool:

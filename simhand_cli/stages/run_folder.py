@@ -5,52 +5,15 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from simhand_cli.errors import UsageProblem
+from simhand_cli.stages.checkpoint_folders import latest_complete, remove_partial_checkpoints
 from simhand_cli.stages.refuse_changes import refuse_changes
 from simhand_cli.workspace.atomic import remove_leftovers, write_json
 from simhand_cli.workspace.lock import LOCK_NAME
 
-_FOLDER = "checkpoints"
-_TENSORS, _STATE = "tensors.safetensors", "state.json"
-_PART = ".part"
-
-
-def checkpoint_folders(run_dir: Path) -> list[Path]:
-    """All complete checkpoints of a run, oldest first."""
-    found = [p for p in (run_dir / _FOLDER).glob("step-*") if _is_complete(p)]
-    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
-
-
-def remove_partial_checkpoints(run_dir: Path) -> None:
-    """Delete what killed writers left of checkpoints; the caller holds the run's lock."""
-    for stale in (run_dir / _FOLDER).glob(f"*{_PART}"):
-        shutil.rmtree(stale, ignore_errors=True)
-
-
-def latest_complete(run_dir: Path) -> Path | None:
-    """The newest complete checkpoint of a run, or None."""
-    found = checkpoint_folders(run_dir)
-    return found[-1] if found else None
-
-
-def saved_steps(run_dir: Path) -> int:
-    """The step of a run's newest complete checkpoint; 0 without one."""
-    found = latest_complete(run_dir)
-    return int(found.name.removeprefix("step-")) if found else 0
-
-
-def _is_complete(folder: Path) -> bool:
-    """Whether a folder has its final name and every file in the size its state tells."""
-    if not folder.name.removeprefix("step-").isdigit():
-        return False
-    try:
-        sizes = json.loads((folder / _STATE).read_text())["files"]
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-
+State = Literal["new", "resume", "finished", "redo"]
 
 _IDENTITY, _RESULT, _REDONE = "identity.json", "result.json", "redone.json"
 #: Files and folders of a run that has learned nothing yet.
@@ -115,7 +78,7 @@ def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool, job: str = 
     return RunDir(path, latest_complete(path), read_result(path), replaced)
 
 
-def peek_run(path: Path, identity: Mapping[str, Any], *, redo: bool) -> str:
+def peek_run(path: Path, identity: Mapping[str, Any], *, redo: bool) -> State:
     """What :func:`open_run` would do, for ``--dry-run``: ``new``, ``resume``, ``finished`` or ``redo``.
 
     Raises:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from simhand_cli.console import Console
-from simhand_cli.stages.local_pool import Job, StageJob, run_pool
+from simhand_cli.stages.local_pool import Payload, StageJob, run_pool
 from simhand_cli.workspace.catalog import Catalog, StageRecord
 
 
@@ -30,8 +30,8 @@ def pending(catalog: Catalog, stage: str, video_ids: Iterable[str], shard: Calla
 def run_stage(
     catalog: Catalog,
     stage: str,
-    jobs: Sequence[StageJob[Job]],
-    work: Callable[[Job], StageRecord],
+    jobs: Sequence[StageJob[Payload]],
+    work: Callable[[Payload], StageRecord],
     *,
     workers: int,
     console: Console,
@@ -41,10 +41,10 @@ def run_stage(
 ) -> None:
     """Do every video's work in a pool and record each result as it comes; what fails is recorded with its reason."""
 
-    def record(_job: StageJob[Job], result: StageRecord) -> None:
+    def record(_job: StageJob[Payload], result: StageRecord) -> None:
         catalog.record_stage(stage, result)
 
-    def skip(job: StageJob[Job], reason: str) -> None:
+    def skip(job: StageJob[Payload], reason: str) -> None:
         catalog.record_stage(stage, StageRecord(job.video_id, "failed", reason=reason))
 
     run_pool(

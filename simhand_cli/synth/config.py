@@ -2,12 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from simhand_cli.config.base import CommandConfig, option
-
-if TYPE_CHECKING:
-    pass
 
 Format = Literal["labelled", "videos", "freihand", "hanco"]
 

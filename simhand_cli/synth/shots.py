@@ -101,13 +101,6 @@ def labelled_sequence(
             )  # fmt: skip
 
 
-def labelled_shot(
-    seed: int, number: int, subject: int, variety: Variety | None = None, image_px: int = 256
-) -> LabelledShot:
-    """A still from one camera, as :func:`labelled_sequence`."""
-    return next(labelled_sequence(seed, number, subject, variety or Variety(), image_px))
-
-
 def palm_facing(arrangement: Arrangement, frame: int, camera: Camera, shot: Shot) -> float:
     """Cosine between the palm's normal and the direction to the camera: 1 palm, -1 back of the hand."""
     palm = camera.turn @ arrangement.motion.turns[frame][:, 2]

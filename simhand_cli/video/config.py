@@ -2,12 +2,8 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from simhand_cli.config.base import CommandConfig, argument, option
-
-if TYPE_CHECKING:
-    pass
 
 
 class IngestConfig(CommandConfig):

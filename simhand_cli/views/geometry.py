@@ -1,4 +1,4 @@
-"""The window of a view as an exact affine map, in the pixel-centre convention of ``hands/crop_geometry.py``."""
+"""The window of a view as an exact affine map, in the pixel-centre convention of ``crops/geometry.py``."""
 
 import torch
 from torch import Tensor

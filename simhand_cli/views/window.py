@@ -1,4 +1,4 @@
-"""Which part of the stored crop a view shows, at the frame's border padded or cut off."""
+"""The window of a view: which part of the stored crop it shows, at the border of the frame padded or cut off."""
 
 from dataclasses import dataclass, replace
 from typing import Final

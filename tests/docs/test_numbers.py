@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pck_area import auc
 
 from simhand_cli.metrics.alignment import ALIGNMENT_NAMES, align
 from simhand_cli.metrics.joint_errors import (
     AUC_0_50,
     AUC_20_50,
     ROW_TITLES,
-    auc,
     joint_errors,
     joint_means,
     mean_over_joints,

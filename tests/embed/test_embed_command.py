@@ -13,14 +13,14 @@ from synthetic_workspace import make_workspace
 from simhand_cli.commands.embed import embed
 from simhand_cli.crops.crop_set import read_crops
 from simhand_cli.embed import file as embedding_file
-from simhand_cli.embed import run as embed_run
+from simhand_cli.embed import write as embed_run
 from simhand_cli.embed.config import EmbedConfig
 from simhand_cli.embed.file import join_parts, write_part
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.sample_crop import crop_sample
 from simhand_cli.models.encoder import IMAGENET_MEAN, IMAGENET_STD, build_encoder, save_backbone
-from simhand_cli.models.projection import ProjectionHead
+from simhand_cli.models.projection_head import ProjectionHead
 from simhand_cli.training.state.checkpoint import save_checkpoint
 from simhand_cli.workspace.paths import BACKBONE_FILE
 

@@ -3,7 +3,7 @@
 import pytest
 
 from simhand_cli.commands.evaluate import evaluate
-from simhand_cli.evaluation import run as evaluation_run
+from simhand_cli.evaluation import measure as evaluation_run
 from simhand_cli.evaluation.config import EvaluateConfig
 
 

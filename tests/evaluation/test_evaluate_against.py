@@ -14,9 +14,9 @@ from known_errors import KnownErrors
 from mini_freihand import write_mini_freihand
 
 from simhand_cli.errors import InputProblem
+from simhand_cli.evaluation.compare.comparison_report import comparison_section
 from simhand_cli.evaluation.compare.paired import Compared, Comparison, compare
 from simhand_cli.evaluation.compare.record import comparison_record
-from simhand_cli.evaluation.compare.report import comparison_section
 from simhand_cli.evaluation.predict.predictions import (
     PREDICTIONS_SCHEMA,
     PREDICTIONS_VERSION,

@@ -202,7 +202,7 @@ def test_a_finished_evaluation_gets_its_comparison_into_the_report(workspace, sm
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("simhand_cli.evaluation.compare.report.put_section", killed)
+        patched.setattr("simhand_cli.evaluation.compare.comparison_report.put_section", killed)
         with pytest.raises(KeyboardInterrupt):
             evaluate(config(workspace, small_set, name="compared", against="other"))
     assert report.read_text() == before

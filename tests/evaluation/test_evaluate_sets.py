@@ -10,14 +10,14 @@ from oracle import MemorySet, Oracle
 
 from simhand_cli.console import Ticker
 from simhand_cli.errors import InputProblem
+from simhand_cli.evaluation.compare.comparison_report import comparison_section
 from simhand_cli.evaluation.compare.paired import compare
-from simhand_cli.evaluation.compare.report import comparison_section
 from simhand_cli.evaluation.predict.predict_set import predict_set
 from simhand_cli.evaluation.predict.predictions import write_predictions
 from simhand_cli.evaluation.predict.predictors import mean_pose, mean_shape
+from simhand_cli.evaluation.score.evaluation_report import SetPictures, build_report
 from simhand_cli.evaluation.score.gallery import choose, gallery_3d, gallery_sheet
 from simhand_cli.evaluation.score.records import screen_table, set_record, set_table
-from simhand_cli.evaluation.score.report import SetPictures, build_report
 from simhand_cli.evaluation.score.score import Scale, score_set
 from simhand_cli.labelled.sample import choose_samples
 from simhand_cli.metrics.bootstrap import resampling

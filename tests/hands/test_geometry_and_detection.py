@@ -181,7 +181,7 @@ def test_damage_and_unfinished_work_are_noticed(real_workspace: Workspace, tmp_p
     root = tmp_path / "copy"
     shutil.copytree(real_workspace.root, root)
     assert check_shards(root).ok
-    assert load_crop_set(Workspace(root)).unfinished == 0
+    assert load_crop_set(Workspace(root)).waiting == {"detect": [], "keypoints": []}
     first = sorted((root / "crops").glob("*.h5"))[0]
     content = bytearray(first.read_bytes())
     content[len(content) // 2] ^= 1
@@ -191,11 +191,12 @@ def test_damage_and_unfinished_work_are_noticed(real_workspace: Workspace, tmp_p
     assert first.name in found.finding
     with Catalog(root / "catalog.sqlite") as catalog:
         catalog.record_stage("keypoints", StageRecord(first.stem, "failed", reason="damaged"))
-    assert load_crop_set(Workspace(root)).unfinished == 1
+    waiting = load_crop_set(Workspace(root)).waiting
+    assert (len(waiting["detect"]), len(waiting["keypoints"])) == (0, 1)
 
 
 def test_stages_do_not_repeat_and_refuse_changes(real_workspace: Workspace, monkeypatch) -> None:
-    monkeypatch.setattr("simhand_cli.stages.local_pool.run_pool", lambda *a, **k: pytest.fail("done again"))
+    monkeypatch.setattr("simhand_cli.stages.video_stage.run_pool", lambda *a, **k: pytest.fail("done again"))
     detect(DetectConfig(workspace=real_workspace.root))
     keypoints(KeypointsConfig(workspace=real_workspace.root))
     with pytest.raises(UsageProblem, match="margin"):

@@ -128,7 +128,7 @@ def test_what_is_found_is_left_out_of_training_or_refuses_it(own: Path) -> None:
 
 
 def test_only_a_choice_of_pictures_is_decoded_unless_all_are_wanted(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simhand_cli.labelled.config._DECODED", 5)
+    monkeypatch.setattr("simhand_cli.labelled.checks.check_set._DECODED", 5)
     for k in range(20):
         (own / f"{k}.png").write_bytes(b"no picture")
     assert [found.count for found in check(own, split="train").dropped] == [5]

@@ -24,7 +24,7 @@ from simhand_cli.labelled.checks.decode_pictures import (
 from simhand_cli.labelled.checks.fault import Fault
 from simhand_cli.labelled.checks.joint_order import KNOWN_ORDERS, fitting_order, lengths_mm, mismatch, reordering
 from simhand_cli.labelled.checks.labels_3d import check_labels, find_faults
-from simhand_cli.labelled.checks.projection import project
+from simhand_cli.labelled.checks.reprojection import project
 from simhand_cli.labelled.checks.sheet import check_sheet, choose_shown
 from simhand_cli.labelled.label_details import LabelDetails, label_details, spread
 from simhand_cli.labelled.open import open_labelled

@@ -7,6 +7,7 @@ import pytest
 import slow_reference as slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pck_area import auc
 from scipy.integrate import trapezoid
 from scipy.spatial.transform import Rotation
 
@@ -14,7 +15,6 @@ from simhand_cli.metrics.alignment import align, procrustes, root_bone_scale, ro
 from simhand_cli.metrics.joint_errors import (
     AUC_0_50,
     AUC_20_50,
-    auc,
     joint_errors,
     joint_means,
     mean_over_joints,

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from simhand_cli.models.projection import ProjectionHead
+from simhand_cli.models.projection_head import ProjectionHead
 
 
 def test_shapes_and_layers():

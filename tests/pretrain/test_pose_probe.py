@@ -26,7 +26,7 @@ from simhand_cli.pretrain.pairs.pair_table import load_pair_table
 from simhand_cli.pretrain.plan import make_plan
 from simhand_cli.pretrain.settings import settle
 from simhand_cli.probes.config import ProbeConfig
-from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.stages.checkpoint_folders import latest_complete
 from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.training.state.checkpoint import load_checkpoint
 from simhand_cli.workspace.paths import Workspace

@@ -29,11 +29,11 @@ from simhand_cli.pretrain.loss.diagnostics import uniformity
 from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.pairs.epoch_order import Sampling
 from simhand_cli.pretrain.pairs.pair_table import PairDataset
+from simhand_cli.pretrain.pretrain_report import last_figures
 from simhand_cli.pretrain.recipe import DecayOption
-from simhand_cli.pretrain.report import last_figures
 from simhand_cli.pretrain.run import load_table
 from simhand_cli.pretrain.settings import settle
-from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.stages.checkpoint_folders import latest_complete
 from simhand_cli.training import engine
 from simhand_cli.training.loader_workers import killed_workers
 from simhand_cli.training.log.metrics_log import read_metrics

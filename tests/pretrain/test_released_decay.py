@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from simhand_cli.models.encoder import Encoder
-from simhand_cli.models.projection import ProjectionHead
+from simhand_cli.models.projection_head import ProjectionHead
 from simhand_cli.pretrain.model import ContrastiveModel, build_model, released_scales
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.step.optimisers import parameter_groups

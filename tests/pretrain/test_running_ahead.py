@@ -9,7 +9,7 @@ from tiny_workspace import TINY, make_workspace, terminated_after_logging
 from simhand_cli.errors import InputProblem
 from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.run import Job
-from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.stages.checkpoint_folders import latest_complete
 from simhand_cli.training.engine import Engine
 from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.training.processes.launch import launch

@@ -18,7 +18,7 @@ from tiny_workspace import TINY, make_workspace
 from simhand_cli.commands.pretrain import pretrain
 from simhand_cli.console import Console
 from simhand_cli.pretrain.config import PretrainConfig
-from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.stages.checkpoint_folders import latest_complete
 
 ROOT = Path(__file__).parents[2]
 STEPS = 24

@@ -17,7 +17,7 @@ from simhand_cli.pretrain.loss_options import MethodName
 from simhand_cli.pretrain.methods.method import Method
 from simhand_cli.pretrain.methods.table import METHODS
 from simhand_cli.pretrain.run import Job, train
-from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.stages.checkpoint_folders import latest_complete
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.state.checkpoint import load_checkpoint
 

@@ -21,8 +21,9 @@ from simhand_cli.labelled.open import open_labelled
 from simhand_cli.labelled.sample_crop import crop_sample
 from simhand_cli.models.encoder import build_encoder, save_backbone
 from simhand_cli.models.encoder_source import find_encoder
-from simhand_cli.probes import run
+from simhand_cli.probes import measure as run
 from simhand_cli.probes.config import ProbeConfig
+from simhand_cli.probes.prepare import prepare
 from simhand_cli.workspace.paths import BACKBONE_FILE, Workspace
 
 FILES = ("metrics.json", "report.html", "embedding.png", "retrieval.png")
@@ -157,7 +158,7 @@ def test_the_linear_probe_is_not_fitted_on_who_is_tested(workspace, tmp_path, mo
     fits, floors = watch(monkeypatch, "fit_and_predict"), watch(monkeypatch, "constant_answers")
     options = {"encoder": ["one"], "split": "train", "untrained": False, "limit": 5}
     summary = probe(config(workspace, path, name="split", **options))
-    job = run.prepare(config(workspace, path, name="split", **options))
+    job = prepare(config(workspace, path, name="split", **options), Console(quiet=True))
     subjects = np.asarray(job.test.labelled.subjects)
     tested = set(subjects[job.test.indices])
     free = [n for n in range(40) if subjects[n] not in tested]

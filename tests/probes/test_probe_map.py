@@ -9,7 +9,6 @@ from simhand_cli.probes.map.feature_map import colourings, hand_openness, palm_f
 from simhand_cli.probes.map.tsne import (
     affinities,
     conditional_affinities,
-    divergence,
     divergence_gradient,
     principal_components,
     squared_distances,
@@ -28,6 +27,14 @@ def test_every_row_has_the_wanted_perplexity(perplexity):
     for row in rows:
         p = row[row > 0]
         assert 2 ** -(p * np.log2(p)).sum() == pytest.approx(perplexity, rel=1e-6)
+
+
+def divergence(joint: np.ndarray, places: np.ndarray) -> float:
+    """KL(P || Q) in nats of the map's places (N, 2)."""
+    kernel = 1.0 / (1.0 + squared_distances(places))
+    np.fill_diagonal(kernel, 0.0)
+    q = np.maximum(kernel / kernel.sum(), 1e-12)
+    return float((joint * np.log(np.maximum(joint, 1e-12) / q)).sum())
 
 
 def test_rows_are_gaussians_of_the_distance():

@@ -1,7 +1,10 @@
 """The renderer: exact projection, visibility, determinism."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
+from still_shot import labelled_shot
 
 from simhand_cli.synth.hand.grasps import GRASPS
 from simhand_cli.synth.hand.hand_model import hand_model
@@ -9,8 +12,8 @@ from simhand_cli.synth.hand.mesh import forearm_axis, posed_surface
 from simhand_cli.synth.hand.person import person
 from simhand_cli.synth.render.raster import depth_map, rasterise
 from simhand_cli.synth.scene.arrange import Variety
-from simhand_cli.synth.scene.camera import VIEWS, Camera, aim, axis_turn, project, random_rotation
-from simhand_cli.synth.shots import labelled_shot, video_shots
+from simhand_cli.synth.scene.camera import Camera, View, aim, axis_turn, project, random_rotation
+from simhand_cli.synth.shots import video_shots
 
 
 def cube(centre: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray]:
@@ -27,7 +30,7 @@ def draw(vertices: np.ndarray, faces: np.ndarray, intrinsics: np.ndarray, size: 
     return inverse, owner
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", get_args(View))
 def test_labels_reproject_exactly(view: str) -> None:
     for number in range(4):
         shot = labelled_shot(2, number, number, Variety(view=view), 64).shot
@@ -95,7 +98,7 @@ def test_rotations_are_rotations() -> None:
         assert np.linalg.det(turn) > 0
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", get_args(View))
 def test_the_hand_fills_what_was_asked_for(view: str) -> None:
     rng, who = np.random.default_rng(3), person(0, 2)
     surface = posed_surface(who, GRASPS["open"], False)

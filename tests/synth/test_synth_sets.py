@@ -144,7 +144,6 @@ def test_changed_options_are_named_and_refused_unless_redone(small_set: Path, tm
     assert SynthSet(folder, "train")[0].image_rgb.shape == (24, 24, 3)
 
 
-MAKERS = {"labelled": "labelled_set", "videos": "video_set", "freihand": "freihand_set", "hanco": "hanco_set"}
 FORMATS = {
     "labelled": SMALL,
     "videos": {"format": "videos", "count": 2, "frames": 3, "frame_width": 64, "frame_height": 48, "workers": 1},
@@ -191,7 +190,7 @@ def test_redo_killed_at_any_deletion_or_after_the_recipe_keeps_nothing_of_the_ol
         synth(SynthConfig(out=folder, seed=0, **options))
         assert hashes(folder) == hashes(tmp_path / "clean0")
     with monkeypatch.context() as patch:
-        patch.setattr(f"simhand_cli.synth.{MAKERS[kind]}.do_all", killed)
+        patch.setattr(f"simhand_cli.synth.sets.{kind}.do_all", killed)
         with pytest.raises(Killed):
             synth(SynthConfig(out=folder, seed=1, redo=True, **options))
     synth(SynthConfig(out=folder, seed=1, **options))

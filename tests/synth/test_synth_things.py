@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from still_shot import labelled_shot
 
 from simhand_cli.synth.hand.articulation import capsules, posed_joints, sample_pose
 from simhand_cli.synth.hand.hand_model import hand_model
@@ -15,7 +16,7 @@ from simhand_cli.synth.scene.arrange import Variety, arrange, set_up
 from simhand_cli.synth.scene.camera import arm_leaves_free
 from simhand_cli.synth.scene.second_hand import hidden_joints
 from simhand_cli.synth.scene.things import HOLDING, Thing, hold
-from simhand_cli.synth.shots import draw_frame, labelled_sequence, labelled_shot
+from simhand_cli.synth.shots import draw_frame, labelled_sequence
 
 
 def brute_gap(points: np.ndarray, joints: np.ndarray) -> float:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.stages.checkpoint_folders import latest_complete
 from simhand_cli.training.engine import METRICS_FILE, train
 from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.training.processes.launch import launch

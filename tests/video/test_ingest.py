@@ -119,7 +119,7 @@ def test_second_run_reads_nothing_again_and_other_fps_is_refused(tmp_path: Path,
     write_video(tmp_path / "v.mp4")
     config = IngestConfig(paths=[tmp_path / "v.mp4"], workspace=tmp_path / "ws", workers=1)
     ingest(config)
-    monkeypatch.setattr("simhand_cli.stages.local_pool.run_pool", lambda *a, **k: pytest.fail("read again"))
+    monkeypatch.setattr("simhand_cli.video.ingest.run_pool", lambda *a, **k: pytest.fail("read again"))
     assert ingest(config).facts["videos"] == 1
     with pytest.raises(UsageProblem, match=r"fps=1\.0, now 2\.0"):
         ingest(config.model_copy(update={"fps": 2.0}))

@@ -1,4 +1,4 @@
-"""Running the tour step by step and collecting what it shows."""
+"""Running the quick start step by step and collecting what it shows."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simhand_cli.commands.quickstart.plan import Step
-from simhand_cli.commands.quickstart.report import write_report
+from simhand_cli.commands.quickstart.quickstart_report import write_report
 from simhand_cli.config.resolve import save_config
 from simhand_cli.console import Console, format_duration
 from simhand_cli.errors import UsageProblem

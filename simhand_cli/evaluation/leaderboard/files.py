@@ -35,7 +35,6 @@ from simhand_cli.labelled.readers.two_hands import TwoHandSet
 from simhand_cli.labelled.sample import LabelledSet
 from simhand_cli.skeleton import NUM_JOINTS, WRIST
 from simhand_cli.workspace.atomic import atomic_path
-from simhand_cli.workspace.lock import workspace_lock
 
 #: Images of FreiHAND's published evaluation set.
 FREIHAND_IMAGES: Final = 3960
@@ -145,15 +144,14 @@ def write_leaderboard(folder: Path, sets: Sequence[RankedSet]) -> list[Leaderboa
     """Write the files of a finished evaluation, each atomically, into its folder.
 
     Args:
-        folder: of the evaluation, with ``predictions.h5``.
+        folder: of the evaluation, with ``predictions.h5``; the caller holds its lock.
         sets: its sets, checked by :func:`check_leaderboard`.
 
     Raises:
         InputProblem: the predictions are missing or of an early version, or one of them has no joints in millimetres.
     """
-    with workspace_lock(folder, "evaluate"):
-        stored = read_predictions(folder / "predictions.h5")
-        return [_write_one(folder / _file_name(one), one, stored) for one in sets]
+    stored = read_predictions(folder / "predictions.h5")
+    return [_write_one(folder / _file_name(one), one, stored) for one in sets]
 
 
 def _file_name(labelled: RankedSet) -> str:

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.sample import LabelledSet
+from simhand_cli.metrics.alignment import mean_of_aligned
 from simhand_cli.skeleton import MIDDLE_MCP, NUM_JOINTS, WRIST
 
 if TYPE_CHECKING:
     from simhand_cli.hands.mediapipe_landmarker import DetectedHand
     from simhand_cli.models.hand_predictor import HandPredictor
-from simhand_cli.metrics.alignment import mean_of_aligned
+
 
 #: Side of the crop MediaPipe gets, in larger extents of the true 2D joints: its palm detector misses tight crops.
 MEDIAPIPE_CROP_SCALE = 2.5

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from simhand_cli.labelled.checks.fault import MIN_VALID_JOINTS, Fault, nearly_all, rows_where
 from simhand_cli.labelled.checks.joint_order import fitting_order, order_fault
-from simhand_cli.labelled.checks.projection import MOST, outside_faults, share_inside
+from simhand_cli.labelled.checks.reprojection import MOST, outside_faults, share_inside
 from simhand_cli.labelled.files.distinct_rows import distinct_rows
 from simhand_cli.labelled.label_details import LabelDetails
 

@@ -15,7 +15,7 @@ from simhand_cli.labelled.checks.decode_pictures import known_sizes, look_at_pic
 from simhand_cli.labelled.checks.fault import MIN_VALID_JOINTS, Fault, by_chunks, nearly_all, rows_where
 from simhand_cli.labelled.checks.joint_order import order_faults
 from simhand_cli.labelled.checks.labels_2d import faults_2d
-from simhand_cli.labelled.checks.projection import OUTSIDE, depth_faults, projection_faults
+from simhand_cli.labelled.checks.reprojection import OUTSIDE, depth_faults, projection_faults
 from simhand_cli.labelled.label_details import LabelDetails, label_details, spread
 from simhand_cli.labelled.sample import LabelledSet, LabelledSet2D
 from simhand_cli.summary import Dropped

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from simhand_cli.crops.geometry import apply_affine, invert_affine, square_around, square_crop, warp_crop
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.checks.fault import Fault
-from simhand_cli.labelled.checks.projection import share_inside
+from simhand_cli.labelled.checks.reprojection import share_inside
 from simhand_cli.labelled.sample import UNKNOWN_SUBJECT, HandSample, LabelledSet, LabelledSet2D
 from simhand_cli.report.draw import draw_skeleton
 from simhand_cli.report.sheet import Tile, contact_sheet

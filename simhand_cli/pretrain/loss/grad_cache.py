@@ -40,7 +40,7 @@ def backward_in_parts(
     """
     if pairs >= len(batch.rows1):
         value, metrics = loss(model, batch)
-        scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+        scaler.scale(value).backward()  # type: ignore[no-untyped-call]  # torch has no types here
         return value.detach(), metrics
     bounds = [(s, min(s + pairs, len(batch.rows1))) for s in range(0, len(batch.rows1), pairs)]
     parts = [batch.part(start, stop) for start, stop in bounds]
@@ -51,7 +51,7 @@ def backward_in_parts(
             projected.append(loss.project(model, part))
     whole = _joined(projected)
     value, metrics = loss.compare(whole, batch)
-    scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+    scaler.scale(value).backward()  # type: ignore[no-untyped-call]  # torch has no types here
     for part, state, (start, stop) in zip(parts, states, bounds, strict=True):
         _set_random_state(state, loss.device)  # dropout drops what it dropped before
         with nullcontext() if stop == bounds[-1][1] else without_reduction(model):

@@ -28,7 +28,7 @@ def pair_batches(dataset: PairDataset, steps: StepBatches, ranks: Ranks, workers
     fetches = _Fetches(steps)
     loader = DataLoader(
         dataset,
-        batch_sampler=fetches,  # type: ignore[arg-type]
+        batch_sampler=fetches,  # type: ignore[arg-type]  # torch asks for a Sampler, any iterable will do
         collate_fn=_as_fetched,
         pin_memory=ranks.device.startswith("cuda"),
         # Loader seeds are drawn from a generator of its own: the run's random state is for the model alone.

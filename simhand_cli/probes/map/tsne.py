@@ -69,14 +69,6 @@ def divergence_gradient(joint: Floats, places: Floats) -> Floats:
     return gradient
 
 
-def divergence(joint: Floats, places: Floats) -> float:
-    """KL(P || Q) in nats of the map's places (N, 2)."""
-    kernel = 1.0 / (1.0 + squared_distances(places))
-    np.fill_diagonal(kernel, 0.0)
-    q = np.maximum(kernel / kernel.sum(), _SMALLEST)
-    return float((joint * np.log(np.maximum(joint, _SMALLEST) / q)).sum())
-
-
 def tsne(points: NDArray[np.floating], perplexity: float = 30.0, steps: int = _STEPS) -> Floats:
     """Places (N, 2) of points (N, D) in a map.
 

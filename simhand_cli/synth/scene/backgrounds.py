@@ -1,6 +1,6 @@
 """Pictures behind the hand: panoramas, sharp procedural clutter, plain walls."""
 
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,6 @@ from simhand_cli.synth.scene.panorama import Panorama, look
 
 Floats = NDArray[np.float32]
 Backdrop = Literal["panorama", "photo", "clutter", "plain"]
-BACKDROPS: Final[tuple[Backdrop, ...]] = ("panorama", "photo", "clutter", "plain")
 
 
 def panorama_view(

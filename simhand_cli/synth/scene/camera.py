@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 View = Literal["moderate", "random", "ego"]
-VIEWS: Final[tuple[View, ...]] = ("moderate", "random", "ego")
 NEAR_MM: Final = 60.0
 ATTEMPTS: Final = 25
 

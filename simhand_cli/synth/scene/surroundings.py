@@ -60,6 +60,7 @@ def random_scene(rng: np.random.Generator, backdrop: Backdrop | None = None, pic
     """Draw a place; without ``backdrop`` its kind follows :data:`BACKDROP_SHARES`, or :data:`OWN_SHARES`."""
     names = panorama_names()
     shares = OWN_SHARES if pictures else BACKDROP_SHARES
+    # Drawn among the names of the type.
     kind: Backdrop = backdrop or str(rng.choice(list(shares), p=list(shares.values())))  # type: ignore[assignment]
     tint = np.exp(rng.normal(0.0, 0.12, 3)) if rng.random() < 0.25 else np.ones(3)
     return Scene(

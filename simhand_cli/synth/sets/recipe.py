@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from simhand_cli.config.base import CommandConfig
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.stages.local_pool import StageJob, run_pool
 from simhand_cli.stages.refuse_changes import refuse_changes
+from simhand_cli.stages.run_folder import State
 from simhand_cli.workspace.atomic import remove_leftovers, remove_leftovers_of, write_json
+from simhand_cli.workspace.lock import workspace_lock
 
 Payload = TypeVar("Payload")
 
@@ -33,6 +36,61 @@ _PLACES: Final = (
 WAYS_OUT: Final = "--redo makes the set anew, --out puts this one elsewhere"
 
 
+class RecipeRecord:
+    """The record of a synthetic set: its recipe, the first file of the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def held(self, *, dry_run: bool) -> Iterator[None]:
+        """Hold the folder's lock; a dry run makes no folder.
+
+        Raises:
+            EnvironmentProblem: the folder is in use, or something in it cannot be written meanwhile.
+        """
+        if dry_run:
+            yield
+            return
+        try:
+            with workspace_lock(self._folder, "synth"):
+                yield
+        except OSError as error:
+            raise EnvironmentProblem(f"--out {self._folder}: {error.strerror or error}") from error
+
+    def earlier(self) -> None:
+        """Nothing: a set of its own may lie beside this one."""
+
+    def state(self, identity: Mapping[str, Any], *, redo: bool) -> State:
+        """See :func:`check_recipe`."""
+        return check_recipe(self._folder, identity, redo)
+
+    def begin(self, identity: Mapping[str, Any], config: CommandConfig) -> None:
+        """See :func:`settle_recipe`."""
+        settle_recipe(self._folder, identity, config.redo)
+
+
+def check_recipe(folder: Path, options: Mapping[str, Any], redo: bool) -> State:
+    """What ``folder`` holds of a set with these options; nothing is written.
+
+    Raises:
+        UsageProblem: the folder holds a set made with other options, and ``redo`` is off; or one of another program.
+        InputProblem: the folder's recipe cannot be read.
+    """
+    path = folder / RECIPE_NAME
+    if not path.is_file():
+        _refuse_foreign(folder)
+        return "new"
+    if redo:
+        return "redo"
+    recipe, before = _recipe(options), _read_recipe(path)
+    # The format explains the other differences, and some of them are only its own options.
+    for compared in ({"format"}, before.keys() | recipe.keys()):
+        old, new = ({k: v for k, v in one.items() if k in compared} for one in (before, recipe))
+        refuse_changes("synth", old, new, WAYS_OUT)
+    return "resume"
+
+
 def settle_recipe(folder: Path, options: Mapping[str, Any], redo: bool) -> None:
     """Make ``folder`` belong to these options: whatever units it holds afterwards were made with them.
 
@@ -45,33 +103,29 @@ def settle_recipe(folder: Path, options: Mapping[str, Any], redo: bool) -> None:
         redo: an earlier set is replaced.
 
     Raises:
-        UsageProblem: the folder holds a set made with other options, and ``redo`` is off; or one of another program.
+        UsageProblem: as :func:`check_recipe`.
         InputProblem: the folder's recipe cannot be read.
         EnvironmentProblem: the folder cannot be written.
     """
-    recipe = {"generator": GENERATOR, **options}
-    path = folder / RECIPE_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            if not redo:
-                before = _read_recipe(path)
-                # The format explains the other differences, and some of them are only its own options.
-                for compared in ({"format"}, before.keys() | recipe.keys()):
-                    old, new = ({k: v for k, v in one.items() if k in compared} for one in (before, recipe))
-                    refuse_changes("synth", old, new, WAYS_OUT)
+        found = check_recipe(folder, options, redo)
+        if found == "new":
+            remove_leftovers_of(folder / RECIPE_NAME)
+        else:
             for pattern in _PLACES:
                 for place in [folder] if pattern == "." else folder.glob(pattern):
                     remove_leftovers(place)
-            if not redo:
-                return
+        if found == "redo":
             _delete_content(folder)
-        else:
-            _refuse_foreign(folder)
-            remove_leftovers_of(path)
-        write_json(path, recipe)
+        if found != "resume":
+            write_json(folder / RECIPE_NAME, _recipe(options))
     except OSError as error:
         raise EnvironmentProblem(f"--out {folder} cannot be written: {error.strerror or error}") from error
+
+
+def _recipe(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"generator": GENERATOR, **options}
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""This process's place in a job that torchrun or SLURM's srun has started, read from the environment."""
+"""The cluster environment: this process's place in a job that torchrun or SLURM's srun has started."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Which problem ended a job of several processes: it is told once, and every process leaves with its exit code."""
+"""Failures of a job of several processes: one problem is told, once, and every process leaves with its exit code."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Where the machines of a run meet, by torch's rendezvous: the address, its problems, the id they agree on."""
+"""The rendezvous of the machines of a run, by torch: the address, its problems, the id they agree on."""
 
 import socket
 import time

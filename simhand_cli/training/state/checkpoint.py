@@ -17,13 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from simhand_cli.errors import InputProblem
-from simhand_cli.stages.run_folder import (
-    _FOLDER,
-    _PART,
-    _STATE,
-    _TENSORS,
-    _is_complete,
+from simhand_cli.stages.checkpoint_folders import (
+    CHECKPOINTS,
+    PART,
+    STATE_FILE,
+    TENSORS_FILE,
     checkpoint_folders,
+    is_complete,
     remove_partial_checkpoints,
 )
 
@@ -46,23 +46,23 @@ def save_checkpoint(
     Returns:
         the checkpoint's folder.
     """
-    final = run_dir / _FOLDER / f"step-{step:08d}"
-    if _is_complete(final):
+    final = run_dir / CHECKPOINTS / f"step-{step:08d}"
+    if is_complete(final):
         return final
-    part = final.with_name(final.name + _PART)
+    part = final.with_name(final.name + PART)
     remove_partial_checkpoints(run_dir)
     part.mkdir(parents=True)
-    save_file(_storable(tensors), part / _TENSORS, metadata={"schema": SCHEMA})
-    (part / _TENSORS).chmod(0o644)  # the library writes files only their owner can read
+    save_file(_storable(tensors), part / TENSORS_FILE, metadata={"schema": SCHEMA})
+    (part / TENSORS_FILE).chmod(0o644)  # the library writes files only their owner can read
     document = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
         "step": step,
-        "files": {_TENSORS: (part / _TENSORS).stat().st_size},
+        "files": {TENSORS_FILE: (part / TENSORS_FILE).stat().st_size},
         "state": dict(state),
     }
-    (part / _STATE).write_text(json.dumps(document, indent=2) + "\n")
-    for path in (part / _TENSORS, part / _STATE, part):
+    (part / STATE_FILE).write_text(json.dumps(document, indent=2) + "\n")
+    for path in (part / TENSORS_FILE, part / STATE_FILE, part):
         _fsync(path)
     if final.exists():
         shutil.rmtree(final)  # an incomplete one, e.g. of a disk that lost data
@@ -80,8 +80,8 @@ def load_checkpoint(folder: Path, device: str = "cpu") -> tuple[dict[str, Tensor
         InputProblem: the checkpoint is damaged or of an unknown version.
     """
     try:
-        document = json.loads((folder / _STATE).read_text())
-        tensors = load_file(folder / _TENSORS, device=device)
+        document = json.loads((folder / STATE_FILE).read_text())
+        tensors = load_file(folder / TENSORS_FILE, device=device)
     except (OSError, ValueError, SafetensorError) as error:
         raise InputProblem(f"{folder} is damaged ({error}); delete it to go on from the one before") from error
     if (document.get("schema"), document.get("schema_version")) != (SCHEMA, SCHEMA_VERSION):

@@ -1,4 +1,4 @@
-"""The whole state of a training process as named tensors and plain values, and back, exactly."""
+"""The training state of a process, all of it, as named tensors and plain values, and back, exactly."""
 
 import random
 from collections.abc import Mapping
@@ -122,7 +122,7 @@ def seed_generators(seed: int) -> None:
     """Start torch's, numpy's and Python's global generators from a seed (any int64)."""
     torch.manual_seed(seed)
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the global generator is what is to be kept
 
 
 def restore_random_states(tensors: Mapping[str, Tensor], rank: int) -> None:
@@ -138,6 +138,7 @@ def restore_random_states(tensors: Mapping[str, Tensor], rank: int) -> None:
     numpy_state = tensors[f"random.numpy.{rank}"].numpy()
     words, (position, has_gauss) = numpy_state[:2496].view(np.uint32), numpy_state[2496:2504].view(np.uint32)
     cached = float(numpy_state[2504:].view(np.float64)[0])
+    # The global generator is what is to be kept.
     np.random.set_state(("MT19937", words, int(position), int(has_gauss), cached))  # noqa: NPY002
     python_state = tensors[f"random.python.{rank}"].numpy()
     numbers, gauss = python_state[:2500].view(np.uint32), float(python_state[2500:].copy().view(np.float64)[0])
@@ -146,6 +147,7 @@ def restore_random_states(tensors: Mapping[str, Tensor], rank: int) -> None:
 
 def _numpy_state() -> Tensor:
     """(2512,) uint8: 624 words of numpy's global Mersenne twister, its position, and its spare normal number."""
+    # The global generator is what is to be kept.
     _, words, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
     integers = np.array([*words, position, has_gauss], dtype=np.uint32)
     return _bytes(integers, float(cached))

@@ -1,4 +1,4 @@
-"""Numbers of a step on their way from the device, so that the host can go on launching work meanwhile."""
+"""Metrics of a step on their way from the device, so that the host can go on launching work meanwhile."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ class Readback:
         self._host = flat.to("cpu", non_blocking=True)
         self._arrived: torch.cuda.Event | None = None
         if flat.is_cuda:
-            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types here
             self._arrived.record()
 
     def read(self) -> dict[str, float | list[float]]:

@@ -1,4 +1,4 @@
-"""A moving average of a model's weights."""
+"""EMA: an exponential moving average of a model's weights."""
 
 import copy
 from typing import Generic, TypeVar

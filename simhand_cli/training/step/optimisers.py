@@ -95,6 +95,7 @@ class Lars(Optimizer):
         super().__init__(params, defaults)
 
     @torch.no_grad()
+    # Torch declares two overloads.
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Update all parameters that have a gradient; no value leaves the device."""
         if closure is not None:
@@ -131,6 +132,7 @@ class AdamLars(Adam):
     TRUST, EPSILON = 0.02, 1e-8
 
     @torch.no_grad()
+    # Torch declares two overloads.
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Update all parameters that have a gradient; no value leaves the device."""
         if closure is not None:

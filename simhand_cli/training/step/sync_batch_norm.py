@@ -26,7 +26,7 @@ def synchronise_batch_norm(module: nn.Module, ranks: Ranks) -> nn.Module:
     if ranks.device.startswith("cuda"):
         from timm.layers.norm_act import convert_sync_batchnorm
 
-        converted: nn.Module = convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+        converted: nn.Module = convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]  # torch has no types here
         return converted
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):

@@ -14,7 +14,7 @@ from simhand_cli.pretrain.model import PairLoss
 from simhand_cli.pretrain.pairs.epoch_order import Request, StepBatches, earlier_draws, epoch_order
 from simhand_cli.pretrain.pairs.pair_table import PairDataset, load_pair_table
 from simhand_cli.pretrain.settings import settle
-from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.stages.checkpoint_folders import latest_complete
 from simhand_cli.training.state.checkpoint import load_checkpoint
 from simhand_cli.training.step.precision import Precision
 from simhand_cli.workspace.paths import Workspace

@@ -11,7 +11,7 @@ from torch import nn
 
 from simhand_cli.errors import InputProblem
 from simhand_cli.models.weight_file import write_weights
-from simhand_cli.stages.run_folder import checkpoint_folders, latest_complete
+from simhand_cli.stages.checkpoint_folders import checkpoint_folders, latest_complete
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.state.checkpoint import load_checkpoint, save_checkpoint
 from simhand_cli.training.state.training_state import TrainingState

@@ -11,7 +11,7 @@ from simhand_cli.commands.pretrain import pretrain
 from simhand_cli.console import Console
 from simhand_cli.errors import EnvironmentProblem, UsageProblem
 from simhand_cli.pretrain.config import PretrainConfig
-from simhand_cli.stages.run_folder import latest_complete
+from simhand_cli.stages.checkpoint_folders import latest_complete
 from simhand_cli.training import engine
 from simhand_cli.training.log.metrics_log import read_metrics
 from simhand_cli.training.state.checkpoint import load_checkpoint

@@ -13,7 +13,7 @@ from simhand_cli.errors import InputProblem
 from simhand_cli.evaluation.compare.paired import Compared, Comparison, PairedDifference, compare
 from simhand_cli.evaluation.compare.record import comparison_record, evaluated_model
 from simhand_cli.evaluation.predict.predictions import StoredPredictions, read_predictions
-from simhand_cli.evaluation.run import EvaluationRun
+from simhand_cli.evaluation.prepare import EvaluationRun
 from simhand_cli.evaluation.score.gallery import TILE_PX, hand_tiles
 from simhand_cli.evaluation.score.records import ROWS_2D
 from simhand_cli.evaluation.score.score import CURVE_MM, Scale
@@ -24,7 +24,6 @@ from simhand_cli.report.plots import line_plot
 from simhand_cli.report.sheet import Tile, contact_sheet
 from simhand_cli.skeleton import JOINT_NAMES
 from simhand_cli.workspace.atomic import write_json
-from simhand_cli.workspace.lock import workspace_lock
 
 #: Samples listed, and pictured, of each kind.
 _LISTED: Final = 8
@@ -36,7 +35,7 @@ ONLY_2D: Final = "labels or predictions are 2D only"
 
 
 def add_comparison(job: EvaluationRun, other: Path) -> tuple[Compared, Path, dict[str, Any]]:
-    """Compare a finished evaluation with another; nothing is predicted or scored anew.
+    """Compare a finished evaluation with another; nothing is predicted or scored anew. The caller holds its lock.
 
     The JSON file comes first, then the report, each atomically: after a kill the same call writes both again.
 
@@ -54,18 +53,17 @@ def add_comparison(job: EvaluationRun, other: Path) -> tuple[Compared, Path, dic
     scale = Scale(root=JOINT_NAMES.index(config.root_joint), reflections=config.reflections)
     files = job.folder / "predictions.h5", other / "predictions.h5"
     name = other_name(job.folder, other)
-    with workspace_lock(job.folder, "evaluate"):
-        found = compare(*files, scale, config.bootstrap, config.seed, config.bootstrap_over)
-        record = comparison_record(found, scale, job.folder, other)
-        path = job.folder / f"against-{name}.json"
-        write_json(path, record)
-        this, that = (read_predictions(file) for file in files)
-        by_label = dict(zip(job.labels, job.sets, strict=True))
-        sheets = [_sheet(by_label.get(one.label), one, this, that) for one in found.sets]
-        model = evaluated_model(other)
-        about = f"{name} is {other.resolve()}, model {model.get('path', model['kind'])}."
-        section = comparison_section(found, name, about, sheets)
-        put_section(job.folder / "report.html", f"against-{name}", section)
+    found = compare(*files, scale, config.bootstrap, config.seed, config.bootstrap_over)
+    record = comparison_record(found, scale, job.folder, other)
+    path = job.folder / f"against-{name}.json"
+    write_json(path, record)
+    this, that = (read_predictions(file) for file in files)
+    by_label = dict(zip(job.labels, job.sets, strict=True))
+    sheets = [_sheet(by_label.get(one.label), one, this, that) for one in found.sets]
+    model = evaluated_model(other)
+    about = f"{name} is {other.resolve()}, model {model.get('path', model['kind'])}."
+    section = comparison_section(found, name, about, sheets)
+    put_section(job.folder / "report.html", f"against-{name}", section)
     return found, path, record
 
 
