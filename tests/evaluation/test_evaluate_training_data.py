@@ -74,6 +74,7 @@ def test_training_labels_are_refused_unless_their_split_is_named(freihand, tmp_p
     assert other.data["metrics"]["warnings"] == []
 
 
+@pytest.mark.slow
 def test_labels_of_the_same_digest_are_known_under_another_name(freihand, tmp_path):
     trained = finetuned(tmp_path, freihand, "train")
     record = trained.outputs["model"].parent / "samples.json"

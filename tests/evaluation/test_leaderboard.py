@@ -119,6 +119,7 @@ def test_hands_without_a_prediction_or_a_place_are_filled_and_counted(freihand, 
     assert not np.any(verts)
 
 
+@pytest.mark.slow
 def test_a_finished_evaluation_gets_its_file_later(freihand, measure):
     labelled = open_labelled(freihand, "test")
     summary, _ = measure(freihand, "test", KnownErrors(labelled), leaderboard=False)

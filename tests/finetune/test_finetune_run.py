@@ -108,6 +108,7 @@ def test_kept_model_has_the_logged_validation_error(finished, mini):
     assert np.isclose(predictor.bone_length_mm, predictor.facts.bone_length_mm)
 
 
+@pytest.mark.slow
 def test_resume_from_an_earlier_epoch_is_bit_equal(finished, mini, tmp_path):
     run, _ = finished
     resumed = tmp_path / "runs" / "finetune-scratch-test_resnet"
@@ -360,6 +361,7 @@ def test_patience_stops_when_nothing_gets_better(mini, tmp_path):
     assert len(read_metrics(run / "metrics.jsonl")) == best + 2
 
 
+@pytest.mark.slow
 def test_the_same_labels_divided_otherwise_are_another_run(mini, tmp_path, monkeypatch):
     from simhand_cli.labelled import set_aside as data
 

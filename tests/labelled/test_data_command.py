@@ -136,6 +136,7 @@ def test_only_a_choice_of_pictures_is_decoded_unless_all_are_wanted(own: Path, m
     assert check(own, dry_run=True).facts["train: pictures to decode"] == 5
 
 
+@pytest.mark.slow
 def test_a_split_that_is_absent_is_no_finding_but_a_damaged_one_is(tmp_path: Path) -> None:
     root = tmp_path / "FreiHAND_pub_v2"
     write_mini_freihand(root, hands=3)

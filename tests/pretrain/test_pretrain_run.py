@@ -266,6 +266,7 @@ def test_rank_zero_alone_measures_for_a_dry_run(workspace, monkeypatch):
     assert len(measured) == 1
 
 
+@pytest.mark.slow
 def test_dry_run_refuses_what_the_run_would(workspace, tmp_path):
     run(workspace, name="a", max_steps=1)
     with pytest.raises(UsageProblem, match=r"lr=0\.001, now 0\.01"):
@@ -313,6 +314,7 @@ def test_the_official_recipe_sets_rate_optimiser_and_statistics(workspace):
     assert json.loads((short / "identity.json").read_text())["processes"] == 1
 
 
+@pytest.mark.slow
 def test_trackers_are_told_the_filled_options(workspace, monkeypatch):
     told = []
 
@@ -422,6 +424,7 @@ def test_mining_again_makes_it_another_run(workspace):
         run(workspace, name="a", max_steps=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["detect", "keypoints"])
 def test_pairs_of_earlier_crops_are_refused(workspace, stage):
     run(workspace, name="a", max_steps=1)
@@ -514,6 +517,7 @@ def test_problems_are_said_before_any_work(workspace, tmp_path, monkeypatch):
         run(tmp_path / "ws2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["simclr", "peclr", "handclr"])
 def test_every_method_runs(workspace, method):
     summary = run(workspace, method=method, max_steps=2, name="a")

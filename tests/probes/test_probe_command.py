@@ -206,6 +206,7 @@ def test_numbers_of_freihands_splits_are_not_the_same_recording(tmp_path):
     assert set(first) == {"recording train 00000003"}
 
 
+@pytest.mark.slow
 def test_the_oracle_says_of_how_many_hands_it_is(workspace, people_set, probed, monkeypatch):
     assert "oracle" in probed.facts
     monkeypatch.setattr(run, "_ORACLE_PAIRS", 5 * 32 + 3)
@@ -243,6 +244,7 @@ def test_random_can_be_named_and_has_the_architecture_of_the_others(workspace, p
     assert {"one", "one-2"} <= set(twice.facts)
 
 
+@pytest.mark.slow
 def test_unreadable_pictures_are_left_out_for_all_encoders(workspace, people_set, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(people_set, broken)

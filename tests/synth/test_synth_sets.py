@@ -120,6 +120,7 @@ def test_two_workers_make_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(one) > 60
 
 
+@pytest.mark.slow
 def test_a_deleted_and_a_damaged_shard_are_made_again(small_set: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     synth(SynthConfig(out=folder, **SMALL))
@@ -197,6 +198,7 @@ def test_redo_killed_at_any_deletion_or_after_the_recipe_keeps_nothing_of_the_ol
     assert hashes(folder) == hashes(tmp_path / "clean1")
 
 
+@pytest.mark.slow
 def test_a_damaged_recipe_can_be_redone_and_leftovers_are_swept(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     synth(SynthConfig(out=folder, **SMALL))

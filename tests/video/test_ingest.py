@@ -59,6 +59,7 @@ def _truncate(source: Path, target: Path, share: float) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_bad_files_are_skipped_with_their_reason(tmp_path: Path) -> None:
     clips = tmp_path / "my clips ÄÖ"
     clips.mkdir()
@@ -125,6 +126,7 @@ def test_second_run_reads_nothing_again_and_other_fps_is_refused(tmp_path: Path,
         ingest(config.model_copy(update={"fps": 2.0}))
 
 
+@pytest.mark.slow
 def test_changed_file_replaces_its_old_content(tmp_path: Path) -> None:
     path = write_video(tmp_path / "v.mp4", frames=10)
     config = IngestConfig(paths=[path], workspace=tmp_path / "ws", workers=1)
@@ -152,6 +154,7 @@ def test_a_copy_inherits_what_its_changed_original_held(tmp_path: Path) -> None:
     assert sorted(_paths(tmp_path / "ws")) == ["a.mp4", "b.mp4"]
 
 
+@pytest.mark.slow
 def test_a_renamed_file_is_found_again(tmp_path: Path) -> None:
     first = write_video(tmp_path / "a.mp4")
     config = IngestConfig(paths=[tmp_path], workspace=tmp_path / "ws", workers=1)

@@ -249,6 +249,7 @@ def test_a_library_choking_on_one_file_costs_that_file_alone() -> None:
     assert _run(_chokes) == ["ValueError: negative dimension"]
 
 
+@pytest.mark.slow
 def test_pool_works_in_a_container_where_simhand_is_process_one() -> None:
     unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
     if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], check=False).returncode:

@@ -38,6 +38,7 @@ def datasets(workspace, kind="mined"):
     return (PairDataset(table, workspace.crops_dir, 3, encoded=encoded) for encoded in (False, True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(("kind", "fetched"), [("mined", 7), ("same-image", 7), ("mined", 2), ("same-image", 2)])
 def test_encoded_batches_become_the_batches_of_the_loader(workspace, kind, fetched, workers, monkeypatch):
