@@ -39,6 +39,7 @@ def one_line(result: "subprocess.CompletedProcess[str]", code: int) -> str:
 HEADLESS = {"DISPLAY": "", "WAYLAND_DISPLAY": ""}
 
 
+@pytest.mark.slow
 def test_without_a_display_one_line_says_what_to_do(run_cli, tmp_path):
     line = one_line(run_cli("demo", "webcam", cwd=tmp_path, **HEADLESS), 4)
     assert "no display" in line
@@ -78,6 +79,7 @@ def test_with_a_display_a_window_is_shown_and_an_image_waits_for_the_user(run_cl
             server.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(Path("/dev/video0").exists(), reason="there is a camera here")
 def test_without_a_camera_one_line_and_no_file(run_cli, tmp_path):
     result = run_cli("demo", "webcam", "--out", tmp_path / "out.mp4", "--max-frames", 3, cwd=tmp_path, **HEADLESS)
@@ -162,6 +164,7 @@ def test_ctrl_c_finishes_the_file(tmp_path):
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.slow
 def test_real_video_with_mediapipe(real_data, tmp_path):
     video = real_data / "videos" / "dex_human_hand_video.mp4"
     output = tmp_path / "out.mp4"

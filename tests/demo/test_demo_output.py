@@ -50,6 +50,7 @@ def joint_colours(image):
     return (distance < 40).any(axis=1).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("poser", [None, DotPoser()])
 def test_a_video_has_every_frame_at_its_time_and_the_joints_on_it(tmp_path, poser):
     output = tmp_path / "out.mp4"

@@ -100,7 +100,7 @@ def test_tests_mirror_the_package():
     own = {name for name in folders(ROOT / "tests") if (ROOT / "tests" / name).is_dir()}
     package = {name for name in folders(PACKAGE) if (PACKAGE / name).is_dir()}
     assert own - package == OTHER_TESTS
-    elsewhere = dict(re.findall(r"of `(\w+)/`\s+in\s+`(tests/\w+)`", CONTRIBUTING.read_text()))
+    elsewhere = dict(re.findall(r"of `(\w+)/`\s+(?:are\s+)?in\s+`(tests/\w+)`", CONTRIBUTING.read_text()))
     assert package - own <= set(elsewhere)
     for name, place in elsewhere.items():
         assert any(f"simhand_cli.{name}" in file.read_text() for file in (ROOT / place).rglob("*.py")), name

@@ -197,6 +197,7 @@ def test_a_head_that_comes_or_goes_is_another_run(trained, people_set, tmp_path,
     assert embed(config(run, data=[people_set], redo=True)).facts["projection head"] == "none"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["h5", "safetensors"])
 def test_the_dry_run_says_about_how_much_disk_is_needed(trained, people_set, tmp_path, kind):
     options = {"data": [people_set] * 12, "split": "train", "format": kind, "name": f"size-{kind}"}

@@ -215,6 +215,7 @@ def test_figures_that_cannot_be_taken_are_null(tmp_path: Path) -> None:
     assert "Compared with" in comparison_section(found, "other").html()
 
 
+@pytest.mark.slow
 def test_sets_are_compared_one_by_one_and_known_again_by_their_labels(tmp_path: Path) -> None:
     """Two sets of one kind with the same ids, which the other evaluation has in another order or by another name."""
     rows = np.array([*range(12), *range(12)])
@@ -349,6 +350,7 @@ def test_changed_labels_are_noticed_in_2d(tmp_path: Path) -> None:
         of_one_set(one, other, 20)
 
 
+@pytest.mark.slow
 def test_the_summary_says_that_only_2d_was_compared(tmp_path: Path, measure: Callable[..., Any]) -> None:
     write_mini_freihand(tmp_path / "set", hands=2, test_hands=5)
 

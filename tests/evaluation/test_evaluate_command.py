@@ -57,6 +57,7 @@ def config(workspace, small_set, **options):
     return EvaluateConfig(workspace=workspace, data=[small_set], bootstrap=20, samples_shown=2, device="cpu", **options)
 
 
+@pytest.mark.slow
 def test_newest_model_is_measured_and_a_second_run_skips(workspace, small_set):
     summary = evaluate(config(workspace, small_set))
     folder = workspace / "runs" / "evaluate-tiny-set"
@@ -84,6 +85,7 @@ def test_newest_model_is_measured_and_a_second_run_skips(workspace, small_set):
     assert {path: path.read_bytes() for path in before} == {path: b[1] for path, b in before.items()}
 
 
+@pytest.mark.slow
 def test_report_says_what_its_numbers_mean(workspace, small_set):
     folder = evaluate(config(workspace, small_set, name="report")).outputs["report.html"].parent
     page = (folder / "report.html").read_text()
@@ -129,6 +131,7 @@ def test_two_sets_of_one_kind_and_a_limit(workspace, small_set, tmp_path):
     assert all(f"{name}, compared with again</h2>" in report for name in names)
 
 
+@pytest.mark.slow
 def test_what_is_compared_with_must_be_finished_also_in_a_dry_run(workspace, small_set, tmp_path):
     for name in ("nowhere", str(tmp_path / "nowhere")):
         with pytest.raises(InputProblem, match="no finished evaluation"):
@@ -140,6 +143,7 @@ def test_what_is_compared_with_must_be_finished_also_in_a_dry_run(workspace, sma
     assert "evaluate-half" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_evaluations_of_one_name_in_two_workspaces_stay_apart(workspace, small_set, tmp_path):
     evaluate(config(workspace, small_set, limit=4, name="twin"))
     elsewhere = tmp_path / "ws" / "runs" / "evaluate-twin"
@@ -158,6 +162,7 @@ def test_evaluations_of_one_name_in_two_workspaces_stay_apart(workspace, small_s
     assert by_path.outputs["report.html"].read_text().count("Compared with twin") == 4  # two headings, two links
 
 
+@pytest.mark.slow
 def test_another_set_has_a_folder_of_its_own_and_changed_labels_are_refused_in_words(workspace, small_set, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(small_set, other)
@@ -173,6 +178,7 @@ def test_another_set_has_a_folder_of_its_own_and_changed_labels_are_refused_in_w
     assert first.outputs["metrics.json"].exists()
 
 
+@pytest.mark.slow
 def test_a_run_is_compared_with_another(workspace, small_set):
     evaluate(config(workspace, small_set, name="before"))
     summary = evaluate(config(workspace, small_set, name="after", against="before"))
@@ -274,6 +280,7 @@ def test_a_set_given_twice_is_refused(workspace, small_set):
         evaluate(twice)
 
 
+@pytest.mark.slow
 def test_mediapipe_on_real_images(tmp_path, real_data):
     one = EvaluateConfig(
         workspace=tmp_path,

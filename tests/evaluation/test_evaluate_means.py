@@ -24,6 +24,7 @@ def change_training(tmp_path, change):
     file.write_text(json.dumps(change(np.array(json.loads(file.read_text()))).tolist()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mean-pose", "mean-shape"])
 def test_other_training_labels_are_another_evaluation(tmp_path, model):
     write_mini_freihand(tmp_path / "fh", hands=6, test_hands=3)
@@ -35,6 +36,7 @@ def test_other_training_labels_are_another_evaluation(tmp_path, model):
             evaluate(config(tmp_path, model=model, dry_run=dry_run))
 
 
+@pytest.mark.slow
 def test_training_labels_that_cannot_be_right_are_not_averaged(tmp_path):
     made = write_mini_freihand(tmp_path / "fh", hands=6, test_hands=3)
 

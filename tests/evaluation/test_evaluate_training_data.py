@@ -49,6 +49,7 @@ def config(workspace, **options):
     return EvaluateConfig(workspace=workspace, bootstrap=20, samples_shown=1, device="cpu", **options)
 
 
+@pytest.mark.slow
 def test_training_labels_are_refused_unless_their_split_is_named(freihand, tmp_path):
     trained = finetuned(tmp_path, freihand, "test")
     assert trained.hint.startswith("simhand evaluate --data ANOTHER_SET")
@@ -73,6 +74,7 @@ def test_training_labels_are_refused_unless_their_split_is_named(freihand, tmp_p
     assert other.data["metrics"]["warnings"] == []
 
 
+@pytest.mark.slow
 def test_labels_of_the_same_digest_are_known_under_another_name(freihand, tmp_path):
     trained = finetuned(tmp_path, freihand, "train")
     record = trained.outputs["model"].parent / "samples.json"

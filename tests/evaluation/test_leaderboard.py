@@ -36,6 +36,7 @@ def dexycb(tmp_path_factory):
     return folder, write_val(folder)
 
 
+@pytest.mark.slow
 def test_freihands_scorer_gives_our_figures(freihand, measure):
     summary, figures = measure(freihand, "test", KnownErrors(open_labelled(freihand, "test")))
     assert summary.facts["pred.json for freihand/test"] == (
@@ -50,6 +51,7 @@ def test_freihands_scorer_gives_our_figures(freihand, measure):
     assert 0.5 < scores["xyz_al_mean3d"] < scores["xyz_mean3d"]
 
 
+@pytest.mark.slow
 def test_reflections_are_what_freihands_scorer_allows(freihand, measure):
     """Mirrored hands: with reflections both forgive them, without them only the scorer does."""
 
@@ -67,6 +69,7 @@ def test_reflections_are_what_freihands_scorer_allows(freihand, measure):
     assert scores["xyz_al_mean3d"] == pytest.approx(figures["procrustes_scale", "mpjpe"] / 10, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_dexycbs_scorer_gives_our_figures(dexycb, measure):
     folder, labels = dexycb
     labelled = open_labelled(folder, "val")
@@ -85,6 +88,7 @@ def test_dexycbs_scorer_gives_our_figures(dexycb, measure):
     assert abs(means[0] - means[1]) > 0.5
 
 
+@pytest.mark.slow
 def test_true_predictions_stand_at_their_official_ids_left_hands_left(dexycb, measure):
     folder, labels = dexycb
     labelled = open_labelled(folder, "val")
@@ -97,6 +101,7 @@ def test_true_predictions_stand_at_their_official_ids_left_hands_left(dexycb, me
         np.testing.assert_allclose(found[image_id], expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_hands_without_a_prediction_or_a_place_are_filled_and_counted(freihand, measure, tmp_path):
     data = tmp_path / "FreiHAND_pub_v2"
     shutil.copytree(freihand, data)
@@ -114,6 +119,7 @@ def test_hands_without_a_prediction_or_a_place_are_filled_and_counted(freihand, 
     assert not np.any(verts)
 
 
+@pytest.mark.slow
 def test_a_finished_evaluation_gets_its_file_later(freihand, measure):
     labelled = open_labelled(freihand, "test")
     summary, _ = measure(freihand, "test", KnownErrors(labelled), leaderboard=False)
@@ -170,6 +176,7 @@ def test_assemblyhands_metric_is_ours_for_one_side_and_pools_sides_apart():
     assert ours(np.arange(12)) == pytest.approx(score_assemblyhands(one_side), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_model_without_millimetres_is_refused_before_it_predicts(freihand, tmp_path):
     from simhand_cli.commands.evaluate import evaluate
     from simhand_cli.evaluation.config import EvaluateConfig
@@ -195,6 +202,7 @@ def test_a_model_without_millimetres_is_refused_before_it_predicts(freihand, tmp
     assert call("90.0.safetensors").outputs["pred.json"].is_file()
 
 
+@pytest.mark.slow
 def test_no_file_is_written_with_what_is_no_number(freihand, dexycb, tmp_path, measure):
     class Half(KnownErrors):
         """The second hand of a batch has joints in the picture and none in 3D."""

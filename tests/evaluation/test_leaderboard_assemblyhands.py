@@ -32,6 +32,7 @@ def frames_of(path):
     return json.loads(path.read_text())["annotations"][SEQUENCE]
 
 
+@pytest.mark.slow
 def test_one_view_a_frame_scores_as_we_do(tmp_path, measure):
     """With one camera a frame nothing is merged, and turning a hand into the world changes no error."""
     frames = (8, 11, 30, 1030)
@@ -68,6 +69,7 @@ def test_two_cameras_by_hand():
     np.testing.assert_allclose(fused.world_mm[1, 1, 8], [10 + 40, 20, 602])
 
 
+@pytest.mark.slow
 def test_true_predictions_are_the_published_labels(tmp_path, measure):
     """Also by name; and a hand or frame without a box is blank, as the challenge asks for."""
     sees = {(8, 0): BOTH, (8, 1): BOTH, (9, 1): {"right": [1] * 21}, (1030, 0): {"left": [1] * 21}}
@@ -92,6 +94,7 @@ def test_true_predictions_are_the_published_labels(tmp_path, measure):
     )
 
 
+@pytest.mark.slow
 def test_merging_two_views_lowers_independent_errors(tmp_path, measure):
     frames = tuple(range(10, 22))
     write_mini(tmp_path, "val", frames=frames, sees=lambda *_: BOTH)
@@ -100,6 +103,7 @@ def test_merging_two_views_lowers_independent_errors(tmp_path, measure):
     assert ratio == pytest.approx(1 / np.sqrt(2), abs=0.05)
 
 
+@pytest.mark.slow
 def test_hands_without_a_prediction_or_a_place_are_filled_and_counted(tmp_path, measure):
     world = write_mini(tmp_path, "val", sees=lambda *_: BOTH)
     labelled = open_labelled(tmp_path, "val")
@@ -125,6 +129,7 @@ def test_hands_without_a_prediction_or_a_place_are_filled_and_counted(tmp_path, 
     assert score(summary, tmp_path) > 10
 
 
+@pytest.mark.slow
 def test_pictures_that_are_missing_are_counted(tmp_path, measure):
     write_mini(tmp_path, "val", sees=lambda *_: BOTH)
     next((tmp_path / "images").rglob("000008.jpg")).unlink()
@@ -134,6 +139,7 @@ def test_pictures_that_are_missing_are_counted(tmp_path, measure):
     )
 
 
+@pytest.mark.slow
 def test_hands_of_left_out_pictures_are_missing_not_blank(tmp_path, measure):
     """The scorer counts a hand that some picture has a box of, whether we could read that picture or not."""
     both_right = {(8, 0): BOTH, (8, 1): {"right": [1] * 21}, (1030, 0): BOTH, (1030, 1): BOTH}

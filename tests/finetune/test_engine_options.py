@@ -80,6 +80,7 @@ def test_a_norm_over_the_whole_batch_is_not_taken_in_parts(mini, tmp_path):
         run(mini, tmp_path, micro_batch=2, loss={"form": "frobenius"})
 
 
+@pytest.mark.slow
 def test_parts_train_too(mini, tmp_path):
     whole, _ = run(mini, tmp_path / "whole", epochs=1)
     parts, path = run(mini, tmp_path / "parts", epochs=1, micro_batch=2)
@@ -88,6 +89,7 @@ def test_parts_train_too(mini, tmp_path):
     assert whole.data["epochs"] == parts.data["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_max_steps_ends_within_an_epoch_and_is_measured(mini, tmp_path):
     summary, path = run(mini, tmp_path, max_steps=3, log_every=1)
     lines = read_metrics(path / "metrics.jsonl")
@@ -97,6 +99,7 @@ def test_max_steps_ends_within_an_epoch_and_is_measured(mini, tmp_path):
     assert "ended by --max-steps 3" in (path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_other_logs_are_told_the_lines(mini, tmp_path, monkeypatch):
     told = []
 
@@ -114,6 +117,7 @@ def test_other_logs_are_told_the_lines(mini, tmp_path, monkeypatch):
     assert told[-1] == "closed"
 
 
+@pytest.mark.slow
 def test_a_compiled_network_learns_the_same(mini, tmp_path, monkeypatch):
     graphs = []
 

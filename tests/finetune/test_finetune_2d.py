@@ -59,6 +59,7 @@ def alone(sets, tmp_path_factory):
     return workspace, finetune(tiny(workspace, [sets[1]], epochs=3, **ALONE), QUIET)
 
 
+@pytest.mark.slow
 def test_2d_labels_beside_3d_ones(sets, beside):
     workspace, summary = beside
     data = choose_samples(list(sets), val_fraction=0.25, label_fraction=1, seed=0, mix="equal")
@@ -86,6 +87,7 @@ def test_2d_labels_beside_3d_ones(sets, beside):
     assert (run / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_validation_error_in_3d_is_that_of_the_3d_set_alone(sets, beside, tmp_path):
     """By-size pooling over both sets gives what the 3D samples alone give, since the others have no 3D error."""
     finetune(tiny(tmp_path / "ws", list(sets), epochs=1), QUIET)
@@ -103,6 +105,7 @@ def test_2d_labels_alone_are_refused_in_one_line(sets, tmp_path):
     assert not (tmp_path / "ws").exists()
 
 
+@pytest.mark.slow
 def test_a_model_of_2d_joints_alone_keeps_the_epoch_with_the_smallest_2d_error(alone):
     workspace, summary = alone
     run = workspace / "runs" / "finetune-scratch-test_resnet"
@@ -160,6 +163,7 @@ def test_a_model_of_2d_joints_alone_has_no_figures_in_3d(sets, alone):
             assert figure["value"] > 0
 
 
+@pytest.mark.slow
 def test_what_has_no_test_split_is_left_out_and_its_command_is_told(sets, beside):
     workspace, trained = beside
     assert trained.hint == "simhand evaluate measures it on test people; simhand demo shows it on a video"
@@ -188,6 +192,7 @@ def test_the_next_step_of_a_model_of_2d_joints_can_be_taken(sets, alone):
     assert evaluate(told, QUIET).facts["samples of coco_wholebody/val"] == 18
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [{"location": 0}, {"location": 0, "delta": 0}])
 def test_without_trained_location_maps_3d_labels_give_no_figures_in_3d(sets, tmp_path, loss):
     summary = finetune(tiny(tmp_path, [sets[0]], epochs=3, loss=loss), QUIET)
@@ -206,6 +211,7 @@ def test_without_trained_location_maps_3d_labels_give_no_figures_in_3d(sets, tmp
     assert not {"root", "Procrustes"} & set(measured.facts)
 
 
+@pytest.mark.slow
 def test_the_report_names_the_error_that_chose_the_epoch(sets, tmp_path, monkeypatch):
     """A model in 3D whose validation samples have 2D labels alone is judged in pixels, on its page, too."""
     from simhand_cli.finetune import training_data as data

@@ -65,6 +65,7 @@ def finished(mini, tmp_path_factory):
     return workspace / "runs" / "finetune-scratch-test_resnet", summary
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_was_promised(finished, mini):
     run, summary = finished
     for name in ("config.yaml", "environment.json", "model.safetensors", "report.html", "samples.json"):
@@ -107,6 +108,7 @@ def test_kept_model_has_the_logged_validation_error(finished, mini):
     assert np.isclose(predictor.bone_length_mm, predictor.facts.bone_length_mm)
 
 
+@pytest.mark.slow
 def test_resume_from_an_earlier_epoch_is_bit_equal(finished, mini, tmp_path):
     run, _ = finished
     resumed = tmp_path / "runs" / "finetune-scratch-test_resnet"
@@ -123,6 +125,7 @@ def test_resume_from_an_earlier_epoch_is_bit_equal(finished, mini, tmp_path):
     assert timeless == expected
 
 
+@pytest.mark.slow
 def test_stopped_in_the_middle_of_an_epoch_and_resumed(finished, mini, tmp_path, monkeypatch):
     run, _ = finished
 
@@ -201,6 +204,7 @@ def test_model_files_that_cannot_be_used(tmp_path, finished):
         load_predictor(tmp_path / "bare.safetensors")
 
 
+@pytest.mark.slow
 def test_broken_image_is_counted_and_the_run_goes_on(mini, tmp_path):
     root = tmp_path / "set"
     shutil.copytree(mini, root)
@@ -228,6 +232,7 @@ def test_without_a_readable_validation_sample_there_is_no_model(mini, tmp_path, 
     assert not (tmp_path / "ws" / "runs" / "finetune-scratch-test_resnet" / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_samples_broken_before_a_stop_are_still_counted_after_it(mini, tmp_path, monkeypatch):
     root = tmp_path / "set"
     shutil.copytree(mini, root)
@@ -321,6 +326,7 @@ def test_two_ranks_train_like_one(finished, mini, tmp_path):
             assert one[name] == pytest.approx(two[name], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_averaged_weights_step_schedule_and_l2_survive_a_stop(mini, tmp_path):
     options = {"ema": 0.9, "schedule": "step", "step_epochs": 2, "warmup_epochs": 0, "loss": {"l2": 1e-5}}
     options |= {"fraction_rule": "stratified", "label_fraction": 0.9, "mix": "equal", "epochs": 4}
@@ -340,6 +346,7 @@ def test_averaged_weights_step_schedule_and_l2_survive_a_stop(mini, tmp_path):
     assert (plain / "model.safetensors").read_bytes() != (whole / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_patience_stops_when_nothing_gets_better(mini, tmp_path):
     options = {"epochs": 9, "patience": 2, "lr": 1e-12, "warmup_epochs": 0}
     summary = finetune(tiny(mini, tmp_path, **options), QUIET)
@@ -355,6 +362,7 @@ def test_patience_stops_when_nothing_gets_better(mini, tmp_path):
     assert len(read_metrics(run / "metrics.jsonl")) == best + 2
 
 
+@pytest.mark.slow
 def test_the_same_labels_divided_otherwise_are_another_run(mini, tmp_path, monkeypatch):
     from simhand_cli.labelled import set_aside as data
 
@@ -364,6 +372,7 @@ def test_the_same_labels_divided_otherwise_are_another_run(mini, tmp_path, monke
         finetune(tiny(mini, tmp_path, epochs=1), QUIET)
 
 
+@pytest.mark.slow
 def test_strict_refuses_before_the_work(mini, tmp_path):
     broken = tmp_path / "set"
     shutil.copytree(mini, broken)
@@ -374,6 +383,7 @@ def test_strict_refuses_before_the_work(mini, tmp_path):
     assert finetune(tiny(broken, tmp_path / "ws", epochs=1), QUIET).problems == 1
 
 
+@pytest.mark.slow
 def test_every_set_has_its_validation_error_and_equal_means_them(tmp_path):
     roots = [tmp_path / name for name in ("large", "small")]
     for root, hands in zip(roots, (12, 4), strict=True):

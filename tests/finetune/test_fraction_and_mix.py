@@ -131,6 +131,7 @@ def test_weak_crops_teach_2d_only(two_sets, tmp_path):
         assert (three_d[1:] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_run_with_weak_crops_and_without_validation(two_sets, tmp_path):
     make_workspace(tmp_path / "ws")
     _write_keypoints(Workspace(tmp_path / "ws"))

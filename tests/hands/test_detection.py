@@ -121,6 +121,7 @@ def test_crops_and_keypoints_of_real_clips(real_workspace: Workspace) -> None:
             assert not outside.any() or picture[outside].max() < 40  # JPEG ringing aside
 
 
+@pytest.mark.slow
 def test_damage_and_unfinished_work_are_noticed(real_workspace: Workspace, tmp_path: Path) -> None:
     import shutil
 
@@ -149,6 +150,7 @@ def test_stages_do_not_repeat_and_refuse_changes(real_workspace: Workspace, monk
         detect(DetectConfig(workspace=real_workspace.root, margin=1.5))
 
 
+@pytest.mark.slow
 def test_videos_without_hands(tmp_path: Path) -> None:
     write_video(tmp_path / "v.mp4")
     ingest(IngestConfig(paths=[tmp_path / "v.mp4"], workspace=tmp_path / "ws", workers=1))

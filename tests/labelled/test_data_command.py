@@ -136,6 +136,7 @@ def test_only_a_choice_of_pictures_is_decoded_unless_all_are_wanted(own: Path, m
     assert check(own, dry_run=True).facts["train: pictures to decode"] == 5
 
 
+@pytest.mark.slow
 def test_a_split_that_is_absent_is_no_finding_but_a_damaged_one_is(tmp_path: Path) -> None:
     root = tmp_path / "FreiHAND_pub_v2"
     write_mini_freihand(root, hands=3)
@@ -255,6 +256,7 @@ def test_mistakes_end_in_one_line(made: Path, run_cli: Any, words: tuple[str, ..
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_exit_codes_and_output_of_the_command_line(own: Path, run_cli: Any) -> None:
     assert run_cli("data", "check", "set", cwd=own.parent, PYTHONPATH=ROOT).returncode == 0
     (own / "3.png").unlink()

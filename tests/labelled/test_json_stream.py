@@ -27,6 +27,7 @@ def opened(value: Any, depth: int, keys: tuple[Any, ...] = ()) -> Iterator[tuple
         yield keys, value
 
 
+@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     value=JSON,

@@ -412,6 +412,7 @@ def test_chunks_change_nothing(clean: MemorySet, monkeypatch: Any) -> None:
     assert [fault.why for fault in parts.values()] == [fault.why for fault in whole.values()]
 
 
+@pytest.mark.slow
 def test_checks_of_many_hands_need_little_memory_beside_them() -> None:
     """Per hand, with own 2D joints, well under the 2.2 kB that float64 copies of all joints would take."""
     hands = hands_set(100)

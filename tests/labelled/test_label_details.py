@@ -59,6 +59,7 @@ def small_and_apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
     monkeypatch.setenv("SIMHAND_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_details_are_those_of_the_samples(layout: str, tmp_path: Path) -> None:
     LAYOUTS[layout](tmp_path)

@@ -337,6 +337,7 @@ def test_a_wrong_joint_order_is_named_from_2d_lengths(seed: int) -> None:
         assert order_found(px[:49, stored], valid[:49, stored]) == [], "too few hands"
 
 
+@pytest.mark.slow
 def test_a_right_joint_order_is_not_refused_for_its_views() -> None:
     """Fingers along the line of sight, palms seen flat or edge on, fists: no other order is named; nor for noise."""
     joints, _ = posed_hands(1500, 9)

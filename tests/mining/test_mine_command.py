@@ -63,6 +63,7 @@ def test_files_keep_the_contract(tmp_path: Path, search: str) -> None:
     assert (workspace.mining_dir / "pairs.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_second_run_skips_and_redo_ends_in_the_same_files(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, [8, 8, 8])
     first = mine(MineConfig(workspace=tmp_path))
@@ -76,6 +77,7 @@ def test_second_run_skips_and_redo_ends_in_the_same_files(tmp_path: Path) -> Non
     assert hashes(workspace) == before
 
 
+@pytest.mark.slow
 def test_changed_option_is_named_and_refused(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, [8, 8])
     mine(MineConfig(workspace=tmp_path))
@@ -87,6 +89,7 @@ def test_changed_option_is_named_and_refused(tmp_path: Path) -> None:
     assert hashes(workspace) != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pairs.h5", "index.hnsw", "report.html", "mine.json"])
 def test_missing_or_damaged_result_is_made_again(tmp_path: Path, name: str) -> None:
     workspace = make_workspace(tmp_path, [6, 6])
@@ -103,6 +106,7 @@ def test_missing_or_damaged_result_is_made_again(tmp_path: Path, name: str) -> N
     assert hashes(workspace) == before
 
 
+@pytest.mark.slow
 def test_new_video_is_mined_without_being_asked(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, [6, 6])
     mine(MineConfig(workspace=tmp_path))
@@ -228,6 +232,7 @@ mine(MineConfig(workspace=Path(sys.argv[1]), topk=2, sheet_queries=3, redo="redo
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written", [0, 2, 4, 6])
 def test_killed_between_any_two_files_and_run_again(tmp_path: Path, written: int) -> None:
     config = MineConfig(workspace=tmp_path, topk=2, sheet_queries=3)
@@ -245,6 +250,7 @@ def test_killed_between_any_two_files_and_run_again(tmp_path: Path, written: int
     assert hashes(workspace) == before
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_run_again(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, [40, 40, 40])
     command = [sys.executable, "-c", _CHILD, str(tmp_path), "1000"]

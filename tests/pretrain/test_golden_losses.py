@@ -31,6 +31,7 @@ def test_the_file_holds_every_run_and_they_differ(golden):
     assert all({one.split()[0], other.split()[0]} == {"handclr", "simhand"} for one, other in alike)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", golden_run.runs(), ids=lambda run: golden_run.key(*run))
 def test_losses_are_the_kept_ones(workspace, golden, run):
     assert golden_run.losses(workspace, *run) == pytest.approx(golden[golden_run.key(*run)], rel=1e-9)

@@ -114,6 +114,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", CASES, ids=str)
 def test_a_step_makes_the_host_wait_for_nothing(given, monkeypatch):
     views = {"output_px": 32, **given.get("views", {})}

@@ -57,6 +57,7 @@ def logged(workspace, name):
     return [line for line in lines if "loss" in line], [line for line in lines if "loss" not in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_a_run_is_the_same_with_and_without(workspace, ema):
     run(workspace, "without", ema=ema)
@@ -100,6 +101,7 @@ def figures_by_loops(workspace, weights):
     return [float(np.mean(values)) for values in (near, chance, best)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_figures_of_the_written_encoder_against_loops(workspace, ema):
     summary = run(workspace, "a", probe_every=2, ema=ema, lr=0.01)
@@ -115,6 +117,7 @@ def test_figures_of_the_written_encoder_against_loops(workspace, ema):
     )
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_probes_as_often(workspace):
     run(workspace, "whole", probe_every=1, workers=0)
     with terminated_after_logging(2), pytest.raises(KeyboardInterrupt, match="saved after step 3"):
@@ -124,6 +127,7 @@ def test_stopped_and_resumed_probes_as_often(workspace):
     assert logged(workspace, "cut") == logged(workspace, "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("at_batch", "step"), [(2, 0), (9, 3)])
 def test_a_signal_ends_a_probe_between_its_batches_and_a_resume_repeats_it(workspace, monkeypatch, at_batch, step):
     said = "saved" if step else "nothing new to save"
@@ -147,6 +151,7 @@ def test_a_signal_ends_a_probe_between_its_batches_and_a_resume_repeats_it(works
     assert logged(workspace, "cut") == logged(workspace, "whole")
 
 
+@pytest.mark.slow
 def test_a_due_checkpoint_does_not_wait_for_the_probe(workspace, monkeypatch):
     saved, measure = [], pose_probe.PoseProbe.measure
 
@@ -160,6 +165,7 @@ def test_a_due_checkpoint_does_not_wait_for_the_probe(workspace, monkeypatch):
     assert saved == [None, 3, 6]
 
 
+@pytest.mark.slow
 def test_labelled_hands_are_measured_as_by_simhand_probe(workspace, tmp_path):
     people = write_people(tmp_path / "people", {"train": list("abcd"), "test": list("xy")})
     run(workspace, "a", probe_data=people, max_steps=2, views={"output_px": 64})

@@ -87,6 +87,7 @@ def assert_same_run(run_dir: Path, reference: Path) -> None:
     assert (run_dir / backbone).read_bytes() == (reference / backbone).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_was_promised(reference):
     names = {p.name for p in reference.iterdir()}
     assert names >= {
@@ -121,6 +122,7 @@ def test_a_run_leaves_what_was_promised(reference):
     assert not torch.equal(fresh.backbone.layer1[0].conv1.weight, weights["layer1.0.conv1.weight"])
 
 
+@pytest.mark.slow
 def test_stopped_by_a_signal_and_resumed_is_bit_equal(workspace, reference):
     with terminated_after_logging(3), pytest.raises(KeyboardInterrupt, match="saved after step 4"):
         run(workspace, name="a", checkpoint_every=100)
@@ -153,6 +155,7 @@ pretrain(PretrainConfig(workspace=Path({workspace!r}), **{{**TINY, "name": "a", 
 """
 
 
+@pytest.mark.slow
 def test_killed_inside_a_checkpoint_write_and_run_again_is_bit_equal(workspace, reference):
     script = KILLED_IN_SECOND_WRITE.format(tests=str(HELPERS), workspace=str(workspace))
     root = Path(__file__).parents[2]
@@ -228,6 +231,7 @@ def test_micro_batches_learn_and_resume(workspace):
     assert planned["pairs per step"] == 8
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_the_encoder_and_survive_a_resume(workspace):
     run(workspace, name="whole", max_steps=4, ema=0.9, checkpoint_every=2)
     whole = workspace / "runs" / "pretrain-whole"
@@ -243,6 +247,7 @@ def test_averaged_weights_are_the_encoder_and_survive_a_resume(workspace):
     assert (whole / "backbone.safetensors").read_bytes() == expected
 
 
+@pytest.mark.slow
 def test_dry_run_of_a_redo_says_so(workspace):
     run(workspace, name="a", max_steps=1)
     for given in ({}, {"lr": 0.01}):
@@ -263,6 +268,7 @@ def test_rank_zero_alone_measures_for_a_dry_run(workspace, monkeypatch):
     assert len(measured) == 1
 
 
+@pytest.mark.slow
 def test_dry_run_refuses_what_the_run_would(workspace, tmp_path):
     run(workspace, name="a", max_steps=1)
     with pytest.raises(UsageProblem, match=r"lr=0\.001, now 0\.01"):
@@ -293,6 +299,7 @@ def test_dry_run_counts_the_crops_in_memory(workspace, monkeypatch, method, crop
     assert found == 1000 + 2 * crops * 3 * CROP_PX**2  # a batch in use and one that lies ready
 
 
+@pytest.mark.slow
 def test_the_official_recipe_sets_rate_optimiser_and_statistics(workspace):
     dry = run(workspace, dry_run=True, lr=None, epochs=20, loss={"recipe": "official"})
     assert dry.facts["peak learning rate"] == 3.2e-3
@@ -309,6 +316,7 @@ def test_the_official_recipe_sets_rate_optimiser_and_statistics(workspace):
     assert json.loads((short / "identity.json").read_text())["processes"] == 1
 
 
+@pytest.mark.slow
 def test_trackers_are_told_the_filled_options(workspace, monkeypatch):
     told = []
 
@@ -346,6 +354,7 @@ def test_runs_of_a_workspace_share_what_was_measured(workspace, monkeypatch):
     assert run(workspace, name="d", **given).facts["precision"] == "fp32"
 
 
+@pytest.mark.slow
 def test_decay_reaches_the_norms_that_the_released_code_decays(workspace):
     norms = {"stem": "encoder.backbone.bn1", "block": "encoder.backbone.layer1.0.bn1", "head": "projection.layers.1"}
     scales: dict[str, list[torch.Tensor]] = {place: [] for place in norms}
@@ -360,6 +369,7 @@ def test_decay_reaches_the_norms_that_the_released_code_decays(workspace):
         torch.testing.assert_close(kernels - released, torch.full_like(kernels, expected), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_paper_s_weights_are_of_the_embeddings(workspace):
     runs = {
         metric: run(workspace, name=metric, max_steps=2, loss={"recipe": "paper", "weight_metric": metric})
@@ -390,6 +400,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(workspace, monkeypatc
     assert all(torch.isfinite(t).all() for t in learned(run_dir).values() if t.is_floating_point())
 
 
+@pytest.mark.slow
 def test_finished_changed_and_redone_runs(workspace):
     first = run(workspace, name="a", max_steps=1)
     again = run(workspace, name="a", max_steps=1)
@@ -415,6 +426,7 @@ def test_mining_again_makes_it_another_run(workspace):
         run(workspace, name="a", max_steps=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["detect", "keypoints"])
 def test_pairs_of_earlier_crops_are_refused(workspace, stage):
     run(workspace, name="a", max_steps=1)
@@ -439,6 +451,7 @@ def test_another_balance_or_unfinished_mining_is_refused(workspace):
         run(workspace, dry_run=True)
 
 
+@pytest.mark.slow
 def test_training_loads_neither_the_index_nor_the_detector():
     script = (
         "import sys, simhand_cli.pretrain.worker, simhand_cli.finetune.worker;"
@@ -506,6 +519,7 @@ def test_problems_are_said_before_any_work(workspace, tmp_path, monkeypatch):
         run(tmp_path / "ws2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["simclr", "peclr", "handclr"])
 def test_every_method_runs(workspace, method):
     summary = run(workspace, method=method, max_steps=2, name="a")

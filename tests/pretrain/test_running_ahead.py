@@ -42,6 +42,7 @@ def assert_same(first, second):
     assert first[1] == second[1]
 
 
+@pytest.mark.slow
 def test_the_same_is_learned_and_logged(workspace, monkeypatch):
     train_ahead(Ranks(), (job(workspace, "ahead", ema=0.9), 0))
     monkeypatch.setattr(Engine, "ahead", 0)
@@ -62,6 +63,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_all_before_the_update(works
     assert [line["step"] for line in lines] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_is_bit_equal(workspace):
     train_ahead(Ranks(), (job(workspace, "whole"), 0))
     with terminated_after_logging(2), pytest.raises(KeyboardInterrupt, match="saved after step 5"):

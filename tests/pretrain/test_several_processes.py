@@ -107,6 +107,7 @@ def two_machines(workspace) -> tuple[Path, list[subprocess.Popen[str]], list[tup
     return workspace / "runs" / "pretrain-nodes", machines, outputs
 
 
+@pytest.mark.slow
 def test_two_machines_meet(two_machines):
     run_dir, machines, outputs = two_machines
     assert [machine.returncode for machine in machines] == [0, 0], outputs
@@ -151,6 +152,7 @@ def test_torchrun_is_joined_and_rank_zero_alone_speaks(workspace, two_machines):
     assert_same_weights(workspace / "runs" / "pretrain-torchrun", two_machines[0])
 
 
+@pytest.mark.slow
 def test_srun_is_joined_and_a_problem_told_once(workspace, tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "catalog.sqlite").touch()

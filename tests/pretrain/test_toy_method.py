@@ -83,6 +83,7 @@ def tensors(workspace, name) -> dict[str, Tensor]:
     return load_checkpoint(latest_complete(workspace / "runs" / f"pretrain-{name}"))[0]
 
 
+@pytest.mark.slow
 def test_a_method_of_another_kind_is_one_class(workspace):
     assert "toy-moco" not in get_args(MethodName)
     jobs = {

@@ -60,6 +60,7 @@ def value(figures, metric, alignment="root_bone_scale"):
     return next(f["value"] for f in figures if (f["metric"], f["alignment"]) == (metric, alignment))
 
 
+@pytest.mark.slow
 def test_the_folder_holds_what_was_promised(probed, workspace):
     folder = workspace / "runs" / "probe-both"
     for name in FILES:
@@ -205,6 +206,7 @@ def test_numbers_of_freihands_splits_are_not_the_same_recording(tmp_path):
     assert set(first) == {"recording train 00000003"}
 
 
+@pytest.mark.slow
 def test_the_oracle_says_of_how_many_hands_it_is(workspace, people_set, probed, monkeypatch):
     assert "oracle" in probed.facts
     monkeypatch.setattr(run, "_ORACLE_PAIRS", 5 * 32 + 3)
@@ -216,6 +218,7 @@ def test_the_oracle_says_of_how_many_hands_it_is(workspace, people_set, probed, 
     assert "oracle, 5 of 16" in (workspace / "runs" / "probe-part" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_done_again_it_is_read_back_or_the_same(probed, workspace, people_set):
     folder = workspace / "runs" / "probe-both"
     before = {name: (folder / name).read_bytes() for name in FILES}
@@ -241,6 +244,7 @@ def test_random_can_be_named_and_has_the_architecture_of_the_others(workspace, p
     assert {"one", "one-2"} <= set(twice.facts)
 
 
+@pytest.mark.slow
 def test_unreadable_pictures_are_left_out_for_all_encoders(workspace, people_set, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(people_set, broken)

@@ -48,6 +48,7 @@ def test_markers_at_the_joints_fall_on_the_projected_joints() -> None:
         assert np.abs([columns.mean() - pixel[0], rows.mean() - pixel[1]]).max() < 0.5
 
 
+@pytest.mark.slow
 def test_the_surface_covers_the_joints_and_lies_in_front_of_them() -> None:
     covered = total = 0
     for number in range(6):

@@ -120,6 +120,7 @@ def test_two_workers_make_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(one) > 60
 
 
+@pytest.mark.slow
 def test_a_deleted_and_a_damaged_shard_are_made_again(small_set: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     synth(SynthConfig(out=folder, **SMALL))
@@ -155,6 +156,7 @@ FORMATS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_redo_killed_at_any_deletion_or_after_the_recipe_keeps_nothing_of_the_old_set(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -196,6 +198,7 @@ def test_redo_killed_at_any_deletion_or_after_the_recipe_keeps_nothing_of_the_ol
     assert hashes(folder) == hashes(tmp_path / "clean1")
 
 
+@pytest.mark.slow
 def test_a_damaged_recipe_can_be_redone_and_leftovers_are_swept(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     synth(SynthConfig(out=folder, **SMALL))
@@ -457,6 +460,7 @@ def _world(joints_mm: np.ndarray, camera_from_world: np.ndarray) -> np.ndarray:
     return (joints_mm - camera_from_world[:3, 3]) @ camera_from_world[:3, :3]
 
 
+@pytest.mark.slow
 def test_hanco_layout_is_as_published(tmp_path: Path) -> None:
     """Read as the data set's own viewer does: project the world's joints with M and K into every camera's picture."""
     import cv2

@@ -91,6 +91,7 @@ def test_a_thing_hides_the_hand_but_changes_none_of_its_labels() -> None:
     assert hidden > 300
 
 
+@pytest.mark.slow
 def test_no_joint_is_in_front_of_what_is_seen() -> None:
     """Where a joint falls on any drawn surface, that surface is not behind the joint: things and hands included."""
     variety = Variety(things=0.5, second_hand=0.5)
@@ -105,6 +106,7 @@ def test_no_joint_is_in_front_of_what_is_seen() -> None:
     assert checked > 200
 
 
+@pytest.mark.slow
 def test_the_share_of_second_hands_and_things_is_kept() -> None:
     variety = Variety(things=0.5, second_hand=0.5)
     shots = [labelled_shot(8, k, 2, variety, 16) for k in range(80)]

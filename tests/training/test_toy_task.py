@@ -111,6 +111,7 @@ def test_a_mesh_head_learns_and_goes_on_to_the_bit(tmp_path):
     assert mesh_run(Ranks(), tmp_path / "whole") == {**result, "skipped": True}
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_what_one_learns(tmp_path):
     launch(on_a_rank, tmp_path / "two", World(2))
     one, two = (mesh_run(Ranks(), tmp_path / name)["best_mm"] for name in ("one", "two"))

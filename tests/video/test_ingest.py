@@ -60,6 +60,7 @@ def _truncate(source: Path, target: Path, share: float) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_bad_files_are_skipped_with_their_reason(tmp_path: Path) -> None:
     clips = tmp_path / "my clips ÄÖ"
     clips.mkdir()
@@ -139,6 +140,7 @@ def test_more_videos_are_sampled_as_the_first_were(tmp_path: Path, capsys: pytes
             ingest(IngestConfig(paths=[more], workspace=tmp_path / "ws", workers=1, fps=1, dry_run=dry_run))
 
 
+@pytest.mark.slow
 def test_changed_file_replaces_its_old_content(tmp_path: Path) -> None:
     path = write_video(tmp_path / "v.mp4", frames=10)
     config = IngestConfig(paths=[path], workspace=tmp_path / "ws", workers=1)
@@ -154,6 +156,7 @@ def _paths(workspace: Path) -> list[str]:
         return [Path(video.path).name for video in catalog.videos()]
 
 
+@pytest.mark.slow
 def test_a_copy_inherits_what_its_changed_original_held(tmp_path: Path) -> None:
     first = write_video(tmp_path / "a.mp4", frames=10)
     shutil.copy(first, tmp_path / "b.mp4")
@@ -165,6 +168,7 @@ def test_a_copy_inherits_what_its_changed_original_held(tmp_path: Path) -> None:
     assert sorted(_paths(tmp_path / "ws")) == ["a.mp4", "b.mp4"]
 
 
+@pytest.mark.slow
 def test_a_renamed_file_is_found_again(tmp_path: Path) -> None:
     first = write_video(tmp_path / "a.mp4")
     config = IngestConfig(paths=[tmp_path], workspace=tmp_path / "ws", workers=1)
@@ -204,6 +208,7 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "ws").exists()
 
 
+@pytest.mark.slow
 def test_catalog_is_the_same_with_one_and_two_workers(tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     clips.mkdir()

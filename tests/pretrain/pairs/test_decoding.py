@@ -38,6 +38,7 @@ def datasets(workspace, kind="mined"):
     return (PairDataset(table, workspace.crops_dir, 3, encoded=encoded) for encoded in (False, True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(("kind", "fetched"), [("mined", 7), ("same-image", 7), ("mined", 2), ("same-image", 2)])
 def test_encoded_batches_become_the_batches_of_the_loader(workspace, kind, fetched, workers, monkeypatch):
@@ -155,6 +156,7 @@ def test_a_decoder_that_is_missing_is_a_fault(workspace, monkeypatch):
     assert fault == "this machine cannot (decode_jpegs_cuda: torchvision not compiled with nvJPEG support)"
 
 
+@pytest.mark.slow
 def test_a_run_decodes_where_it_was_decided(tmp_path, monkeypatch):
     root = make_workspace(tmp_path / "ws")
     config = PretrainConfig(workspace=root, name="device", **TINY)

@@ -93,6 +93,7 @@ def test_a_pair_that_comes_again_gets_other_views_and_another_positive(workspace
     assert (angles[0] != angles[2]).all()
 
 
+@pytest.mark.slow
 def test_a_stopped_run_draws_on_where_it_stopped(workspace):
     def run(name, **given):
         config = PretrainConfig(workspace=workspace, name=name, sampling="replacement", **{**TINY, **given})

@@ -51,6 +51,7 @@ def run(workspace, name, **given):
     return load_checkpoint(latest_complete(run_dir))[0], load_file(run_dir / "backbone.safetensors"), losses
 
 
+@pytest.mark.slow
 def test_names_and_losses_are_those_of_a_run_that_is_not_compiled(workspace, traced):
     given = {"precision": "fp64", "max_steps": 3, "ema": 0.9, "probe_every": 1}
     plain = run(workspace, "plain", **given)
@@ -62,6 +63,7 @@ def test_names_and_losses_are_those_of_a_run_that_is_not_compiled(workspace, tra
     assert compiled[2] == pytest.approx(plain[2], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_it_and_without(workspace, traced, monkeypatch):
     expected = run(workspace, "whole")
     for name, first in (("on-off", True), ("off-on", False)):
@@ -83,6 +85,7 @@ def _stop_at_the_third(learn):
     return stopping
 
 
+@pytest.mark.slow
 def test_large_batches_in_parts(workspace, traced):
     given = {"precision": "fp64", "max_steps": 2, "micro_batch": 4}
     assert run(workspace, "a", compile=True, **given)[2] == pytest.approx(run(workspace, "b", **given)[2], rel=1e-9)
@@ -101,6 +104,7 @@ def test_one_process_of_a_joined_job_is_refused_too():
         compiler.refuse_several(1, joined=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_a_machine_without_a_compiler_says_so_in_one_line(workspace, dry_run):
     from torch._inductor import config, utils
