@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from simhand_cli.commands.finetune import _workers
+from simhand_cli.finetune.run import _workers
 from simhand_cli.training.loader_workers import loader_workers
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.processes.world import World, own_cores
