@@ -17,7 +17,7 @@ from simhand_cli.summary import Summary
 from simhand_cli.video.config import IngestConfig
 
 
-def learn_from(videos: list[Path], workspace: Path, *, fps: float, encoder: str, max_steps: int | None) -> Path:
+def learn_from(videos: list[Path], workspace: Path, *, fps: float, backbone: str, max_steps: int | None) -> Path:
     """Run all steps on some videos.
 
     Returns:
@@ -29,7 +29,7 @@ def learn_from(videos: list[Path], workspace: Path, *, fps: float, encoder: str,
     told(keypoints(KeypointsConfig(workspace=workspace), console))
     told(mine(MineConfig(workspace=workspace, topk=1), console))
     # An encoder that has seen ImageNet learns hands much faster: init="path/of/its/weights.pth".
-    config = PretrainConfig(workspace=workspace, encoder=encoder, max_steps=max_steps, batch_size=32)
+    config = PretrainConfig(workspace=workspace, backbone=backbone, max_steps=max_steps, batch_size=32)
     return told(pretrain(config, console)).outputs["encoder"]
 
 
@@ -48,12 +48,12 @@ def main() -> None:
     parser.add_argument("videos", type=Path, nargs="+", help="videos, or folders of videos or of pictures")
     parser.add_argument("--workspace", type=Path, default=Path("my-hands"))
     parser.add_argument("--fps", type=float, default=1.0, help="pictures a second of video")
-    parser.add_argument("--encoder", default="resnet18", help="any model of timm")
+    parser.add_argument("--backbone", default="resnet18", help="any model of timm")
     parser.add_argument("--max-steps", type=int, help="end after so many steps, to try it out")
     given = parser.parse_args()
     try:
         encoder = learn_from(
-            given.videos, given.workspace, fps=given.fps, encoder=given.encoder, max_steps=given.max_steps
+            given.videos, given.workspace, fps=given.fps, backbone=given.backbone, max_steps=given.max_steps
         )
     except SimhandError as problem:  # one line that says what to change
         raise SystemExit(f"{problem}") from problem

@@ -47,7 +47,7 @@ def test_every_script_is_in_the_readme():
 
 @pytest.mark.slow
 def test_own_videos(tmp_path, hand_clips):
-    words = [*hand_clips[:2], "--workspace", "ws", "--fps", 2, "--encoder", "test_resnet", "--max-steps", 2]
+    words = [*hand_clips[:2], "--workspace", "ws", "--fps", 2, "--backbone", "test_resnet", "--max-steps", 2]
     said = run("own_videos.py", *words, cwd=tmp_path)
     encoder = tmp_path / "ws" / "runs" / "pretrain-simhand-test_resnet" / "backbone.safetensors"
     assert f"the encoder is {encoder.relative_to(tmp_path)}" in said

@@ -142,6 +142,7 @@ def test_damage_and_unfinished_work_are_noticed(real_workspace: Workspace, tmp_p
     assert (len(waiting["detect"]), len(waiting["keypoints"])) == (0, 1)
 
 
+@pytest.mark.slow
 def test_stages_do_not_repeat_and_refuse_changes(real_workspace: Workspace, monkeypatch) -> None:
     monkeypatch.setattr("simhand_cli.stages.video_stage.run_pool", lambda *a, **k: pytest.fail("done again"))
     detect(DetectConfig(workspace=real_workspace.root))

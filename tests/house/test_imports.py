@@ -104,6 +104,7 @@ def test_options_load_nothing_heavy():
     assert len(CONFIGS) > 10
 
 
+@pytest.mark.slow
 def test_heavy_packages_would_be_noticed():
     code = f"import sys, simhand_cli.pretrain.task\nprint(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

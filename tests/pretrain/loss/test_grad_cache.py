@@ -25,6 +25,7 @@ def test_parts_bring_their_embeddings_along():
     assert whole[0] != gradients("simhand", make_model(), pairs=12)[0]
 
 
+@pytest.mark.slow
 def test_two_ranks_in_parts_give_the_joined_batch_s_gradient(tmp_path: Path):
     multiprocessing.set_forkserver_preload(["torch", "simhand_cli.pretrain.loss.contrastive"])
     mp.start_processes(run_rank, (2, str(tmp_path)), nprocs=2, start_method="forkserver")

@@ -42,6 +42,7 @@ def test_ranks_equal_one_rank_on_the_joined_batch(several, case):
     assert gradient.abs().max() > 1e-6
 
 
+@pytest.mark.slow
 def test_gather_by_hand(several):
     ranks, results = several
     everyone, gradient = results["gather"]
