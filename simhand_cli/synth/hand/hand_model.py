@@ -4,7 +4,6 @@ Hand frame of the right hand at rest: wrist at the origin, y towards the middle 
 the thumb; millimetres. A left hand is the mirror image x -> -x of a right one.
 """
 
-import importlib.metadata
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.errors import EnvironmentProblem
+from simhand_cli.synth.assets import asset_path
 from simhand_cli.synth.hand.subdivision import catmull_clark, split_corners, triangles
 
 Array = NDArray[np.float64]
@@ -28,25 +27,6 @@ BONE_HEADS: Final = (0, 0, 22, 22, 21, 21, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 
 FLEXION_TILT_DEG: Final = (6.0, 0.0, -5.0, -10.0)
 #: The bone that carries each of the 21 joints: the bone it is the head of, or for tips the last phalanx.
 JOINT_BONES: Final = (1, 6, 7, 8, 8, 9, 10, 11, 11, 12, 13, 14, 14, 15, 16, 17, 17, 18, 19, 20, 20)
-
-
-def asset_path(name: str) -> Path:
-    """Path of a data file: in ``assets`` of the source tree, or where the installed package put it.
-
-    Raises:
-        EnvironmentProblem: it is at neither place.
-    """
-    in_tree = Path(__file__).resolve().parents[3] / "assets" / name
-    if in_tree.is_file():
-        return in_tree
-    try:
-        installed = importlib.metadata.files("simhand") or []
-    except importlib.metadata.PackageNotFoundError:
-        installed = []
-    for entry in installed:
-        if entry.name == name and entry.parent.name == "simhand":
-            return Path(str(entry.locate()))
-    raise EnvironmentProblem(f"simhand's data file {name} is not installed; install simhand again")
 
 
 @dataclass(frozen=True)

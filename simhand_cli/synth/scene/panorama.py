@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.synth.hand.hand_model import asset_path
+from simhand_cli.synth.assets import asset_path
 from simhand_cli.synth.render.jit import kernel
 
 Floats = NDArray[np.float32]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from simhand_cli.console import Console
 from simhand_cli.errors import InputProblem
 from simhand_cli.summary import Dropped
-from simhand_cli.synth.hand.hand_model import asset_path
+from simhand_cli.synth.assets import asset_path
 from simhand_cli.synth.hand.skin import linear
 from simhand_cli.synth.scene.panorama import LUMINANCE
 
