@@ -18,6 +18,7 @@ import typer
 from simhand_cli import __version__
 from simhand_cli.errors import EnvironmentProblem, ExitCode, SaidElsewhere, SimhandError, machine_problem
 from simhand_cli.workspace.atomic import PART_SUFFIX
+from simhand_cli.workspace.cores import limit_threads
 
 #: Command -> what it does, in the order the data flows. The modules are imported when called.
 COMMANDS = {
@@ -193,6 +194,7 @@ def _is_unread(file: int) -> bool:
 
 def main() -> None:
     """Entry point of the ``simhand`` command."""
+    limit_threads()
     try:
         code = _run()
         sys.stdout.flush()

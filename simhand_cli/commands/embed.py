@@ -27,7 +27,7 @@ def embed(config: EmbedConfig, console: Console | None = None) -> Summary:
         UsageProblem: the folder holds an export made with other options.
     """
     console = console or Console(quiet=True)
-    console.say("embed: loading torch, then the encoder and the pictures")
+    console.say("embed: loading torch, then opening the encoder and the pictures")
     from simhand_cli.embed.run import Embedding
     from simhand_cli.stages.job import run_job
 

@@ -30,7 +30,7 @@ def evaluate(config: EvaluateConfig, console: Console | None = None) -> Summary:
             cannot be whole.
     """
     console = console or Console(quiet=True)
-    console.say("evaluate: loading torch, then the model and the labelled sets")
+    console.say("evaluate: opening the model and the labelled sets")
     from simhand_cli.evaluation.run import Evaluation
     from simhand_cli.stages.job import run_job
 

@@ -27,7 +27,7 @@ def probe(config: ProbeConfig, console: Console | None = None) -> Summary:
         UsageProblem: the folder holds a probe made with other options.
     """
     console = console or Console(quiet=True)
-    console.say("probe: loading torch, then the encoders and the labelled set")
+    console.say("probe: loading torch, then opening the encoders and the labelled set")
     from simhand_cli.probes.run import Probe
     from simhand_cli.stages.job import run_job
 

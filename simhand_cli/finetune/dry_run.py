@@ -16,6 +16,7 @@ from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.processes.world import World
 from simhand_cli.training.step.precision import choose_precision, shortest_s, usual_precision
 from simhand_cli.training.step.step_time import step_seconds
+from simhand_cli.workspace.cores import busy_cores, busy_words
 
 #: Crops that are measured first.
 _FIRST_CROPS = 16
@@ -44,6 +45,8 @@ def dry_run(
     net, _ = build_net(source, settings)
     device = "cuda:0" if world.use_gpu else "cpu"
     first = min(_FIRST_CROPS, part)
+    others = busy_words(busy_cores())
+    disturbed = f" {others}" if others else ""
     with memory_problems():
         precision = choose_precision(
             settings.precision,
@@ -70,7 +73,7 @@ def dry_run(
         "validation": "; ".join(data.validation),
         "epochs": settings.epochs,
         "precision": precision.name,
-        "time, roughly": f"{format_duration(per_crop * crops)}, measured on {measured} crops",
+        "time, roughly": f"{format_duration(per_crop * crops)}, measured on {measured} crops{disturbed}",
         # model.safetensors; two checkpoints of weights, best weights and two optimiser moments.
         "disk space": format_bytes(weights * (1 + 2 * 4)),
     }

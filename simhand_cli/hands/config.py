@@ -1,9 +1,9 @@
 """Options of ``simhand detect`` and ``simhand keypoints``."""
 
-import os
 from pathlib import Path
 
 from simhand_cli.config.base import CommandConfig, option
+from simhand_cli.workspace.cores import usable_cores
 
 
 class DetectConfig(CommandConfig):
@@ -20,7 +20,7 @@ class DetectConfig(CommandConfig):
     balance: bool = option(True, "Use as many right as left hands; the surplus stays stored", common=True)
     seed: int = option(0, "Seed of the balance's choice", ge=0, common=True)
     model_file: Path | None = option(None, "MediaPipe's hand_landmarker.task, if not the packaged one", common=True)
-    workers: int = option(os.cpu_count() or 1, "Processes", ge=1, le=1024, common=True)
+    workers: int = option(usable_cores(), "Processes", ge=1, le=1024, common=True)
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:
@@ -33,7 +33,7 @@ class KeypointsConfig(CommandConfig):
 
     min_confidence: float = option(0.5, "Threshold of the landmarker on the crop, 0 to 1", ge=0, le=1, common=True)
     model_file: Path | None = option(None, "MediaPipe's hand_landmarker.task, if not the packaged one", common=True)
-    workers: int = option(os.cpu_count() or 1, "Processes", ge=1, le=1024, common=True)
+    workers: int = option(usable_cores(), "Processes", ge=1, le=1024, common=True)
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:

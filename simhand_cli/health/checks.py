@@ -16,6 +16,7 @@ from pathlib import Path
 
 from simhand_cli import __version__
 from simhand_cli.errors import SimhandError
+from simhand_cli.workspace.cores import busy_cores, busy_words, usable_cores
 
 _PACKAGES = {
     "torch": "torch",
@@ -48,9 +49,9 @@ def all_checks(workspace: Path) -> list[Check]:
     checks = [
         Check("simhand", True, f"{__version__} at {Path(__file__).parents[1]}"),
         Check("python", True, f"{platform.python_version()} on {platform.platform()}"),
-        Check("processors", True, f"{os.cpu_count()} ({platform.machine()})"),
+        _processors(),
     ]
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         checks += pool.map(_import_check, _PACKAGES.keys(), _PACKAGES.values())
     rest: list[tuple[str, Callable[[], Check]]] = [
         ("cv2 builds", _cv2_builds),
@@ -66,6 +67,14 @@ def all_checks(workspace: Path) -> list[Check]:
         except Exception as error:  # a check must never hide the others
             checks.append(Check(name, False, f"{type(error).__name__}: {error}", "reinstall simhand"))
     return checks
+
+
+def _processors() -> Check:
+    """How many there are, how many simhand may use, and whether others use them: then every figure of time is off."""
+    there, usable = os.cpu_count() or 1, usable_cores()
+    limited = f", {usable} usable here" if usable < there else ""
+    others = busy_words(busy_cores(0.5))
+    return Check("processors", True, f"{there} ({platform.machine()}){limited}" + (f", {others}" if others else ""))
 
 
 def _run_python(code: str) -> tuple[bool, str]:

@@ -1,6 +1,5 @@
 """Mining from the crop set to the finished folder: compute everything, then replace the files."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from simhand_cli.stages.run_folder import State
 from simhand_cli.summary import Dropped, Summary
 from simhand_cli.workspace.atomic import remove_leftovers, sha256_file
 from simhand_cli.workspace.catalog import Catalog
+from simhand_cli.workspace.cores import usable_cores
 from simhand_cli.workspace.paths import Workspace
 
 Facts = dict[str, int | float | str]
@@ -169,7 +169,7 @@ def _settings(config: MineConfig, rows: int) -> MiningSettings:
         search=_search_kind(config, rows),
         index=IndexSettings(config.hnsw_m, config.hnsw_ef_construction, config.hnsw_ef, config.seed),
         recall_rows=config.recall_rows,
-        threads=config.threads or os.cpu_count() or 1,
+        threads=config.threads or usable_cores(),
     )
 
 

@@ -31,6 +31,7 @@ from simhand_cli.training.step.precision import (
     usual_precision,
 )
 from simhand_cli.training.step.step_time import step_seconds
+from simhand_cli.workspace.cores import busy_cores, busy_words
 from simhand_cli.workspace.paths import Workspace
 
 #: Images that are measured first; of a GPU enough to keep it busy.
@@ -60,6 +61,8 @@ def dry_run(
     open_probe(settings, plan, table, workspace, console)
     if settings.compile:
         check_compiler(device)
+    others = busy_words(busy_cores())
+    disturbed = f" {others}" if others else ""
     with memory_problems():
         kept = recorded_precision(run_dir / ENVIRONMENT_FILE) if found == "resume" else None
         precision = kept or settings.precision
@@ -92,7 +95,7 @@ def dry_run(
             "peak learning rate": plan.peak_lr,
             "k-NN probe": f"every {plan.probe_every} epochs" if plan.probe_every else "none",
             "precision": costs.precision,
-            f"time of the steps to do, measured on {costs.images} images": format_duration(seconds),
+            f"time of the steps to do, measured on {costs.images} images{disturbed}": format_duration(seconds),
             "memory per process, by a formula": format_bytes(memory),
             "size of a checkpoint": format_bytes(costs.checkpoint_bytes),
             **({"note": plan.warning} if plan.warning else {}),

@@ -1,10 +1,10 @@
 """Options of ``simhand synth``."""
 
-import os
 from pathlib import Path
 from typing import Literal
 
 from simhand_cli.config.base import CommandConfig, option
+from simhand_cli.workspace.cores import usable_cores
 
 Format = Literal["labelled", "videos", "freihand", "hanco"]
 
@@ -50,7 +50,7 @@ class SynthConfig(CommandConfig):
     vertices: bool = option(False, "Also store the mesh of every labelled picture (24 kB each)")
     depth: bool = option(False, "Also store the depth map of every labelled picture")
     seed: int = option(0, "Seed of everything", ge=0, common=True)
-    workers: int = option(os.cpu_count() or 1, "Processes", ge=1, le=1024, common=True)
+    workers: int = option(usable_cores(), "Processes", ge=1, le=1024, common=True)
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:

@@ -1,9 +1,9 @@
 """Options of ``simhand quickstart``."""
 
-import os
 from pathlib import Path
 
 from simhand_cli.config.base import CommandConfig, option
+from simhand_cli.workspace.cores import usable_cores
 
 
 class QuickstartConfig(CommandConfig):
@@ -17,7 +17,7 @@ class QuickstartConfig(CommandConfig):
     epochs: int = option(8, "Passes over all pairs in pre-training", ge=1, common=True)
     finetune_epochs: int = option(9, "Passes over the training samples in fine-tuning", ge=1, common=True)
     seed: int = option(0, "Seed of everything", ge=0, common=True)
-    workers: int = option(os.cpu_count() or 1, "Processes", ge=1, le=1024, common=True)
+    workers: int = option(usable_cores(), "Processes", ge=1, le=1024, common=True)
 
     @classmethod
     def not_identity(cls) -> frozenset[str]:

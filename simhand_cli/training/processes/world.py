@@ -10,6 +10,7 @@ import torch
 from simhand_cli.errors import EnvironmentProblem, UsageProblem
 from simhand_cli.training.config import TrainingConfig
 from simhand_cli.training.processes.cluster import JobPlace, job_place
+from simhand_cli.workspace.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def own_cores(processes: int, environment: Mapping[str, str] = os.environ) -> in
     Raises:
         EnvironmentProblem: the environment names a job, but not completely.
     """
-    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    seen = usable_cores()
     place = job_place(environment)
     on_machine = environment.get("SLURM_CPUS_ON_NODE", "")
     if place is None or place.starter != "srun" or not on_machine.isdecimal():

@@ -13,6 +13,7 @@ from simhand_cli import __version__
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.step.precision import Precision, PrecisionName, precision_name
 from simhand_cli.workspace.atomic import read_document, write_json
+from simhand_cli.workspace.cores import usable_cores
 
 #: In a run's folder.
 ENVIRONMENT_FILE = "environment.json"
@@ -39,6 +40,7 @@ def describe_environment(ranks: Ranks) -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
+        "usable_cores": usable_cores(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "torch_threads": torch.get_num_threads(),
         "device": ranks.device,
