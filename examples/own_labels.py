@@ -65,7 +65,7 @@ def measure_model_of(labels: Path, workspace: Path, **options: Any) -> tuple[flo
         options = {"encoder": "none", "backbone": "resnet18"} | options
     finetune(FinetuneConfig(workspace=workspace, data=[labels], **options), console)
     figures = []
-    for model in ("", "mean-pose"):  # the newest run, then the baseline
+    for model in (None, "mean-pose"):  # the newest run, then the baseline
         summary = evaluate(EvaluateConfig(workspace=workspace, data=[labels], model=model), console)
         (errors,) = (
             figure["value"]

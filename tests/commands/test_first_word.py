@@ -23,6 +23,7 @@ except SimhandError as problem:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["evaluate", "probe", "embed"])
 def test_the_first_word_comes_before_torch(name: str) -> None:
     code = _CODE.format(name=name, title=name.title())
