@@ -29,6 +29,9 @@ _FORWARD_SHARE = 1 / 3
 _REDUCED_GAIN = 2
 #: With fewer optimiser steps the encoder hardly moves from where it started.
 _FEW_STEPS = 100
+#: In a run shorter than this mined positives need a start that knows pictures: from random weights, weights of the
+#: pairs follow T rather than the pose, and nothing is learned (benchmarks/miniature/README.md).
+_LONG_STEPS = 10_000
 #: What does not fill a batch is left out of an epoch; more than this share of the pairs is worth a word.
 _NOTED_SHARE = 0.1
 
@@ -114,6 +117,10 @@ def make_plan(settings: PretrainSettings, pairs: int, processes: int) -> Plan:
             f"a warm-up of {warmup_epochs:g} epochs is longer than the run and shortened to it: see --warmup-epochs"
         )
         warmup_steps = total_steps
+    if settings.init == "random" and settings.chosen_method.positive == "mined" and total_steps < _LONG_STEPS:
+        notes.append(
+            "mined positives teach little in a short run from random weights: start from trained ones with --init FILE"
+        )
     notes += idle_options(settings)
     return Plan(
         pairs=pairs,

@@ -9,7 +9,7 @@ from simhand_cli.pretrain.config import PretrainConfig
 from simhand_cli.pretrain.dry_run import dry_run
 from simhand_cli.pretrain.plan import make_plan, run_identity
 from simhand_cli.pretrain.pretrain_report import probe_facts
-from simhand_cli.pretrain.run_notes import left_out, told_recipe, told_weights
+from simhand_cli.pretrain.run_notes import left_out, told_recipe, told_weights, verdict
 from simhand_cli.pretrain.settings import settle
 from simhand_cli.pretrain.worker import Job, load_table, train
 from simhand_cli.stages.records import NoRecord
@@ -81,6 +81,8 @@ class Pretraining:
         result = launch(train, job, self._world, name=run_dir.name, board=self._board, console=console)
         if result.get("skipped"):
             console.say(f"{run_dir} is finished already; --redo does it over, --name starts another")
+        if told := verdict(result):
+            console.warn(told)
         return self._summary(result)
 
     def _summary(self, result: dict[str, Any]) -> Summary:
@@ -103,6 +105,7 @@ class Pretraining:
             "similarity of negatives": result["negative_similarity"],
             **probe_facts(result),
             "views/s": result["views_per_s"],
+            "verdict": verdict(result),
         }
         outputs = {
             "encoder": run_dir / "backbone.safetensors",

@@ -1,5 +1,6 @@
 """What people are told of a run's settings: recipe, weights, and options that have no effect."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,8 @@ from simhand_cli.pretrain.recipe import OPTIMISATION
 from simhand_cli.pretrain.settings import PretrainSettings
 from simhand_cli.summary import Dropped
 
+#: A positive that is nearest less often than so many times by chance has not been learned.
+_LEARNED = 2.0
 #: Options that depart from a recipe and are named; of more the number is told.
 _NAMED = 3
 
@@ -83,6 +86,23 @@ def idle_options(settings: PretrainSettings) -> list[str]:
         look(config, name, method.positive == "mined", f"--method {method.name} mines no positives")
     look(config, "temporal_gap", method.positive == "next-frame", "it is for --method tempclr")
     return found
+
+
+def verdict(result: Mapping[str, Any]) -> str | None:
+    """What a run's figures say of it where they say that it has learned nothing, and what to try; else None.
+
+    Args:
+        result: of a finished run; ``top1``: how often the positive was the nearest of a batch, ``top1_chance``: how
+            often it would be if features were random.
+    """
+    top1, chance = result.get("top1"), result.get("top1_chance")
+    if not isinstance(top1, float) or not isinstance(chance, float) or top1 > _LEARNED * chance:
+        return None
+    tried = "--init with trained weights, " if result.get("init") == "random" else ""
+    return (
+        f"positives nearest {100 * top1:.1f} %, chance {100 * chance:.1f} %: nothing was learned; try {tried}more "
+        "--epochs, or another --lr"
+    )
 
 
 def left_out(table: PairTable, settings: PretrainSettings) -> list[Dropped]:
