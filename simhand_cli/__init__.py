@@ -2,9 +2,12 @@
 
 import os
 
-# Threads that wait for each other sleep instead of spinning: beside one other busy program a spinning step takes 2 to
-# 15 times as long (benchmarks/busy_machine.py). OpenMP reads this when torch is loaded, so it stands in the one file
-# that every import of simhand runs first, and child processes inherit it; a user's own setting wins.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads that wait for each other spin for a moment and then sleep: beside one other busy program a step whose threads
+# go on spinning takes several times as long, and without any spinning one of small tensors takes a third longer on an
+# idle machine (benchmarks/busy_machine.py). OpenMP reads this when torch is loaded, so it stands in the one file that
+# every import of simhand runs first, and child processes inherit it. A user's own setting wins.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # GNU OpenMP's, which torch brings; by default 300,000
 
 __version__ = "0.1.0"
