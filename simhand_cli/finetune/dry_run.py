@@ -9,6 +9,7 @@ from simhand_cli.finetune.settings import FinetuneSettings
 from simhand_cli.finetune.step import TrialStep, build_net, network_kind
 from simhand_cli.finetune.training_data import TrainingData
 from simhand_cli.models.encoder_source import EncoderSource
+from simhand_cli.stages.checkpoint_folders import saved_steps
 from simhand_cli.stages.run_folder import peek_run
 from simhand_cli.summary import Summary
 from simhand_cli.training.processes.group import memory_problems
@@ -61,6 +62,10 @@ def dry_run(
     epochs = float(settings.epochs)
     if settings.max_steps is not None:
         epochs = min(epochs, settings.max_steps * batch * world.size / max(epoch_crops, 1))
+    if found == "finished":
+        epochs = 0.0
+    elif found == "resume":
+        epochs = max(epochs - saved_steps(path) * batch * world.size / max(epoch_crops, 1), 0.0)
     # A validation crop has no backward pass: about a third of the work.
     crops = epochs * (epoch_crops + len(data.val) / 3)
     weights = sum(p.numel() for p in net.parameters()) * 4

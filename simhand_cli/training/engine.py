@@ -94,11 +94,16 @@ def _open_on_main(ranks: Ranks, task: Task[Net, Batch], held: ExitStack) -> tupl
     return RunDir(place.path, checkpoint, told["result"], told["replaced"]), told["chosen"]
 
 
-def _choose_precision(ranks: Ranks, task: Task[Net, Batch], model: Net, earlier: Mapping[str, str]) -> Precision:
+def _choose_precision(
+    ranks: Ranks, task: Task[Net, Batch], model: Net, earlier: Mapping[str, str], console: Console
+) -> Precision:
     options, runs = task.options, task.place.path.parent
     kind = task.network_kind(model)
     usual = usual_precision(runs, kind)
     kept = precision_name(earlier.get("precision"))
+    measured = ranks.device == "cpu" and options.precision == "auto" and kept is None
+    if measured and usual is None:  # beside other programs it takes seconds
+        console.say(f"{task.stage}: measuring whether bf16 is faster than fp32 here (--precision auto)")
     precision = choose_precision(options.precision, ranks, task.trial(model), kept, usual)
     if ranks.is_main and ranks.device == "cpu" and options.precision == "auto":
         keep_usual_precision(runs, kind, precision)
@@ -136,7 +141,7 @@ class Engine(Generic[Net, Batch]):
             check_compiler(ranks.device)
         model = task.build(console, fresh=run.checkpoint is None)
         model.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-        precision = _choose_precision(ranks, task, model, earlier)
+        precision = _choose_precision(ranks, task, model, earlier, console)
         choices = task.choose(model, precision, earlier)
         if options.sync_bn:  # only now: rank 0 alone runs the trial steps, and would wait for the others' statistics
             synchronise_batch_norm(model, ranks)

@@ -11,6 +11,8 @@ _CGROUPS, _OWN_CGROUPS, _STAT = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"
 _NOTICED_CORES = 0.3
 #: How long other programs are watched.
 _WATCHED_S = 0.2
+#: Environment variable with the number that limit_threads has set, so that no process takes it for the user's.
+_LIMIT = "SIMHAND_THREAD_LIMIT"
 
 
 def usable_cores() -> int:
@@ -18,9 +20,13 @@ def usable_cores() -> int:
 
     ``os.cpu_count()`` is the machine's number, whatever a job or a container got of it.
     """
-    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cgroup_quota()
+    seen, quota = len(_own_cores()), cgroup_quota()
     return max(1, seen if quota is None else min(seen, math.ceil(quota)))
+
+
+def _own_cores() -> set[int]:
+    """Numbers of the cores that this process may run on."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def cgroup_quota(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> float | None:
@@ -70,26 +76,29 @@ def _quota_v1(group: Path) -> float | None:
 
 
 def busy_cores(seconds: float = _WATCHED_S, stat: Path = _STAT) -> float | None:
-    """How many of the machine's cores other programs keep busy; None where the system does not tell.
+    """How many of this process's cores other programs keep busy; None where the system does not tell.
 
-    This process waits meanwhile, so that what it does itself hardly counts, and takes its own time off.
+    This process waits meanwhile, so that what it does itself hardly counts, and takes its own time off. Where a quota
+    grants it fewer cores than it may run on, what others do on the rest takes nothing from it.
     """
+    cores = _own_cores()
     try:
-        before, own_before = _busy_s(stat), sum(os.times()[:4])
+        before, own_before = _busy_s(stat, cores), sum(os.times()[:4])
         start = time.perf_counter()
         time.sleep(seconds)
         passed = time.perf_counter() - start
-        others = _busy_s(stat) - before - (sum(os.times()[:4]) - own_before)
+        others = _busy_s(stat, cores) - before - (sum(os.times()[:4]) - own_before)
     except (OSError, ValueError, IndexError):
         return None
-    return max(0.0, others / passed)
+    spare = len(cores) - usable_cores()
+    return max(0.0, others / passed - spare)
 
 
 def busy_words(busy: float | None) -> str:
     """``while other programs kept 1.1 of 2 cores busy``; empty where they do not."""
     if busy is None or busy < _NOTICED_CORES:
         return ""
-    return f"while other programs kept {busy:.1f} of {os.cpu_count() or 1} cores busy"
+    return f"while other programs kept {busy:.1f} of {usable_cores()} cores busy"
 
 
 def limit_threads() -> None:
@@ -100,12 +109,26 @@ def limit_threads() -> None:
     """
     usable = usable_cores()
     if usable < (os.cpu_count() or 1):
-        for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-            os.environ.setdefault(name, str(usable))
+        if "OMP_NUM_THREADS" not in os.environ:
+            os.environ["OMP_NUM_THREADS"] = os.environ[_LIMIT] = str(usable)
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(usable))
 
 
-def _busy_s(stat: Path) -> float:
-    """Seconds that all cores together have worked since the start: user, nice, system, interrupts, stolen time."""
-    ticks = [int(word) for word in stat.read_text().splitlines()[0].split()[1:9]]
-    idle = ticks[3] + ticks[4]
-    return (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK")
+def threads_are_given() -> bool:
+    """Whether the user, or torchrun, has said how many threads a process has; not where :func:`limit_threads` has."""
+    given = os.environ.get("OMP_NUM_THREADS")
+    return given is not None and given != os.environ.get(_LIMIT)
+
+
+def _busy_s(stat: Path, cores: set[int]) -> float:
+    """Seconds that these cores together have worked since the start: user, nice, system, interrupts, stolen time.
+
+    Raises:
+        ValueError: the file tells nothing of them.
+    """
+    lines = [line.split() for line in stat.read_text().splitlines() if line.startswith("cpu")]
+    found = [[int(word) for word in words[1:9]] for words in lines if words[0] in {f"cpu{core}" for core in cores}]
+    if not found:
+        raise ValueError(f"{stat} names no core")
+    idle = sum(ticks[3] + ticks[4] for ticks in found)
+    return (sum(map(sum, found)) - idle) / os.sysconf("SC_CLK_TCK")

@@ -9,7 +9,7 @@ import pytest
 from mini_freihand import write_mini_freihand
 
 from simhand_cli.commands.finetune import finetune
-from simhand_cli.console import Console, Ticker
+from simhand_cli.console import Console, Ticker, format_duration
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.finetune.config import FinetuneConfig
 from simhand_cli.labelled.open import open_labelled
@@ -266,6 +266,12 @@ def test_dry_run_of_a_redo_says_so(finished, mini):
     for given in ({}, {"lr": 0.01}):
         summary = finetune(tiny(mini, workspace, dry_run=True, redo=True, **given), QUIET)
         assert summary.facts["run"] == f"{finished[0]} (redo)"
+
+
+def test_a_dry_run_of_a_finished_run_has_no_time_left(finished, mini):
+    summary = finetune(tiny(mini, finished[0].parents[1], dry_run=True), QUIET)
+    assert summary.facts["run"] == f"{finished[0]} (finished)"
+    assert summary.facts["time, roughly"].startswith(f"{format_duration(0)}, measured on")
 
 
 def test_a_new_encoder_has_a_run_of_its_own(mini, tmp_path):

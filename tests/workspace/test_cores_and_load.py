@@ -63,19 +63,25 @@ def test_a_quota_makes_fewer_cores_and_never_more(monkeypatch, quota, expected):
     assert usable_cores() == expected
 
 
-def test_others_are_seen_and_this_process_is_not(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("quota", "others"), [(None, 1.5), (1.0, 0.5)])  # one core is enough for a quota of one
+def test_others_are_seen_and_this_process_is_not(tmp_path, monkeypatch, quota, others):
     ticks = os.sysconf("SC_CLK_TCK")
     stat, times = tmp_path / "stat", iter([(1.0, 0.0, 0.0, 0.0, 0.0), (1.5, 0.25, 0.0, 0.0, 0.0)])
-    write(stat, "cpu  100 0 100 500 20 0 0 0 0 0\ncpu0 1 2\n")
+    text = (
+        "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 {} 0 {} {} {} 0 0 0 0 0\ncpu1 {} 0 0 0 0 0 0 0 0 0\ncpu2 {} 0 0 0 0 0 0 0 0 0\n"
+    )
+    write(stat, text.format(100, 100, 500, 20, 0, 0))
 
-    def passes(_seconds):  # 2 s in which all cores worked for 3.75 s, of which 0.75 s were this process's
-        write(stat, f"cpu  {100 + 3 * ticks} 0 {100 + 3 * ticks // 4} 900 70 0 0 0 0 0\n")
+    def passes(_seconds):  # 2 s in which this process's cores worked for 3.75 s, of which 0.75 s were its own
+        write(stat, text.format(100 + ticks, 100 + 3 * ticks // 4, 900, 70, 2 * ticks, 2 * ticks))
 
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1}, raising=False)
+    monkeypatch.setattr(cores, "cgroup_quota", lambda: quota)
     clock = iter([10.0, 12.0])
     monkeypatch.setattr(cores.time, "sleep", passes)
     monkeypatch.setattr(cores.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(os, "times", lambda: next(times))
-    assert busy_cores(2.0, stat) == pytest.approx(1.5)
+    assert busy_cores(2.0, stat) == pytest.approx(others)
 
 
 def test_a_busy_loop_is_noticed():
@@ -91,6 +97,6 @@ def test_a_busy_loop_is_noticed():
 
 def test_an_idle_machine_is_not_mentioned(tmp_path):
     assert busy_words(None) == busy_words(0.1) == ""
-    assert busy_words(1.26) == f"while other programs kept 1.3 of {os.cpu_count()} cores busy"
+    assert busy_words(1.26) == f"while other programs kept 1.3 of {usable_cores()} cores busy"
     assert busy_cores(0.01, tmp_path / "nothing") is None
     assert math.isfinite(usable_cores())

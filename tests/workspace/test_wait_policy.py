@@ -48,3 +48,18 @@ def test_a_quota_limits_the_threads_of_libraries(monkeypatch):
     monkeypatch.delenv("NUMBA_NUM_THREADS")
     cores.limit_threads()
     assert (os.environ["OMP_NUM_THREADS"], os.environ["NUMBA_NUM_THREADS"]) == ("5", "2")
+    assert cores.threads_are_given()
+
+
+def test_a_limit_is_not_taken_for_the_user_s_number(monkeypatch):
+    """Processes of a training share the cores, also where a quota or affinity grants fewer than there are."""
+    monkeypatch.setattr(cores, "usable_cores", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "SIMHAND_THREAD_LIMIT"):
+        monkeypatch.setenv(name, "x")
+        monkeypatch.delenv(name)
+    cores.limit_threads()
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert not cores.threads_are_given()
+    child = "from simhand_cli.workspace import cores; cores.limit_threads(); print(cores.threads_are_given())"
+    assert subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout == "False\n"

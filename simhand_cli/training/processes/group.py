@@ -1,7 +1,6 @@
 """One function run by every process of a torch.distributed group, with its errors in one line."""
 
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from simhand_cli.errors import EnvironmentProblem
 from simhand_cli.training.processes.failures import ProblemBoard, group_problems
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.processes.world import gpu_index, own_cores
+from simhand_cli.workspace.cores import threads_are_given
 
 Args = TypeVar("Args")
 Result = dict[str, Any]
@@ -35,7 +35,7 @@ def run_in_group(worker: Callable[[Ranks, Args], Result], args: Args, board: Pro
         with memory_problems(), group_problems():
             dist.init_process_group("nccl", device_id=torch.device(device), **group)
     else:
-        if "OMP_NUM_THREADS" not in os.environ:
+        if not threads_are_given():
             torch.set_num_threads(own_cores(place.local_world_size))
         with group_problems():
             dist.init_process_group("gloo", **group)
