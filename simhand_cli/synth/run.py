@@ -11,7 +11,7 @@ from simhand_cli.stages.run_folder import State
 from simhand_cli.summary import Dropped, Summary
 from simhand_cli.synth.config import SynthConfig
 from simhand_cli.synth.hand.grasps import GRASP_NAMES
-from simhand_cli.synth.options import RELEVANT, settle, whole
+from simhand_cli.synth.settings import RELEVANT, settle, whole
 from simhand_cli.synth.scene.arrange import Variety
 from simhand_cli.synth.scene.photos import Pictures, check_pictures
 from simhand_cli.synth.sets.freihand import make_freihand
