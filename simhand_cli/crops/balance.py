@@ -51,6 +51,7 @@ def choose_balance(handedness: NDArray[np.uint8], keys: NDArray[np.uint64]) -> B
 
 def save_balance(catalog: Catalog, balance: Balance) -> None:
     """Record the choice in the catalog."""
+    # As text: 64 bits do not survive a JSON reader that holds numbers as doubles.
     catalog.set_meta(_META_KEY, json.dumps({k: str(v) for k, v in asdict(balance).items()}))
 
 

@@ -81,6 +81,7 @@ def load_crop_set(workspace: Workspace) -> CropSet:
             continue
         with open_h5(workspace.keypoints_shard(video_id), KEYPOINTS_SCHEMA, KEYPOINTS_VERSION) as keypoints:
             part = {
+                # Read whole and then chosen from: HDF5's own selection of rows is far slower.
                 "keypoints_px": keypoints["keypoints_px"][:][rows],
                 "valid": keypoints["valid"][:][rows].astype(bool),
                 "confidence": keypoints["confidence"][:][rows],

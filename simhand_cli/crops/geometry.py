@@ -54,6 +54,7 @@ def apply_affine(affine: Affine, points_px: NDArray[np.floating]) -> NDArray[np.
 def square_around(points_px: NDArray[np.floating], scale: float) -> tuple[NDArray[np.float64], float]:
     """Centre (2,) and side of the square of ``scale`` times the larger extent of points (P, 2), in pixels."""
     low, high = points_px.min(axis=0), points_px.max(axis=0)
+    # Points in one place still get a square, since a map of side 0 has no inverse.
     side = float(max((high - low).max(), 1.0)) * scale
     return np.asarray((low + high) / 2, dtype=np.float64), side
 
@@ -87,6 +88,7 @@ def warp_crop(frame: NDArray[np.uint8], frame_from_crop: Affine, size_px: int) -
         small_wh = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         source = np.asarray(cv2.resize(frame, small_wh, interpolation=cv2.INTER_AREA), np.uint8)
         sx, sy = small_wh[0] / width, small_wh[1] / height
+        # Pixel centres: x becomes (x + 0.5) * s - 0.5.
         small_from_frame = np.array([[sx, 0.0, (sx - 1) / 2], [0.0, sy, (sy - 1) / 2]])
         frame_from_crop = compose_affine(small_from_frame, frame_from_crop)
     warped = cv2.warpAffine(

@@ -100,9 +100,11 @@ class CropReader:
         if not 0 <= row < layout.crops:
             raise InputProblem(f"{self._path(video)} has no crop {row}: run 'simhand mine --redo'")
         descriptor = self._descriptor(video)
+        # pread has no file position that readers could disturb for each other.
         pair = os.pread(descriptor, 2 * _WORD, layout.offsets_at + _WORD * row)
         start, end = np.frombuffer(pair, dtype="<i8")
         content = os.pread(descriptor, int(end - start), layout.jpeg_at + int(start))
+        # OpenCV raises on no bytes at all, but says of one wrong byte that the picture is damaged.
         return np.frombuffer(content, dtype=np.uint8) if content else np.zeros(1, np.uint8)
 
     def _look(self, video: int) -> _Layout:
@@ -132,5 +134,6 @@ def decoded_crop(file: NDArray[np.uint8], image: NDArray[np.uint8]) -> bool:
     decoded = cv2.imdecode(file, cv2.IMREAD_COLOR)
     if decoded is None or decoded.shape != image.shape:
         return False
+    # Straight into the batch, without another copy.
     cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=image)
     return True

@@ -98,6 +98,7 @@ class Window:
     def _goes_on(self, key: int) -> bool:
         import cv2
 
+        # Higher bits may hold modifiers such as Num Lock; a window closed by its button sends no key at all.
         return key & 0xFF not in (ord("q"), _ESCAPE) and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
 
     def close(self) -> None:

@@ -142,6 +142,7 @@ def _shots(
             return
         if frame is None:
             return
+        # Pictures of a folder are not a sequence: no hand is followed from one to the next.
         if source.kind == "images":
             tracker.forget()
         hands = tracker.update(frame)
@@ -151,6 +152,7 @@ def _shots(
         run.frames += 1
         run.with_hand += bool(hands)
         yield drawn, frame.timestamp_s
+        # After the yield: showing or writing the frame counts too.
         now = time.perf_counter()
         rate = 1.0 / max(now - last, 1e-6)
         fps = rate if fps is None else _FPS_MEMORY * fps + (1 - _FPS_MEMORY) * rate
@@ -163,6 +165,7 @@ def _write_all(first: Shot, shots: Iterator[Shot], output: Path, run: DemoRun, t
 
         def write(shot: Shot) -> None:
             with run.stages.time("write"):
+                # A video has one frame size; pictures of a folder, and some streams, change theirs.
                 file.write(fit_into(shot[0], height, width), shot[1])
             ticker.advance()
 

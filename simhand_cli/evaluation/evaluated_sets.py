@@ -50,6 +50,7 @@ def training_sets(model_file: Path) -> list[TrainingSet]:
     found = []
     for s, kind in enumerate(named):
         name, _, split = kind.partition("/")
+        # Told apart by their order alone: a list of another length is not of this model's sets.
         record = recorded[s] if len(recorded) == len(named) else {}
         subjects = frozenset(record.get("subjects", [])) - {UNKNOWN_SUBJECT}
         path = paths[s] if s < len(paths) else None
@@ -133,6 +134,7 @@ def open_test_sets(config: "EvaluateConfig", model_file: Path | None, workspace:
         try:
             labelled = open_labelled(path, split)
         except NoSuchSplit as problem:
+            # Sets the user named must have the split; those taken over from the training run are left out, and named.
             if not run_paths:
                 raise
             opened.left_out.append(f"{problem}{_how_else(path, layout, split, trained)}")

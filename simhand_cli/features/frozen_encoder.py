@@ -74,6 +74,7 @@ def freeze(
     Raises:
         InputProblem: the weights do not fit.
     """
+    # Weights are drawn on the CPU; with devices named, or by default, this would start CUDA.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder, report = source.build()

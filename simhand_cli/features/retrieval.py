@@ -54,6 +54,7 @@ def pair_distances(name: AlignmentName, queries: Poses, gallery: Poses, rows: ND
         q, c = query[start : start + _PAIRS], column[start : start + _PAIRS]
         g = rows[q, c]
         valid = queries.valid[q] & gallery.valid[g]
+        # 0 for unlabelled joints: NaN would spread through the sums of an alignment, though their weight is 0.
         truth = np.where(valid[..., None], queries.joints_mm[q], 0.0)
         aligned = align(name, np.where(valid[..., None], gallery.joints_mm[g], 0.0), truth, valid)
         errors = joint_errors(aligned.joints_mm, truth)

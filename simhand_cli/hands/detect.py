@@ -61,6 +61,7 @@ def start_worker(model_file: Path | None, max_hands: int, min_confidence: float)
 
     import cv2
 
+    # Every core has a process already; threads of OpenCV's own would only compete with them.
     cv2.setNumThreads(1)
     _adapter = HandLandmarkerAdapter(model_file, max_hands, min_confidence)
     # Not atexit: that runs after the thread pools, which closing needs, have shut down.
@@ -170,6 +171,7 @@ def _add_crop(rows: _Rows, frame: Frame, hand: DetectedHand, job: DetectJob) -> 
 
 
 def _write(rows: _Rows, job: DetectJob) -> str:
+    # One flat array of bytes, so that crops can be read later without HDF5 (see crops/reader.py).
     blob, offsets = pack_blobs(rows.jpeg)
     arrays: dict[str, NDArray[Any]] = {"jpeg": blob, "jpeg_offsets": offsets}
     arrays |= {name: np.stack(values) for name, values in rows.columns.items()}

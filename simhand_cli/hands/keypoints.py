@@ -94,5 +94,6 @@ def usable(keypoints_px: NDArray[np.float32], crop_size_px: int) -> NDArray[np.b
     """Which of (N, 21, 2) keypoints can be learned from: finite, not collapsed to a point, mostly inside the crop."""
     finite = np.isfinite(keypoints_px).all(axis=(1, 2))
     extent = np.ptp(np.where(np.isfinite(keypoints_px), keypoints_px, 0.0), axis=1).max(axis=1)
+    # Whole numbers are pixel centres: a picture reaches half a pixel beyond its outer ones.
     inside = ((keypoints_px > -0.5) & (keypoints_px < crop_size_px - 0.5)).all(axis=2).mean(axis=1)
     return np.asarray(finite & (extent >= 0.05 * crop_size_px) & (inside >= 0.5))

@@ -108,6 +108,7 @@ class HandLandmarkerAdapter:
         with contextlib.nullcontext() if self._used else _silenced():
             self._used = True
             if self._video_mode:
+                # MediaPipe refuses times that do not increase; files may repeat one, or two round to one ms.
                 self._last_ms = max(self._last_ms + 1, round((timestamp_s or 0.0) * 1000))
                 result = self._landmarker.detect_for_video(picture, self._last_ms)
             else:
@@ -142,6 +143,7 @@ def _silenced() -> Iterator[None]:
         yield
         return
     sys.stderr.flush()
+    # The descriptor itself: C++ code writes there, whatever sys.stderr is.
     saved = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from simhand_cli.console import Ticker
 
+#: Rows compared at a time: 8 MB of distances.
 _QUERY_ROWS = 256
 _DATA_ROWS = 4096
+#: Relative error that a block distance may have, per dimension. Generous: too much only means a few more candidates
+#: that are measured again, too little would lose neighbours.
 _ROUNDING = 64 * float(np.finfo(np.float64).eps)
 
 
@@ -67,6 +70,7 @@ def exact_neighbours(
         (Q, K) neighbours in the order of ``queries``.
     """
     found = Neighbours.empty(len(queries), topk)
+    # Queries of one video together, so that most blocks can leave that video out as a whole.
     by_video = np.argsort(video_index[queries], kind="stable")
     for start in range(0, len(queries), _QUERY_ROWS):
         block = by_video[start : start + _QUERY_ROWS]
@@ -90,6 +94,7 @@ def _search_block(
         part = database[start : start + _DATA_ROWS]
         theirs = embedding[part].astype(np.float64)
         their_norms = (theirs**2).sum(axis=1)
+        # |a|^2 - 2ab + |b|^2 in place; the factor goes into the smaller matrix, which saves a pass over the block.
         squared = ours @ (-2.0 * theirs.T)
         squared += our_norms[:, None]
         squared += their_norms
@@ -108,6 +113,7 @@ def _limits(squared: NDArray[np.float64], worst: NDArray[np.float64], topk: int)
     unfilled = np.flatnonzero(np.isinf(worst))
     if len(unfilled) and topk <= squared.shape[1]:
         limit[unfilled] = np.partition(squared[unfilled], topk - 1, axis=1)[:, topk - 1]
+    # Finite, or rows of the own video (inf) would pass while places are unfilled; half, so that the margin fits on top.
     return np.minimum(limit, np.finfo(np.float64).max / 2)
 
 
@@ -123,6 +129,7 @@ def _merge(best: Neighbours, query: NDArray[np.int64], rows: NDArray[np.int64], 
     distances = np.concatenate([best.squared[touched][filled], squared])
     order = np.lexsort((candidates, distances, owner))
     owner, candidates, distances = owner[order], candidates[order], distances[order]
+    # Each candidate's place among those of its owner, which stand together.
     rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
     wanted = rank < topk
     best.rows[owner[wanted], rank[wanted]] = candidates[wanted]

@@ -18,7 +18,9 @@ from simhand_cli.workspace.atomic import atomic_path, sha256_file, write_json
 
 SCHEMA: Final = "simhand.index"
 SCHEMA_VERSION: Final = 1
+#: Rows added between two updates of the progress bar.
 _ADD_ROWS: Final = 8192
+#: Rows asked about after a save, spread over all, so that damage anywhere in the file is likely to be met.
 _CHECKED_ROWS: Final = 256
 
 
@@ -87,6 +89,7 @@ def save_index(index: Any, path: Path, embedding: NDArray[np.float32], settings:
         expected, written = index.index_file_size(), part.stat().st_size if part.exists() else 0
         if written != expected:
             raise EnvironmentProblem(f"{path}: {written} of {expected} bytes written; is the disk full?")
+        # Before the file gets its name: a bad index never takes the place of a good one.
         _check_answers(index, _load(part, embedding.shape[1], settings.ef), embedding, path)
         digest = sha256_file(part)
     description = {

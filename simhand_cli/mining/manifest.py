@@ -68,6 +68,7 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
     path = directory / MANIFEST_NAME
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
+    # As good as none: mining anew replaces it.
     except (OSError, ValueError):
         return None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:

@@ -17,6 +17,7 @@ RANKS: Final = (1, 2, 5, 10, 50, 100, 500, 1000, 5000)
 QUERY_FRAME: Final = (10, 106, 166)
 SAME_VIDEO_FRAME: Final = (150, 152, 158)
 _TILE_PX: Final = 140
+#: Side of the part shown, in extents of the joints: stored crops have more margin, and hands would be small in it.
 _SHOWN_SCALE: Final = 1.5
 
 
@@ -113,6 +114,7 @@ def _nearest_of_own_video(rows: MinedRows, query: np.int64) -> int:
 def _read(rows: MinedRows, wanted: NDArray[np.int64], read_crops: ReadCrops) -> dict[int, NDArray[np.uint8]]:
     """Row id -> the hand, cut out around its keypoints, with the skeleton drawn."""
     drawn: dict[int, NDArray[np.uint8]] = {}
+    # Video by video, so that each shard is opened once.
     for video in np.unique(rows.video_index[wanted]):
         ids = wanted[rows.video_index[wanted] == video]
         crops = read_crops(rows.video_ids[video], [int(i) for i in rows.crop_index[ids]])

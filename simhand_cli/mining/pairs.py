@@ -54,6 +54,7 @@ def write_embeddings(
         "keypoints_px": keypoints_px,
         "video_index": video_index,
         "crop_index": crop_index,
+        # As objects: h5py takes none of numpy's fixed-width strings.
         "video_ids": np.array(video_ids, dtype=object),
     }
     attributes = {

@@ -19,7 +19,9 @@ from simhand_cli.skeleton import NUM_JOINTS
 
 NORMALISATION: Final = "centroid-rms"
 VECTOR_SIZE: Final = 2 * NUM_JOINTS
+#: Rows in double precision at a time: 22 MB.
 _BLOCK_ROWS: Final = 65536
+#: A smaller hand is all rounding, which division by its size would blow up to a pose.
 _SMALLEST_HAND_PX: Final = 1e-3
 
 
@@ -50,6 +52,7 @@ def has_shape(keypoints_px: NDArray[np.floating]) -> NDArray[np.bool_]:
     usable = np.isfinite(keypoints_px).all(axis=(1, 2))
     for start in range(0, len(keypoints_px), _BLOCK_ROWS):
         part = slice(start, start + _BLOCK_ROWS)
+        # Rows that are not finite have size NaN here, which is larger than nothing.
         with np.errstate(invalid="ignore"):
             usable[part] &= hand_size_px(keypoints_px[part]) > _SMALLEST_HAND_PX
     return np.asarray(usable, dtype=bool)
@@ -120,7 +123,9 @@ def fit_pca(blocks: Iterable[NDArray[np.float64]], dimensions: int) -> PosePca:
     for block in blocks:
         total.add(block)
     variance, vectors = np.linalg.eigh(total.covariance())
+    # Rounding can bring the smallest eigenvalues below 0.
     variance, rows = variance[::-1].clip(min=0.0), vectors.T[::-1]
+    # The sign of an eigenvector is free and differs between LAPACK libraries; this settles it.
     strongest = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
     rows = rows * np.where(strongest < 0, -1.0, 1.0)
     return PosePca(total.mean, np.ascontiguousarray(rows[:dimensions]), np.ascontiguousarray(variance))

@@ -16,6 +16,7 @@ from simhand_cli.console import Ticker
 from simhand_cli.mining.exact import Neighbours, exact_neighbours, squared_distance
 
 _FETCHED_AT_ONCE = 1 << 20  # neighbours held per call, rows x k
+#: Fetched beyond twice K, since the row itself and its own video's hands are among the answers.
 _SPARE = 32
 _SMALLEST_LIMIT = 256
 _LIMIT_SHARE = 256
@@ -76,6 +77,7 @@ def indexed_neighbours(
         rounds.append((fetch, len(todo)))
         index.set_ef(max(ef, fetch))
         finished = np.zeros(len(todo), dtype=bool)
+        # The more a row fetches, the fewer rows a call: a call's memory stays the same.
         step = max(64, _FETCHED_AT_ONCE // fetch)
         for start in range(0, len(todo), step):
             part = todo[start : start + step]
@@ -103,6 +105,7 @@ def _fetch(index: Any, queries: NDArray[np.float32], count: int, threads: int) -
         labels, _ = index.knn_query(queries, k=count, num_threads=threads)
         return np.asarray(labels).astype(np.int64)
     except RuntimeError as error:
+        # Its message is the only sign that hnswlib gives; any other failure must not be swallowed.
         if "contiguous 2D array" not in str(error):
             raise
     if len(queries) == 1:
@@ -124,6 +127,7 @@ def _keep_others(
     other = (labels >= 0) & (video_index[labels] != video_index[queries][:, None])
     enough = other.sum(axis=1) >= needed
     labels, other, queries = labels[enough], other[enough], queries[enough]
+    # Measured again, since hnswlib's distances are float32: index and exact search must put equal hands in one order.
     squared = squared_distance(embedding, np.broadcast_to(queries[:, None], labels.shape), labels)
     squared[~other] = np.inf
     order = np.lexsort((labels, squared), axis=-1)[:, : found.rows.shape[1]]

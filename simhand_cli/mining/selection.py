@@ -50,6 +50,7 @@ def select_rows(
         min_confidence: rows below are left out.
     """
     valid = np.asarray(valid, dtype=bool)
+    # NaN compares as False, and so counts as too low.
     confident = confidence >= min_confidence
     shaped = has_shape(keypoints_px)
     return Selection(

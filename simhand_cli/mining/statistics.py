@@ -72,6 +72,7 @@ def _histograms(
 ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Count every set of distances over the same bins, from 0 to nearly the largest."""
     present = {name: values for name, values in distances.items() if len(values)}
+    # Not up to the largest: a few outliers would press all others into the first bins.
     end = max(max(float(np.quantile(values, 0.995)) for values in present.values()), 1e-6)
     return {name: np.histogram(values, bins=80, range=(0.0, end)) for name, values in present.items()}
 
@@ -88,6 +89,7 @@ def frequent_video_pairs(
 ) -> list[tuple[int, int, int]]:
     """(anchor's video, positive's video, Top-1 pairs), the most frequent first, ties by video."""
     anchor = np.flatnonzero(found.rows[:, 0] >= 0)
+    # One number a pair of videos; the square of their number does not fit into 32 bits.
     from_video = video_index[anchor].astype(np.int64)
     keys, counts = np.unique(from_video * videos + video_index[found.rows[anchor, 0]], return_counts=True)
     order = np.lexsort((keys, -counts))[:most]

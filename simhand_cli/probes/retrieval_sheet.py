@@ -39,6 +39,7 @@ def retrieval_sheet(
         oracle_rows: (Q, K) rows of the gallery with the nearest poses, -1 for samples that were not asked about.
     """
     asked = np.flatnonzero(oracle_rows[:, 0] >= 0)
+    # Spread over the set: neighbours in it are often frames of one recording.
     chosen = asked[np.linspace(0, len(asked) - 1, min(_SHOWN, len(asked))).round().astype(int)]
     columns = [one[:, :1] for one in (*rows, oracle_rows)]
     distances = [pair_distances(ALIGNMENTS[0], test.poses, gallery.poses, one) for one in columns]

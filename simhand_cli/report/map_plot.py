@@ -96,6 +96,7 @@ def _scatter(axes: "Axes", panel: MapPanel, colouring: Colouring) -> None:
 
 
 def _names(axes: "Axes", panel: MapPanel, names: NDArray[Any]) -> None:
+    # Ties by name, so that the same points give the same picture.
     frequent = [name for name, _ in sorted(Counter(names.tolist()).items(), key=lambda item: (-item[1], item[0]))]
     frequent = frequent[: len(LINE_COLOURS)]
     others = ~np.isin(names, frequent)

@@ -128,6 +128,7 @@ def _draw_hand_3d(
 ) -> None:
     import matplotlib
 
+    # 3D axes take the grid's colour from here while they are made.
     with matplotlib.rc_context({"grid.color": _GRID}):
         axes: Any = figure.add_axes(place, projection="3d")
     # The plot's vertical is -y of the camera, its depth is z: a hand stands as it does in the image.

@@ -43,6 +43,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     """
     import av
 
+    # FFmpeg would report every damaged packet on stderr; what matters is raised or counted here.
     av.logging.set_level(None)
     try:
         container = av.open(str(path), timeout=_OPEN_TIMEOUT_S, metadata_errors="replace")
@@ -79,6 +80,7 @@ def raw_frames(container: Any, stream: Any) -> Iterator[tuple[Any, float]]:
             return
         except av.error.InvalidDataError:
             continue
+        # Nothing beyond such an error can be read; the frames before it are kept.
         except (av.error.FFmpegError, OSError):
             return
         for frame in frames:

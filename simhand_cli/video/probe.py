@@ -37,6 +37,7 @@ def probe_video(path: Path, fps: float) -> VideoRecord:
     with open_video(path) as (container, stream):
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         length_s = float(container.duration or 0) / 1e6
+        # Many containers state no number of frames, only a length.
         declared = int(stream.frames) or round(length_s * rate)
         codec = str(stream.codec_context.name)
         times: list[float] = []
@@ -89,6 +90,7 @@ def probe_images(folder: Path) -> VideoRecord:
     readable: list[int] = []
     size = (0, 0)
     for index, file in enumerate(files):
+        # A digest of digests: where one file ends counts, its name does not.
         digest.update(bytes.fromhex(sha256_file(file)))
         image = read_image(file)
         if image is not None:

@@ -39,6 +39,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
         raise
     _fsync(part)
     part.replace(final)
+    # The new name itself survives a power cut only once the folder is on disk.
     _fsync(final.parent)
 
 
@@ -69,6 +70,7 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)  # signal 0 only asks
     except ProcessLookupError:
         return False
+    # Somebody else's process, or no possible number: in doubt, the file is left alone.
     except (PermissionError, OverflowError):
         return True
     return True

@@ -23,6 +23,7 @@ def workspace_lock(directory: Path, command: str) -> Iterator[None]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / LOCK_NAME
+    # Not inherited by programs that are started meanwhile: one that lives on would go on holding the lock.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:

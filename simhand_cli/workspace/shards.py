@@ -35,6 +35,7 @@ def write_h5(
     with new_h5(path, schema, version, attributes) as file:
         for name, array in arrays.items():
             dtype = h5py.string_dtype() if array.dtype.kind in "OU" else array.dtype
+            # Without times, which would make files of equal content differ.
             file.create_dataset(name, data=array, dtype=dtype, track_times=False)
     return sha256_file(path)
 
@@ -48,6 +49,7 @@ def new_h5(path: Path, schema: str, version: int, attributes: Mapping[str, Any])
     """
     import h5py
 
+    # A fixed format: bytes must not depend on the version of HDF5.
     with atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
         file.attrs["schema"] = schema
         file.attrs["schema_version"] = version
@@ -79,6 +81,7 @@ def open_h5_file(path: Path, schema: str, version: int) -> Any:
     import h5py
 
     try:
+        # A file that has its name never changes, and HDF5's locks fail on some network file systems.
         file = h5py.File(path, "r", locking=False)
     except FileNotFoundError:
         raise InputProblem(f"{path} is missing (expected a {schema} file)") from None

@@ -236,6 +236,7 @@ def _positions(stored: StoredPredictions, rows: NDArray[np.int64]) -> tuple[NDAr
 
 def _write_freihand(path: Path, joints_mm: NDArray[np.float64]) -> None:
     xyz = (np.round(hand / 1000.0, _M_DIGITS).tolist() for hand in joints_mm)
+    # Written piece by piece: nine million zeros of meshes as lists would take hundreds of megabytes.
     no_mesh = json.dumps([[0.0, 0.0, 0.0]] * MANO_VERTICES)
     with atomic_path(path) as part, part.open("w", encoding="utf-8") as stream:
         stream.write("[[")

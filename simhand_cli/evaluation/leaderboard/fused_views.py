@@ -73,6 +73,7 @@ def _means(
     """Mean of the values (n, ...) of each slot, zero where there are none, and their number."""
     count = np.bincount(slot, minlength=slots)
     total = np.zeros((slots, *values.shape[1:]))
+    # Not total[slot] += values, which counts a slot that comes several times only once.
     np.add.at(total, slot, values)
     return total / np.maximum(count, 1).reshape(-1, *[1] * (values.ndim - 1)), count
 

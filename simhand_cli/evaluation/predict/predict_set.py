@@ -104,6 +104,7 @@ def _read(labelled: LabelledSet, index: int, crop_scale: float, size_px: int) ->
 def _without_pictures(item: _Item) -> _Item:
     from dataclasses import replace
 
+    # Without rows, but as wide as before: the width is still asked for.
     nothing = np.empty((0, item.sample.image_rgb.shape[1], 3), dtype=np.uint8)
     sample = replace(item.sample, image_rgb=nothing, mask=None, vertices_mm=None)
     return replace(item, sample=sample, crop_rgb=nothing)
@@ -118,6 +119,7 @@ def _assemble(labelled: LabelledSet, items: list[_Item], poses: list[CropPoses])
     relative_mm = np.where(missing, np.nan, np.concatenate([p.relative_mm for p in poses]))
     intrinsics = np.stack([item.sample.intrinsics for item in items])
     confidence = np.concatenate([p.confidence for p in poses])
+    # Confidences weigh the least squares; were all 0, joints that do determine a place would not.
     placed = place_in_camera(relative_mm, joints_px, intrinsics, np.maximum(confidence, 1e-3))
     truth_mm = np.stack([item.sample.joints_mm for item in items])
     truth_px = np.stack([item.sample.joints_px for item in items])

@@ -115,6 +115,7 @@ class MediaPipePose:
         from simhand_cli.hands.mediapipe_landmarker import HandLandmarkerAdapter
 
         self._adapter: HandLandmarkerAdapter = HandLandmarkerAdapter(model_path, max_hands=2, min_confidence=0.3)
+        # Open from here to close(), over many calls of predict.
         self._adapter.__enter__()
         self.facts: dict[str, Any] = {"kind": "mediapipe", "metric_scale": "MediaPipe's world landmarks"}
 
@@ -130,6 +131,7 @@ class MediaPipePose:
             if hand is not None:
                 joints_px[i] = hand.landmarks_px
                 relative[i] = hand.world_mm - hand.world_mm[WRIST]
+                # MediaPipe has one score for a hand, none for its joints.
                 confidence[i] = hand.score
                 found[i] = True
         return CropPoses(joints_px, relative, confidence, found)

@@ -205,6 +205,7 @@ def box_extent(points_px: NDArray[np.float64], valid: Mask) -> Floats:
     known = valid.any(axis=1)
     extent = np.full(len(points_px), np.nan)
     extent[known] = (np.nanmax(shown[known], axis=1) - np.nanmin(shown[known], axis=1)).max(axis=1)
+    # Joints that all lie in one point have no extent to measure by.
     return np.where(extent > 0, extent, np.nan)
 
 

@@ -62,6 +62,7 @@ def constant_answers(joints_mm: Floats, count: int) -> dict[AlignmentName, Float
 
 def pose_errors(name: AlignmentName, predicted: Floats, truth: Poses) -> tuple[Floats, Mask]:
     """(M, 21) joint errors in mm after an alignment, and which of them count."""
+    # 0 for unlabelled joints: NaN would spread through the sums of an alignment, though their weight is 0.
     truth_mm = np.where(truth.valid[..., None], truth.joints_mm, 0.0)
     aligned = align(name, predicted, truth_mm, truth.valid)
     return joint_errors(aligned.joints_mm, truth_mm), truth.valid & aligned.scored[:, None]
@@ -106,6 +107,7 @@ def choose_linear_rows(
         fraction: part to set aside.
         seed: of that choice.
     """
+    # One decomposition serves all coordinates, so a row takes part with all of them or not at all.
     rows = np.flatnonzero(joint_valid.all(axis=1) & ~tested)
     if len(rows) < LEAST_ROWS:
         return _why_too_few(len(rows), joint_valid, tested)

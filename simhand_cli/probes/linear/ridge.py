@@ -29,7 +29,7 @@ class Ridge:
 
     Attributes:
         mean: (D,) of the features.
-        deviation: (D,) of the features; 1 where a feature does not vary.
+        deviation: (D,) of the features; infinite where a feature does not vary, which makes it 0 in Z.
         target_mean: (T,).
         vectors: (D, D) eigenvectors of Z'Z / N.
         values: (D,) its eigenvalues.
@@ -52,13 +52,16 @@ class Ridge:
         square = np.zeros((features.shape[1], features.shape[1]))
         product = np.zeros((features.shape[1], targets.shape[1]))
         for rows, wide in _chunks(features):
+            # Centred first: Z'Z as a difference of large sums would lose the digits that count.
             wide -= mean
             square += wide.T @ wide
             product += wide.T @ (targets[rows] - target_mean)
         deviation = np.sqrt(np.diagonal(square) / count)
+        # Relative to the mean: the deviation of a constant feature is rounding, not 0.
         deviation = np.where(deviation > 1e-12 * np.maximum(np.abs(mean), 1.0), deviation, np.inf)
         values, vectors = np.linalg.eigh(square / deviation / deviation[:, None] / count)
         rotated = vectors.T @ (product / deviation[:, None]) / count
+        # Rounding can bring eigenvalues of a singular Z'Z a little below 0.
         return cls(mean, deviation, target_mean, vectors, np.maximum(values, 0.0), rotated)
 
     def weights(self, penalty: float) -> Floats:

@@ -27,6 +27,7 @@ def principal_components(points: NDArray[np.floating], dimensions: int) -> Float
 def squared_distances(points: Floats) -> Floats:
     """(N, N) squared Euclidean distances, exactly 0 on the diagonal."""
     square = (points**2).sum(axis=1)
+    # Rounding can bring the distance of nearly equal points below 0.
     distances: Floats = np.maximum(square[:, None] + square[None] - 2 * points @ points.T, 0.0)
     np.fill_diagonal(distances, 0.0)
     return distances
@@ -40,6 +41,7 @@ def conditional_affinities(distances: Floats, perplexity: float) -> Floats:
         perplexity: wanted, below N - 1.
     """
     others = ~np.eye(len(distances), dtype=bool)
+    # A factor common to a row cancels when it is normalised; without the shift all of a far point's terms underflow.
     shifted = distances - np.where(others, distances, np.inf).min(axis=1, keepdims=True)
     low, high = np.zeros(len(distances)), np.full(len(distances), np.inf)
     precision = 1.0 / np.maximum(np.where(others, shifted, 0.0).mean(axis=1), _SMALLEST)
@@ -49,6 +51,7 @@ def conditional_affinities(distances: Floats, perplexity: float) -> Floats:
         entropy = -(rows * np.log(np.maximum(rows, 1e-300))).sum(axis=1)
         too_wide = entropy > np.log(perplexity)
         low, high = np.where(too_wide, precision, low), np.where(too_wide, high, precision)
+        # Doubled until the wanted width is bracketed, then halved intervals.
         precision = np.where(np.isinf(high), precision * 2, (low + np.where(np.isinf(high), 0.0, high)) / 2)
     return rows
 
@@ -65,6 +68,7 @@ def divergence_gradient(joint: Floats, places: Floats) -> Floats:
     kernel = 1.0 / (1.0 + squared_distances(places))
     np.fill_diagonal(kernel, 0.0)
     pull = (joint - kernel / kernel.sum()) * kernel
+    # Sum over j of pull_ij (y_i - y_j), without the (N, N, 2) array of differences.
     gradient: Floats = 4.0 * (pull.sum(axis=1)[:, None] * places - pull @ places)
     return gradient
 
@@ -89,6 +93,7 @@ def tsne(points: NDArray[np.floating], perplexity: float = 30.0, steps: int = _S
     joint = affinities(reduced, usable_perplexity(perplexity, len(points)))
     places = np.zeros((len(points), 2))
     places[:, : reduced.shape[1]] = reduced[:, :2]
+    # As small as a random start would be: spread wider, the points could no longer pass each other.
     places *= 1e-4 / max(float(places[:, 0].std()), _SMALLEST)
     rate = max(len(points) / _EXAGGERATION, 50.0)
     step, gains = np.zeros_like(places), np.ones_like(places)
@@ -98,6 +103,7 @@ def tsne(points: NDArray[np.floating], perplexity: float = 30.0, steps: int = _S
         gains = np.maximum(np.where(np.sign(gradient) != np.sign(step), gains + 0.2, gains * 0.8), 0.01)
         step = (0.5 if early else 0.8) * step - rate * gains * gradient
         places = places + step
+        # Gains differ from coordinate to coordinate, so that steps do not sum to 0 and the map would drift.
         places -= places.mean(axis=0)
     return places
 

@@ -122,6 +122,7 @@ def segment_distance(p0: Array, p1: Array, q0: Array, q1: Array) -> tuple[Array,
     denominator = a * e - b * b
     s = np.where(denominator > 1e-9, np.clip((b * f - c * e) / np.maximum(denominator, 1e-9), 0, 1), 0.0)
     t = np.clip((b * s + f) / e, 0, 1)
+    # Bounding t may have moved the nearest s, and that the nearest t.
     s = np.clip((b * t - c) / a, 0, 1)
     t = np.clip((b * s + f) / e, 0, 1)
     return np.linalg.norm(p0 + s[:, None] * d1 - q0 - t[:, None] * d2, axis=1), s, t

@@ -30,6 +30,7 @@ def exposure_gains(linear_rgb: Floats, coverage: Floats, behind: Floats, light: 
 def _meter(linear_rgb: Floats, coverage: Floats, behind: Floats, scene: Scene) -> float:
     """Gain that puts a weighted mean of hand and backdrop near middle grey, as a camera's metering would."""
     hand = float((linear_rgb @ LUMINANCE).sum() / max(float(coverage.sum()), 1.0))
+    # Capped: a bare lamp in the backdrop would turn the picture black.
     around = float(np.minimum(behind @ LUMINANCE, 3.0).mean())
     exposure = 0.22 * 2.0**scene.exposure_ev / max(0.7 * hand + 0.3 * around, 1e-3)
     # Whoever films hands sees to it that they are not mere silhouettes.

@@ -55,7 +55,9 @@ def draw(
     position = camera.place(mesh.vertices_mm).astype(np.float32)
     normal = (lit.normals @ camera.turn.T.astype(np.float32)).astype(np.float32)
     pixels = np.zeros((len(position), 2), np.float32)
+    # Points behind the camera have no pixel; the rasteriser leaves out triangles nearer than NEAR_MM.
     ahead = position[:, 2] > 1.0
+    # Whole numbers are centres in the picture's grid and in that of the samples.
     pixels[ahead] = ((camera.project(position[ahead].astype(np.float64)) + 0.5) * SAMPLES - 0.5).astype(np.float32)
     inverse = np.zeros((height * SAMPLES, width * SAMPLES), np.float32)
     owner = np.full(inverse.shape, -1, np.int32)
@@ -74,7 +76,9 @@ def draw(
     )  # fmt: skip
     coverage = out[..., 3]
     with np.errstate(divide="ignore", invalid="ignore"):
+        # The shader sums inverse depths, which are linear on the screen.
         depth_mm = np.where(coverage > 0, coverage / out[..., 4], 0.0).astype(np.float32)
+    # z points away from the camera, so what faces it looks back along -z.
     seen = normal[:, 2] < 0
     direct = np.maximum(normal[seen] @ key_toward, 0).mean()
     light = lit.sky[seen, :3].mean(axis=0) + lit.key_power * direct

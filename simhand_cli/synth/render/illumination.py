@@ -61,7 +61,9 @@ def _key_shadow(
     position: Floats, blockers: NDArray[np.int32], toward: Floats, centre: Array, radius: float
 ) -> tuple[Floats, Array]:
     """Depth map of the key light and the (3, 4) map from the rig frame into it; fitted to the hand."""
+    # Any direction far from the light's will do to span the map's plane.
     helper = np.array([1.0, 0.0, 0.0]) if abs(toward[0]) < 0.7 else np.array([0.0, 1.0, 0.0])
+    # Where a panorama has no key light any direction will do: its power is 0.
     if not np.any(toward):
         toward = np.array([0.0, -1.0, 0.0], np.float32)
     u = np.cross(toward, helper)

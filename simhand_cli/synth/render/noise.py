@@ -32,12 +32,14 @@ def _fill(points: Floats, turn: Floats, wavelength: float, octaves: int, seed: i
             fz = (turn[2, 0] * points[i, 0] + turn[2, 1] * points[i, 1] + turn[2, 2] * points[i, 2]) / length
             ix, iy, iz = int(np.floor(fx)), int(np.floor(fy)), int(np.floor(fz))
             fx, fy, fz = fx - ix, fy - iy, fz - iz
+            # Smooth steps: with linear weights the lattice would show as creases.
             fx, fy, fz = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy), fz * fz * (3 - 2 * fz)
             value = 0.0
             for dz in range(2):
                 for dy in range(2):
                     for dx in range(2):
                         w = (fx if dx else 1 - fx) * (fy if dy else 1 - fy) * (fz if dz else 1 - fz)
+                        # Each octave has a lattice of its own, so that their zeros do not fall together.
                         value += w * _corner(ix + dx, iy + dy, iz + dz, seed + octave)
             total += gain * value
             gain *= 0.5

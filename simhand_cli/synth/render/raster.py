@@ -47,6 +47,7 @@ def rasterise(
             wc = ((bx - ax) * (y - ay) - (by - ay) * (x0 - ax)) * scale
             value = ia + (ib - ia) * wb + (ic - ia) * wc
             for x in range(x0, x1 + 1):
+                # A hair outside counts too, or rounding would leave pinholes between neighbours.
                 if wb >= -1e-6 and wc >= -1e-6 and wb + wc <= 1.000001 and value > inverse[y, x]:
                     inverse[y, x] = value
                     owner[y, x] = t

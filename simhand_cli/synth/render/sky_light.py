@@ -41,6 +41,7 @@ def sky_light(
     mapped = np.empty((count, 3), np.float32)
     map_depth = np.empty((size, size), np.float32)
     scale = 0.5 * (size - 1) / radius
+    # A surface must not shade itself: it may lie about a map pixel deeper than what the map holds there.
     bias = 2.2 * radius / size
     for d in range(toward.shape[0]):
         lx, ly, lz = toward[d, 0], toward[d, 1], toward[d, 2]
@@ -68,6 +69,7 @@ def sky_light(
             x, y = int(mapped[v, 0] + 0.5), int(mapped[v, 1] + 0.5)
             open_sky = np.float32(1.0)
             if 0 <= x < size and 0 <= y < size:
+                # More where the light grazes, since depth changes most within a map pixel there.
                 behind = mapped[v, 2] - bias * (1.4 - cosine) - map_depth[y, x]
                 open_sky = np.float32(min(max(1.0 - behind / bias, 0.0), 1.0))
             light[v, 3] += wrapped * open_sky

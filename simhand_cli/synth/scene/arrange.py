@@ -104,6 +104,7 @@ def _carried(motion: Motion, frame: int, still: Surface) -> Surface:
 
 def arrange(rng: np.random.Generator, person: Person, variety: Variety, frames: int, fps: float) -> Arrangement:
     """Draw a sequence: side, pose or motion, held thing, place. A single frame does not move."""
+    # Drawn in any case, so that fixing the side changes nothing else of a sequence.
     left = bool(rng.random() < 0.5)
     left = left if variety.left is None else variety.left
     pose, grasp, thing = _grip(rng, person, variety)
@@ -123,6 +124,7 @@ def _grip(rng: np.random.Generator, person: Person, variety: Variety) -> tuple[A
     """A pose, its grasp, and for a share of them a thing between palm and fingers."""
     if rng.random() >= variety.things:
         return *sample_pose(rng, person.hand, variety.grasps), None
+    # Where none of the wanted grasps has room for a thing, they are tried all the same.
     able = tuple(grasp for grasp in variety.grasps if grasp in HOLDING) or variety.grasps
     for _ in range(_GRIPS):
         pose, grasp = sample_pose(rng, person.hand, able)

@@ -209,10 +209,12 @@ def _look(
     turned = points_mm @ turn.T
     middle = (turned.min(axis=0) + turned.max(axis=0)) / 2
     shift = np.array([0.0, 0.0, float(np.ptp(turned[:, :2], axis=0).max()) * focal / (part * short)]) - middle
+    # Extent depends on depth by perspective, and both on the place: a few rounds settle them.
     for _ in range(6):
         pixels = project(intrinsics, turned + shift)
         low, high = pixels.min(axis=0), pixels.max(axis=0)
         change = float(np.clip((high - low).max() / (part * short), 0.5, 2.0))
+        # No joint comes nearer than 15 cm.
         depth = max(float(shift[2] + middle[2]) * change, 150.0 + float(np.ptp(turned[:, 2])) / 2)
         off = target - (low + high) / 2
         shift = np.array([*(shift[:2] + off * depth / focal), depth - middle[2]])
@@ -236,6 +238,7 @@ def arm_leaves_free(camera: Camera, points_mm: Array, arm_mm: Array) -> bool:
     low, high = pixels.min(axis=0), pixels.max(axis=0)
     size = np.array(camera.size_wh)
     ahead = arm[:, 2] > NEAR_MM
+    # Points behind the camera have no pixel; they count as far outside.
     where = np.full((len(arm), 2), -1e6)
     where[ahead] = camera.project(arm[ahead])
     # An arm twice as near looks twice as thick; its half width in pixels widens the region it may hide.

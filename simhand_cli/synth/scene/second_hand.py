@@ -87,6 +87,7 @@ def place_second_hand(
         joints, turned_arm = still.joints_mm @ turn.T, arm @ turn.T
         away = float(rng.uniform(50, 110))
         shift = target - joints.mean(axis=0)
+        # Pushed away along one direction until nothing meets; if that takes too far, another direction.
         while away < 400:
             placed = _hand_and_arm(joints + shift + away * toward, turned_arm + shift + away * toward)
             if all(_apart(placed, solid) for parts in solids for solid in parts):

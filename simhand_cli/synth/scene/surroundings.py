@@ -131,6 +131,7 @@ def backdrop_picture(scene: Scene, camera: Camera) -> Floats:
         return seen
     rng = np.random.default_rng([scene.backdrop_seed, camera.number])
     if scene.backdrop == "photo":
+        # A photograph's brightness is its camera's choice; it takes over that of the place.
         return photo_view(rng, scene.pictures, camera.size_wh, float(np.median(seen @ LUMINANCE)))
     palette = np.clip(seen.reshape(-1, 3)[rng.integers(seen.shape[0] * seen.shape[1], size=24)], 0.05, 2.0)
     painter = clutter if scene.backdrop == "clutter" else plain

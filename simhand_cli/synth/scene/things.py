@@ -64,6 +64,7 @@ def hold(rng: np.random.Generator, joints_mm: Array) -> Thing | None:
         the thing, or None where the hand is too closed to hold one.
     """
     kind = KINDS[int(rng.integers(len(KINDS)))]
+    # To the search for room a ball is a cylinder of hardly any length.
     half_mm = 0.5 if kind == "ball" else float(rng.uniform(25.0, 90.0))
     across = joints_mm[5] - joints_mm[17]
     across = across / np.linalg.norm(across)
@@ -71,6 +72,7 @@ def hold(rng: np.random.Generator, joints_mm: Array) -> Thing | None:
     tips = joints_mm[[8, 12, 16, 20]].mean(axis=0)
     pinch = 0.5 * (joints_mm[4] + joints_mm[8])
     grip = 0.5 * palm + 0.5 * tips
+    # A third of the places are between thumb and index finger, where a pinch holds.
     base = np.where(np.arange(_TRIALS)[:, None] % 3 == 2, pinch, grip)
     centre = base + rng.normal(0.0, 16.0, (_TRIALS, 3))
     axis = across + rng.normal(0.0, 0.25, (_TRIALS, 3))

@@ -1,13 +1,11 @@
-"""The options of a synthetic set, checked together and filled in by format, before anything is written."""
+"""A synthetic set's settings: what a person said, turned once into what will be made, with nothing left open."""
 
 import difflib
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simhand_cli.errors import UsageProblem
+from simhand_cli.synth.config import SynthConfig
 from simhand_cli.synth.hand.grasps import GRASP_NAMES
-
-if TYPE_CHECKING:
-    from simhand_cli.synth.config import SynthConfig
 
 #: Defaults that depend on the format.
 _COUNT: Final = {"labelled": 1000, "videos": 16, "freihand": 1000, "hanco": 16}
@@ -28,8 +26,25 @@ _ANY: Final = frozenset({"out", "format", "count", "backgrounds", "workers", "wo
 MAX_SEQUENCE: Final = 4096
 
 
-def settle(config: "SynthConfig") -> "SynthConfig":
-    """The options with the format's defaults filled in.
+class SynthSettings(SynthConfig):
+    """The options of a set with those filled that follow from its format; made by :func:`settle` alone.
+
+    What may still be None has no value by choice: a folder other than the workspace's, pictures of one's own.
+    """
+
+    count: int
+    frames: int
+    cameras: int
+
+    @property
+    def grasps(self) -> tuple[str, ...]:
+        """The named grasps to draw from: all where none was asked for."""
+        # A property, not a filled field: the recipe of sets made before says [] for all, and must go on matching.
+        return tuple(self.grasp) or GRASP_NAMES
+
+
+def settle(config: SynthConfig) -> SynthSettings:
+    """Fill what the user left open by the format's defaults, and bring the grasps into the catalogue's order.
 
     Raises:
         UsageProblem: an unknown grasp, an option the format has no use for, options that exclude each other, or a
@@ -39,20 +54,20 @@ def settle(config: "SynthConfig") -> "SynthConfig":
     _refuse_useless(config)
     if config.backgrounds is not None and config.backdrop in ("panorama", "clutter", "plain"):
         raise UsageProblem(f"--backgrounds is not used with --backdrop {config.backdrop}; leave one of them out")
-    settled = config.model_copy(
-        update={
-            "count": config.count or _COUNT[kind],
-            "frames": config.frames or _FRAMES[kind],
-            "cameras": config.cameras or _CAMERAS[kind],
-            "grasp": _known_grasps(config.grasp),
-        }
-    )
+    filled = {
+        "count": config.count or _COUNT[kind],
+        "frames": config.frames or _FRAMES[kind],
+        "cameras": config.cameras or _CAMERAS[kind],
+        "grasp": _known_grasps(config.grasp),
+    }
+    # Every field was validated as the user's option; the filled ones come from the tables above.
+    settings = SynthSettings.model_construct(**{**dict(config), **filled})
     if kind in ("labelled", "hanco"):
-        _check_sequence(kind, whole(settled.count), whole(settled.frames), whole(settled.cameras))
-    return settled
+        _check_sequence(settings)
+    return settings
 
 
-def _refuse_useless(config: "SynthConfig") -> None:
+def _refuse_useless(config: SynthConfig) -> None:
     fields = type(config).model_fields
     for name in sorted(config.model_fields_set - _ANY - set(RELEVANT[config.format])):
         if getattr(config, name) != fields[name].default:
@@ -63,13 +78,14 @@ def _refuse_useless(config: "SynthConfig") -> None:
             )
 
 
-def _check_sequence(kind: str, count: int, frames: int, cameras: int) -> None:
+def _check_sequence(settings: SynthSettings) -> None:
+    count, frames, cameras = settings.count, settings.frames, settings.cameras
     each = frames * cameras
     if each > MAX_SEQUENCE:
         raise UsageProblem(
             f"--frames {frames} x --cameras {cameras} = {each} pictures a sequence, above {MAX_SEQUENCE}"
         )
-    if kind == "labelled" and count % each:
+    if settings.format == "labelled" and count % each:
         up = -(-count // each) * each
         raise UsageProblem(
             f"--count {count} is no multiple of --frames {frames} x --cameras {cameras} = {each}; {up} would be"
@@ -86,9 +102,3 @@ def _known_grasps(wanted: list[str]) -> list[str]:
     # In the catalogue's order and once each, so that the same choice is the same set.
     chosen = {exact[name.lower()] for name in wanted}
     return [name for name in GRASP_NAMES if name in chosen]
-
-
-def whole(value: int | None) -> int:
-    """An option that :func:`settle` has filled in."""
-    assert value is not None
-    return value
