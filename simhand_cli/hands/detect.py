@@ -54,7 +54,7 @@ class _Rows:
 _adapter: HandLandmarkerAdapter | None = None
 
 
-def start_worker(model_file: Path | None, max_hands: int, min_confidence: float) -> None:
+def start_worker(landmarker_file: Path | None, max_hands: int, min_confidence: float) -> None:
     """Load the landmarker once in a worker process; it is closed when the process ends."""
     global _adapter
     from multiprocessing.util import Finalize
@@ -63,7 +63,7 @@ def start_worker(model_file: Path | None, max_hands: int, min_confidence: float)
 
     # Every core has a process already; threads of OpenCV's own would only compete with them.
     cv2.setNumThreads(1)
-    _adapter = HandLandmarkerAdapter(model_file, max_hands, min_confidence)
+    _adapter = HandLandmarkerAdapter(landmarker_file, max_hands, min_confidence)
     # Not atexit: that runs after the thread pools, which closing needs, have shut down.
     Finalize(None, _adapter.close, exitpriority=1)
 

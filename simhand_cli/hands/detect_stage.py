@@ -12,7 +12,7 @@ from simhand_cli.crops.crop_set import CROPS_SCHEMA, CROPS_VERSION
 from simhand_cli.errors import InputProblem
 from simhand_cli.hands.config import DetectConfig
 from simhand_cli.hands.detect import DetectJob, detect_video, start_worker
-from simhand_cli.hands.landmarker_file import find_hand_model
+from simhand_cli.hands.landmarker_file import find_landmarker
 from simhand_cli.stages.local_pool import StageJob
 from simhand_cli.stages.records import CatalogRecord
 from simhand_cli.stages.run_folder import State
@@ -35,7 +35,7 @@ class DetectStage:
     def prepare(self, console: Console) -> None:  # noqa: ARG002 (as every job)
         """Open the workspace and find MediaPipe's model."""
         self.workspace = Workspace.open(self.config.workspace)
-        self.model_file = find_hand_model(self.config.model_file)
+        self.landmarker_file = find_landmarker(self.config.model_file)
         # Keypoints are of crops: with new crops the old ones are void.
         self.record = CatalogRecord(
             self.workspace, "detect", "--redo detects again",
@@ -87,7 +87,7 @@ class DetectStage:
                 console=console,
                 unit="frames",
                 initializer=start_worker,
-                initargs=(self.model_file, self.config.max_hands, self.config.min_confidence),
+                initargs=(self.landmarker_file, self.config.max_hands, self.config.min_confidence),
             )
         return _balance_and_summarise(self.config, self.record.catalog, self.workspace)
 

@@ -9,7 +9,7 @@ from simhand_cli.errors import InputProblem
 from simhand_cli.hands.config import KeypointsConfig
 from simhand_cli.hands.detect import start_worker
 from simhand_cli.hands.keypoints import KeypointsJob, estimate_video
-from simhand_cli.hands.landmarker_file import find_hand_model
+from simhand_cli.hands.landmarker_file import find_landmarker
 from simhand_cli.stages.local_pool import StageJob
 from simhand_cli.stages.records import CatalogRecord
 from simhand_cli.stages.run_folder import State
@@ -31,7 +31,7 @@ class KeypointsStage:
     def prepare(self, console: Console) -> None:  # noqa: ARG002 (as every job)
         """Open the workspace and find MediaPipe's model."""
         self.workspace = Workspace.open(self.config.workspace)
-        self.model_file = find_hand_model(self.config.model_file)
+        self.landmarker_file = find_landmarker(self.config.model_file)
         self.record = CatalogRecord(
             self.workspace, "keypoints", "--redo estimates again",
             folder=self.workspace.keypoints_dir, clears=("keypoints",),
@@ -76,7 +76,7 @@ class KeypointsStage:
                 unit="crops",
                 initializer=start_worker,
                 # Two hands: the other hand of the person must not be taken for the crop's own.
-                initargs=(self.model_file, 2, self.config.min_confidence),
+                initargs=(self.landmarker_file, 2, self.config.min_confidence),
             )
         return _summarise(self.record.catalog, self.workspace)
 

@@ -1,4 +1,4 @@
-"""Finding MediaPipe's hand model without importing MediaPipe and without the internet."""
+"""The file of MediaPipe's hand landmarker, found without importing MediaPipe and without the internet."""
 
 import importlib.metadata
 from pathlib import Path
@@ -17,8 +17,8 @@ MODEL_URL = (
 )
 
 
-def find_hand_model(given: Path | None = None) -> Path:
-    """The hand model file: the given one, else the cache's, else the one a dependency ships; checked by sha256.
+def find_landmarker(given: Path | None = None) -> Path:
+    """The file of the hand landmarker: the given, the cache's, or the one a dependency ships; checked by sha256.
 
     Raises:
         EnvironmentProblem: none is found, or it is not the file this project is tested with.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simhand_cli.hands.landmarker_file import MODEL_SHA256, find_hand_model
+from simhand_cli.hands.landmarker_file import MODEL_SHA256, find_landmarker
 
 ESTIMATOR = "mediapipe-hand-landmarker"
 
@@ -44,7 +44,7 @@ class HandLandmarkerAdapter:
 
     def __init__(
         self,
-        model_file: Path | None = None,
+        landmarker_file: Path | None = None,
         max_hands: int = 2,
         min_confidence: float = 0.5,
         video_mode: bool = False,
@@ -52,12 +52,12 @@ class HandLandmarkerAdapter:
         """Load the model.
 
         Args:
-            model_file: the ``.task`` file; None finds it (:func:`find_hand_model`).
+            landmarker_file: the ``.task`` file; None finds it (:func:`find_landmarker`).
             max_hands: hands looked for in a picture.
             min_confidence: palm detection, presence and tracking threshold in [0, 1].
             video_mode: track from picture to picture (pictures must come in order); False treats each alone.
         """
-        path = find_hand_model(model_file)
+        path = find_landmarker(landmarker_file)
         with _silenced():
             from mediapipe.tasks.python import BaseOptions, vision
 

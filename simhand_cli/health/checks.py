@@ -127,10 +127,10 @@ def _gpu() -> Check:
 
 
 def _hand_model() -> Check:
-    from simhand_cli.hands.landmarker_file import find_hand_model
+    from simhand_cli.hands.landmarker_file import find_landmarker
 
     try:
-        return Check("hand model", True, f"{find_hand_model()} (sha256 as expected)")
+        return Check("hand model", True, f"{find_landmarker()} (sha256 as expected)")
     except SimhandError as problem:
         return Check("hand model", False, str(problem), "see the message")
 

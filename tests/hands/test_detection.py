@@ -15,7 +15,7 @@ from simhand_cli.crops.geometry import (
 from simhand_cli.errors import EnvironmentProblem, InputProblem, UsageProblem
 from simhand_cli.hands.config import DetectConfig, KeypointsConfig
 from simhand_cli.hands.keypoints import closest_hand, usable
-from simhand_cli.hands.landmarker_file import find_hand_model
+from simhand_cli.hands.landmarker_file import find_landmarker
 from simhand_cli.hands.mediapipe_landmarker import DetectedHand, HandLandmarkerAdapter
 from simhand_cli.health.shards import check_shards
 from simhand_cli.video.config import IngestConfig
@@ -27,17 +27,17 @@ from tests.conftest import write_video
 
 
 def test_model_file_is_checked(tmp_path: Path, monkeypatch) -> None:
-    assert find_hand_model().name == "hand_landmarker.task"
+    assert find_landmarker().name == "hand_landmarker.task"
     with pytest.raises(EnvironmentProblem, match="no such file"):
-        find_hand_model(tmp_path / "x.task")
+        find_landmarker(tmp_path / "x.task")
     wrong = tmp_path / "hand_landmarker.task"
     wrong.write_bytes(b"x")
     with pytest.raises(EnvironmentProblem, match="has sha256"):
-        find_hand_model(wrong)
+        find_landmarker(wrong)
     monkeypatch.setenv("SIMHAND_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr("simhand_cli.hands.landmarker_file.MODEL_PACKAGE", "no-such-package")
     with pytest.raises(EnvironmentProblem, match="sha256 fbc2a300"):
-        find_hand_model()
+        find_landmarker()
 
 
 def test_handedness_and_landmarks_on_a_real_right_hand(real_data: Path) -> None:
