@@ -23,6 +23,10 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> Summary:
         InputProblem: unusable labels or weights.
         UsageProblem: the run's folder holds a run with other options.
     """
+    from simhand_cli.training.processes.cluster import speaks
+
+    if console is not None and speaks():
+        console.say("finetune: loading torch")
     from simhand_cli.finetune.run import Finetuning
     from simhand_cli.stages.job import run_job
     from simhand_cli.training.processes.launch import run_in_world

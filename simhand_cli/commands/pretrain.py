@@ -23,6 +23,10 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Summary:
         UsageProblem: unknown encoder, --compile on several processes, or a run with other options in the run's folder.
         EnvironmentProblem: GPUs asked for that are not there, or the run is in use by another process.
     """
+    from simhand_cli.training.processes.cluster import speaks
+
+    if console is not None and speaks():
+        console.say("pretrain: loading torch")
     from simhand_cli.pretrain.run import Pretraining
     from simhand_cli.stages.job import run_job
     from simhand_cli.training.processes.launch import run_in_world

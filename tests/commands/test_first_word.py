@@ -24,7 +24,7 @@ except SimhandError as problem:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["evaluate", "probe", "embed"])
+@pytest.mark.parametrize("name", ["evaluate", "probe", "embed", "pretrain", "finetune"])
 def test_the_first_word_comes_before_torch(name: str) -> None:
     code = _CODE.format(name=name, title=name.title())
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)

@@ -57,6 +57,11 @@ def job_place(environment: Mapping[str, str] = os.environ) -> JobPlace | None:
     return None
 
 
+def speaks(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process is the one of a job that may talk before the job's place is looked into."""
+    return environment.get("RANK", "0") == "0" and environment.get("SLURM_PROCID", "0") == "0"
+
+
 def _of_torchrun(environment: Mapping[str, str]) -> JobPlace:
     """As torch documents it for ``env://`` and torchrun; a launcher that sets only the former may lack LOCAL_*."""
     world_size = _number(environment, "WORLD_SIZE")
