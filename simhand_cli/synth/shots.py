@@ -19,6 +19,7 @@ from simhand_cli.synth.scene.surroundings import backdrop_picture
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 #: Streams of random numbers: a picture's, a video's, a studio's.
+# Part of every seed: picture 3 and video 3 of one seed have nothing in common. Changing one changes all sets.
 _PICTURE, _VIDEO = 11, 12
 STUDIO: Final = 13
 #: Larger extent of the joints in a picture, as a share of its shorter side.
@@ -92,6 +93,7 @@ def labelled_sequence(
     scene = arrangement.scene
     views = [_View(camera) for camera in rig]
     for frame in range(frames):
+        # Grain is drawn in this order from the same stream, so frames are made one after another, never in parallel.
         for view, shot in zip(views, shoot(arrangement, frame, views, rng), strict=True):
             yield LabelledShot(
                 shot, arrangement.left, who.name, who.tone, arrangement.motion.grasps[frame],
@@ -104,6 +106,7 @@ def labelled_sequence(
 def palm_facing(arrangement: Arrangement, frame: int, camera: Camera, shot: Shot) -> float:
     """Cosine between the palm's normal and the direction to the camera: 1 palm, -1 back of the hand."""
     palm = camera.turn @ arrangement.motion.turns[frame][:, 2]
+    # The camera is the origin of its frame; the middle finger's knuckle stands for the palm.
     sight = -shot.joints_mm[9] / np.linalg.norm(shot.joints_mm[9])
     return float(palm @ sight)
 
@@ -121,8 +124,10 @@ def shoot(arrangement: Arrangement, frame: int, views: list[_View], rng: np.rand
     """Photograph a frame with every camera; the light is computed once."""
     surface = arrangement.surface(frame)
     for view, drawing in zip(views, draw_frame(arrangement, frame, surface, [v.camera for v in views]), strict=True):
+        # Made once: cameras do not move during a sequence.
         if view.behind is None:
             view.behind = backdrop_picture(arrangement.scene, view.camera)
+        # Exposure is settled by the first frame and kept, or the picture would flicker with the hand's movements.
         image, view.gains = photograph(drawing, view.behind, arrangement.scene, rng, view.gains)
         yield labelled(arrangement, frame, surface, view.camera, drawing, image)
 
@@ -130,6 +135,7 @@ def shoot(arrangement: Arrangement, frame: int, views: list[_View], rng: np.rand
 def draw_frame(arrangement: Arrangement, frame: int, surface: Surface, cameras: list[Camera]) -> Iterator[Drawing]:
     """What every camera sees of a frame, before any backdrop."""
     mesh = arrangement.mesh(frame, surface)
+    # All cameras of a rig share one world, so any of them tells how the rig stands in it.
     lit = illuminate(mesh, surface.joints_mm, arrangement.scene, cameras[0].world_from_rig)
     material = arrangement.thing.material if arrangement.thing else None
     for camera in cameras:

@@ -44,11 +44,13 @@ def bone_rotations(hand: ShapedHand, pose: Array) -> Array:
     angles.append(pose[THUMB])
     single = rotations(hand.turning_axes, np.concatenate(angles))
     turns = np.repeat(np.eye(3)[None], len(BONE_PARENTS), axis=0)
+    # The forearm (bone 0) stays where it is: the wrist bends the hand against it.
     turns[1] = single[0] @ single[1]
     for finger in range(4):
         cup, abduct, flex, bend, last = single[2 + 5 * finger : 7 + 5 * finger]
         bone = 9 + 3 * finger
         turns[2 + finger], turns[bone], turns[bone + 1], turns[bone + 2] = cup, abduct @ flex, bend, last
+    # The thumb's saddle joint turns about three axes, in this order; its outer joints are hinges.
     oppose, adduct, twist, turns[7], turns[8] = single[22:27]
     turns[6] = oppose @ adduct @ twist
     return turns
@@ -65,6 +67,7 @@ def _capsule_table() -> tuple[NDArray[np.int64], Array, NDArray[np.int64]]:
             owner.append(who)
     for finger in range(4):
         segments.append((0, 5 + 4 * finger))
+        # Beams from wrist to knuckles, thick enough that no gap between them lets a fingertip into the palm.
         radii.append((13.0, 9.5))
         owner.append(5 + finger)
     return np.array(segments), np.array(radii), np.array(owner)
@@ -81,6 +84,7 @@ def _tested_pairs() -> NDArray[np.int64]:
     for i in range(len(_OWNER)):
         for j in range(i + 1, len(_OWNER)):
             a, b = int(_OWNER[i]), int(_OWNER[j])
+            # The first phalanx starts in the palm's flesh, so only the outer two can be said to pass through it.
             outer = i % 3 >= 1
             fingers = a < 5 and b < 5 and a != b
             # Neighbouring first phalanges share the web of skin between the knuckles and always nearly touch.
@@ -120,6 +124,7 @@ def segment_distance(p0: Array, p1: Array, q0: Array, q1: Array) -> tuple[Array,
     a, e, f = (d1 * d1).sum(1), (d2 * d2).sum(1), (d2 * r).sum(1)
     b, c = (d1 * d2).sum(1), (d1 * r).sum(1)
     denominator = a * e - b * b
+    # Parallel segments have no single closest pair; starting at 0 and clamping twice finds one of them.
     s = np.where(denominator > 1e-9, np.clip((b * f - c * e) / np.maximum(denominator, 1e-9), 0, 1), 0.0)
     t = np.clip((b * s + f) / e, 0, 1)
     # Bounding t may have moved the nearest s, and that the nearest t.
@@ -148,10 +153,12 @@ def sample_pose(rng: np.random.Generator, hand: ShapedHand, grasps: Sequence[str
     ones, each nearer to it; after :data:`TRIES` failures the last one is eased towards rest until it passes.
     """
     grasp = grasps[int(rng.integers(len(grasps)))]
+    # The spread shrinks with every try, down to a quarter: the nearer to the plain grasp, the more poses are possible.
     for attempt in range(TRIES):
         pose = random_pose(rng, grasp, 1.0 - 0.8 * attempt / TRIES)
         if possible(hand, pose):
             return pose, grasp
+    # Ends in any case: within a degree of rest a pose is taken as it is.
     while not possible(hand, pose) and np.abs(pose).max() > 1.0:
         pose = clamp(0.85 * pose)
     return pose, grasp

@@ -63,6 +63,7 @@ def clamp(pose: Array) -> Array:
     """The nearest pose inside the anatomical ranges; bent knuckles spread less: |abduction| <= 16 (1 - MCP / 110)."""
     inside = np.clip(pose, LOW, HIGH)
     fingers = inside[:16].reshape(4, 4)
+    # The ligaments of a bent knuckle are taut: a fist cannot be spread.
     limit = 16.0 * np.clip(1 - fingers[:, 0] / 110.0, 0.0, 1.0)
     fingers[:, 1] = np.clip(fingers[:, 1], -limit, limit)
     return inside
@@ -75,9 +76,11 @@ def random_pose(rng: np.random.Generator, grasp: str, spread: float = 1.0) -> Ar
     is added.
     """
     other = GRASP_NAMES[int(rng.integers(len(GRASP_NAMES)))]
+    # Mostly near 0 and at most 0.6: the named grasp stays recognisable, as labels and counts go by it.
     share = spread * 0.6 * rng.beta(0.6, 1.6)
     pose = (1 - share) * GRASPS[grasp] + share * GRASPS[other]
     pose = pose + spread * NOISE * rng.standard_normal(NUM_ANGLES)
+    # The wrist and the palm's cup do not belong to a grasp; they are drawn at full spread even near it.
     pose[WRIST] = rng.normal(0.0, (18.0, 10.0))
     pose[CUP] = abs(rng.normal(0.0, 4.0))
     return clamp(pose)

@@ -56,7 +56,9 @@ class ShapedHand:
             flexion = np.cross(joints[6 + 4 * finger] - joints[5 + 4 * finger], palm)
             c, s = np.cos(np.deg2rad(tilt)), np.sin(np.deg2rad(tilt))
             flexion = np.array([c * flexion[0] - s * flexion[1], s * flexion[0] + c * flexion[1], 0.0])
+            # All joints of a finger bend about one axis, as hinges do: a finger stays in its plane.
             axes += [across, -palm, flexion, flexion, flexion]
+        # The thumb lies turned against the palm; its nail says where its own back is.
         bend = np.cross(joints[3] - joints[2], -self.thumb_nail)
         axes += [np.array([0.0, -1.0, 0.0]), palm, joints[2] - joints[1], bend, bend]
         stacked = np.stack(axes)
@@ -75,6 +77,7 @@ class HandModel:
 
     def __init__(self, path: Path) -> None:
         with np.load(path, allow_pickle=False) as data:
+            # Targets are stored as whole steps, which keeps the file small.
             step = float(data["delta_step_mm"])
             self.base_mm: Array = data["vertices_mm"].astype(np.float64)
             self.base_points_mm: Array = data["points_mm"].astype(np.float64)
@@ -88,10 +91,12 @@ class HandModel:
             bones, values = data["weight_bones"].astype(np.int64), data["weight_values"].astype(np.float64)
         count = len(self.base_mm)
         self.weights: Array = np.zeros((count, len(BONE_PARENTS)))
+        # Stored weights are rounded; if they did not add up to 1, skin would shrink towards the origin.
         np.put_along_axis(self.weights, bones, values / values.sum(axis=1, keepdims=True), axis=1)
         self._stencil, fine = catmull_clark(self.quads, count)
         self.fine_triangles = triangles(fine)
         self.coarse_triangles = triangles(self.quads)
+        # Texture places belong to corners, not vertices: seams of the atlas run between faces that share a vertex.
         uv = split_corners(corner_uv) * np.array([ATLAS_WIDTH, ATLAS_HEIGHT], np.float32)
         self.fine_uv = np.stack([uv[:, [0, 1, 2]], uv[:, [0, 2, 3]]], axis=1).reshape(-1, 3, 2)
         self._names = {name: index for index, name in enumerate(self.target_names)}
@@ -125,6 +130,7 @@ class HandModel:
         """
         turns, shifts = bone_transforms(hand.points_mm, rotations)
         affine = np.concatenate([turns, shifts[:, :, None]], axis=2).reshape(len(turns), 12)
+        # Blending matrices before applying them is one product for all vertices, instead of one for each bone.
         blended = (self.weights @ affine).reshape(-1, 3, 4)
         vertices = np.einsum("vij,vj->vi", blended[:, :, :3], hand.vertices_mm) + blended[:, :, 3]
         carriers = np.array(JOINT_BONES)

@@ -13,6 +13,7 @@ from simhand_cli.synth.render.raster import vertex_normals
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
+#: How far cloth stands off the skin.
 SLEEVE_MM: Final = 4.5
 MIRROR: Final = np.array([-1.0, 1.0, 1.0])
 
@@ -59,6 +60,7 @@ def posed_surface(person: Person, pose: Array, left: bool, sleeve_start_mm: floa
     if sleeve_start_mm < NO_SLEEVE:
         normals = vertex_normals(fine.astype(np.float32), model.fine_triangles)
         inside = person.arm_mm - sleeve_start_mm
+        # The hem rises within 3 mm, folds only 40 mm further up: a hem is tight where a sleeve is loose.
         ease = np.clip(inside / 3.0 + 1.0, 0, 1)
         folds = 1 + 0.35 * np.sin(inside / 7.0) * np.clip(inside / 40, 0, 1)
         fine = fine + normals * (SLEEVE_MM * ease * folds)[:, None]
@@ -71,6 +73,7 @@ def forearm_axis(person: Person, left: bool) -> Array:
     """Points (12, 3) along the arm from behind the wrist to its end, hand frame, mm."""
     elbow = person.hand.points_mm[23]
     axis = elbow / np.linalg.norm(elbow)
+    # The mesh goes on beyond the elbow point, so that a cut end is rarely inside a picture.
     end = float(np.linalg.norm(elbow)) + 330.0
     points: Array = np.linspace(50.0, end, 12)[:, None] * axis
     return points * (MIRROR if left else 1.0)
@@ -93,6 +96,7 @@ def with_second_hand(first: Mesh, second: Mesh) -> Mesh:
 
 def with_thing(hands: Mesh, vertices_mm: Array, faces: NDArray[np.int32], along_mm: Floats) -> Mesh:
     """Hands and a thing (V, 3), (T, 3), (V,), which casts shadows as it is."""
+    # Never looked at: the shader colours things from their material.
     uv = np.zeros((len(faces), 3, 2), np.float32)
     thing = Mesh(vertices_mm, faces, uv, along_mm, faces, 0, 0)
     return _joined(hands, thing, hands.hand_faces, hands.skin_faces)
@@ -101,6 +105,7 @@ def with_thing(hands: Mesh, vertices_mm: Array, faces: NDArray[np.int32], along_
 def _joined(a: Mesh, b: Mesh, hand_faces: int, skin_faces: int) -> Mesh:
     count = np.int32(len(a.vertices_mm))
     return Mesh(
+        # The order counts: the shader tells hand, second hand and thing apart by the number of the triangle.
         np.concatenate([a.vertices_mm, b.vertices_mm]),
         np.concatenate([a.faces, b.faces + count]),
         np.concatenate([a.uv, b.uv]),

@@ -66,6 +66,7 @@ def random_motion(
     while times[-1] < frames / fps:
         pose, name = sample_pose(rng, hand, grasps)
         if not _free_way(hand, keys[-1], pose):
+            # Halfway between both poses and the open hand: fingers clear each other without a gesture of its own.
             keys.append(0.25 * (keys[-1] + pose) + 0.5 * GRASPS["open"])
             names.append("open")
             times.append(times[-1] + float(rng.uniform(0.4, 0.8)))
@@ -73,6 +74,7 @@ def random_motion(
         names.append(name)
         times.append(times[-1] + float(rng.uniform(0.7, 1.5)))
     now = np.arange(frames) / fps
+    # The right-hand side, so that a frame exactly at a key pose starts the next segment.
     segment = np.clip(np.searchsorted(times, now, side="right") - 1, 0, len(keys) - 2)
     start, end = np.array(times)[segment], np.array(times)[segment + 1]
     share = smoothstep((now - start) / (end - start))[:, None]
@@ -93,6 +95,7 @@ def still_motion(pose: Array, grasp: str) -> Motion:
 
 
 def _drift(rng: np.random.Generator, now: Array, left: bool) -> tuple[Array, Array]:
+    # Degrees about each axis: most about the forearm's, as a hand at rest turns by pronation.
     swing = np.stack([_wander(rng, now, spread) for spread in (14.0, 22.0, 14.0)], axis=1)
     turns = np.stack([axis_turn(2, c) @ axis_turn(0, a) @ axis_turn(1, b * (-1 if left else 1)) for a, b, c in swing])
     shifts = np.stack([_wander(rng, now, 10.0) for _ in range(3)], axis=1)
@@ -100,6 +103,7 @@ def _drift(rng: np.random.Generator, now: Array, left: bool) -> tuple[Array, Arr
 
 
 def _free_way(hand: ShapedHand, start: Array, end: Array) -> bool:
+    # The ends are known to be possible, so five times between them do; easing changes when, not where.
     return all(possible(hand, start * (1 - t) + end * t) for t in (0.2, 0.35, 0.5, 0.65, 0.8))
 
 

@@ -13,6 +13,7 @@ from simhand_cli.synth.hand.skin import skin_atlas
 Floats = NDArray[np.float32]
 ANCESTRIES: Final = ("african", "asian", "caucasian")
 TONE_STRATA: Final = 8
+#: Start of a sleeve nobody wears: no vertex lies that far behind the wrist, so the shader needs no special case.
 NO_SLEEVE: Final = 1e6
 
 
@@ -42,6 +43,7 @@ def shape_weights(rng: np.random.Generator) -> tuple[dict[str, float], float]:
 
     Distributions follow docs/decisions.md (synthetic hands): mixed ancestry, any gender, mostly adults.
     """
+    # Below 1, so that people nearer to one ancestry are more frequent than even mixtures.
     ancestry = rng.dirichlet((0.7, 0.7, 0.7))
     male = rng.random()
     age_class = rng.choice(3, p=(0.1, 0.7, 0.2))
@@ -51,6 +53,7 @@ def shape_weights(rng: np.random.Generator) -> tuple[dict[str, float], float]:
     ages = {"child": child, "young": 1 - child - old, "old": old}
     muscle, weight = _three_way(rng.beta(2.0, 2.0)), _three_way(rng.beta(2.0, 2.2))
     weights: dict[str, float] = {}
+    # The weights of a product of shares add up to 1, so that mixtures stay between the targets.
     for gender, g in (("female", 1 - male), ("male", male)):
         for age_name, a in ages.items():
             for tissue, m in muscle.items():
@@ -59,6 +62,7 @@ def shape_weights(rng: np.random.Generator) -> tuple[dict[str, float], float]:
             for name, share in zip(ANCESTRIES, ancestry, strict=True):
                 weights[f"{name}-{gender}-{age_name}"] = g * a * share
     for target, sd in (("fingers-diameter", 0.6), ("fingers-distance", 0.4), ("fingers-length", 0.4)):
+        # Narrow on purpose: a wider spread of finger lengths gave hands of 14 to 24 cm.
         amount = float(np.clip(rng.normal(0.0, sd), -1.0, 1.0))
         weights[f"hand-{target}-{'incr' if amount > 0 else 'decr'}"] = abs(amount)
     return weights, float(age)
@@ -108,4 +112,5 @@ def arm_distance(model: HandModel, hand: ShapedHand) -> Floats:
     axis = elbow / np.linalg.norm(elbow)
     along = hand.vertices_mm @ axis
     forearm = model.weights[:, 0]
+    # Skin that moves with the hand is never behind the wrist, or a sleeve could begin on the heel of the hand.
     return model.refine(np.where(forearm > 0.3, along, np.minimum(along, 0.0))[:, None])[:, 0].astype(np.float32)

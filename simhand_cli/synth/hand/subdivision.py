@@ -24,12 +24,14 @@ def catmull_clark(control_quads: NDArray[np.integer], count: int) -> tuple[Any, 
     faces = len(quads)
     sides = np.stack([quads, np.roll(quads, -1, axis=1)], axis=-1).reshape(-1, 2)
     edges, edge_of_side, uses = np.unique(np.sort(sides, axis=1), axis=0, return_inverse=True, return_counts=True)
+    # NumPy 2.0 alone gives the inverse another shape.
     edge_of_side = edge_of_side.reshape(-1)
     uses = uses.astype(np.int64)
 
     face_points = _matrix(np.repeat(np.arange(faces), 4), quads.ravel(), 0.25, (faces, count))
     ends = _matrix(np.repeat(np.arange(len(edges)), 2), edges.ravel(), 0.5, (len(edges), count))
     face_of_edge = _matrix(edge_of_side.astype(np.int64), np.repeat(np.arange(faces), 4), 0.5, (len(edges), faces))
+    # An edge with one face is border: its point goes by its ends alone, as there is no second face to average.
     inner = sparse.diags((uses == 2).astype(float))
     edge_points = (
         inner @ (0.5 * ends + 0.5 * (face_of_edge @ face_points)) + (sparse.identity(len(edges)) - inner) @ ends

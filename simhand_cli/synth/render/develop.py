@@ -32,6 +32,7 @@ def _meter(linear_rgb: Floats, coverage: Floats, behind: Floats, scene: Scene) -
     hand = float((linear_rgb @ LUMINANCE).sum() / max(float(coverage.sum()), 1.0))
     # Capped: a bare lamp in the backdrop would turn the picture black.
     around = float(np.minimum(behind @ LUMINANCE, 3.0).mean())
+    # The hand counts most, as with a camera's spot for what is in the middle.
     exposure = 0.22 * 2.0**scene.exposure_ev / max(0.7 * hand + 0.3 * around, 1e-3)
     # Whoever films hands sees to it that they are not mere silhouettes.
     return float(max(exposure, DARKEST * 2.0 ** (0.5 * scene.exposure_ev) / max(hand, 1e-3)))
@@ -39,6 +40,7 @@ def _meter(linear_rgb: Floats, coverage: Floats, behind: Floats, scene: Scene) -
 
 def _white_balance(scene: Scene, on_hand: Floats) -> Floats:
     """Gains (3,) that take most of the colour of the light away, that of the place and that on the hand alike."""
+    # Both are brought to luminance 1 first, so that neither counts for more because it is brighter.
     place = scene.surrounding.sky.sum(axis=0) * scene.tint
     light = place / float(place @ LUMINANCE) + on_hand / max(float(on_hand @ LUMINANCE), 1e-6)
     gains = (float(light @ LUMINANCE) / np.maximum(light, 1e-6)) ** scene.white_balance
@@ -49,11 +51,13 @@ def develop(picture: Floats, gains: Floats, scene: Scene, rng: np.random.Generat
     """The photograph (H, W, 3) uint8 of linear light (H, W, 3)."""
     import cv2
 
+    # Sigma is for 256 pixels: the same scene in a larger picture is blurred as much relative to the hand.
     sigma = scene.blur_px * min(picture.shape[:2]) / 256
     if sigma > 0.2:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)
     grain = rng.standard_normal(picture.shape, dtype=np.float32) * np.float32(scene.grain)
     out = np.empty(picture.shape, np.uint8)
+    # The kernel runs over every pixel once: in numpy the same steps would make a dozen copies of the picture.
     _encode(np.ascontiguousarray(picture, np.float32), gains, scene.vivid, grain, out)
     return out
 
@@ -68,6 +72,7 @@ def _encode(picture: Floats, gains: Floats, vivid: float, grain: Floats, out: ND
                 grey += (0.2126, 0.7152, 0.0722)[c] * picture[y, x, c] * gains[c]
             for c in range(3):
                 value = max(grey + vivid * (picture[y, x, c] * gains[c] - grey), 0.0)
+                # Film-like shoulder: it meets the line at 0.6 with the same slope and never reaches 1, so lights do not clip hard.
                 if value > 0.6:
                     value = 1.0 - 0.4 * np.exp(-(value - 0.6) / 0.4)
                 value = 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055

@@ -66,6 +66,7 @@ def draw(
     key_toward = (camera.turn @ lit.key_toward).astype(np.float32)
     level = _atlas_level(person, camera)
     out = np.zeros((height, width, 6), np.float32)
+    # The shader works in the camera frame, since there the view direction of a point is just minus its position.
     skin = np.array([person.roughness, person.reflectance, person.scattering], np.float32)
     materials = np.stack([scene.cloth, scene.cloth if thing is None else thing])
     shade(
@@ -75,6 +76,7 @@ def draw(
         mesh.skin_faces, SAMPLES, out,
     )  # fmt: skip
     coverage = out[..., 3]
+    # Inverse depth is averaged, as it is linear on the screen; both sums carry the coverage, which cancels.
     with np.errstate(divide="ignore", invalid="ignore"):
         # The shader sums inverse depths, which are linear on the screen.
         depth_mm = np.where(coverage > 0, coverage / out[..., 4], 0.0).astype(np.float32)

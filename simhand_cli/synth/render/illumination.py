@@ -13,6 +13,7 @@ from simhand_cli.synth.scene.surroundings import Scene, lights
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
+#: Sky shadows are soft and there are 28 maps a frame, so these are coarse; the key light's edges are seen.
 SKY_MAP_PX: Final = 72
 KEY_MAP_PX: Final = 256
 #: Flesh around the joints, mm: shadow maps reach this far beyond them.
@@ -49,9 +50,11 @@ def illuminate(mesh: Mesh, joints_mm: Array, scene: Scene, world_from_rig: Array
     toward, power, key_toward, key_power = lights(scene, world_from_rig.T)
     position = mesh.vertices_mm.astype(np.float32)
     normals = vertex_normals(position, mesh.faces)
+    # A sphere about the hand alone: maps that also held the arm would be too coarse, and show as scales on the skin.
     centre = joints_mm.mean(axis=0)
     radius = float(np.linalg.norm(joints_mm - centre, axis=1).max()) + FLESH_MM
     middle = centre.astype(np.float32)
+    # The control mesh casts the shadows: a quarter of the triangles, and whose difference is lost in the maps' pixels.
     sky = sky_light(position, normals, mesh.blockers, toward, power, middle, radius, SKY_MAP_PX)
     shadow, to_map = _key_shadow(position, mesh.blockers, key_toward, centre, radius)
     return Illumination(normals, sky, key_toward, key_power, shadow, to_map)

@@ -16,5 +16,6 @@ def kernel(function: Function) -> Function:
     """
     try:
         return cast(Function, numba.njit(cache=True, nogil=True)(function))
+    # numba says so when it finds no place for its cache, and it says it here, not at the first call.
     except RuntimeError:
         return cast(Function, numba.njit(nogil=True)(function))

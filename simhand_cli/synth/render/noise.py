@@ -14,6 +14,7 @@ _TURN = np.array([[0.36, 0.48, -0.80], [-0.80, 0.60, 0.00], [0.48, 0.64, 0.60]],
 @kernel
 def _corner(x: int, y: int, z: int, seed: int) -> float:
     """A number in [-1, 1] for a lattice point (a 32-bit mix of its coordinates)."""
+    # Kept to 32 bits by hand: what numba does on overflow must not decide how skin looks.
     mask = 0xFFFFFFFF
     h = (x * 0x9E3779B1 ^ y * 0x85EBCA77 ^ z * 0xC2B2AE3D ^ seed * 0x27D4EB2F) & mask
     h = ((h ^ (h >> 15)) * 0x2C1B3C6D) & mask

@@ -29,6 +29,7 @@ def rasterise(
             continue
         ax, ay, bx, by, cx, cy = xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1], xy[c, 0], xy[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        # Turned away, or seen edge-on: the weights below divide by the area.
         if area >= -1e-12:
             continue
         x0 = max(int(np.ceil(min(ax, bx, cx))), 0)

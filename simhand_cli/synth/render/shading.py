@@ -23,11 +23,13 @@ def _lit(shadow: Floats, to_map: Floats, px: float, py: float, pz: float, bias: 
     v = to_map[1, 0] * px + to_map[1, 1] * py + to_map[1, 2] * pz + to_map[1, 3]
     w = to_map[2, 0] * px + to_map[2, 1] * py + to_map[2, 2] * pz + to_map[2, 3] - bias
     x, y = int(u + 0.5), int(v + 0.5)
+    # Outside the map nothing casts a shadow: it is fitted to the hand, and the rest of the arm stays lit.
     if x < 1 or y < 1 or x >= size - 1 or y >= size - 1:
         return 1.0
     seen = 0.0
     for dy in range(-1, 2):
         for dx in range(-1, 2):
+            # A ramp, not a step: the share falls over twice the bias, which hides the map's pixels at the edge of a shadow.
             seen += min(max(1.0 - (w - shadow[y + dy, x + dx]) / (2 * bias), 0.0), 1.0)
     return seen / 9.0
 
@@ -40,6 +42,7 @@ def _weights(xy: Floats, position: Floats, corners: Ints, x: float, y: float) ->
     area = (xy[b, 0] - ax) * (xy[c, 1] - ay) - (xy[b, 1] - ay) * (xy[c, 0] - ax)
     wb = ((x - ax) * (xy[c, 1] - ay) - (y - ay) * (xy[c, 0] - ax)) / area
     wc = ((xy[b, 0] - ax) * (y - ay) - (xy[b, 1] - ay) * (x - ax)) / area
+    # What is linear on the screen is not a weight but a weight over depth.
     qa, qb, qc = (1 - wb - wc) / position[a, 2], wb / position[b, 2], wc / position[c, 2]
     total = qa + qb + qc
     return qa / total, qb / total, qc / total
@@ -65,6 +68,7 @@ def _unit(x: float, y: float, z: float) -> Three:
 @kernel
 def _texel(atlas: Floats, u: float, v: float) -> tuple[Three, float, float, float]:
     """Bilinear colour and nail gloss of the atlas (h, w, 5), and the slope of its height per texel."""
+    # No mirroring or wrapping: the atlas is filled beyond its islands, so clamping shows skin as well.
     u0 = min(max(int(u), 0), atlas.shape[1] - 2)
     v0 = min(max(int(v), 0), atlas.shape[0] - 2)
     fu, fv = u - u0, v - v0
@@ -101,6 +105,7 @@ def _bumped(n: Three, position: Floats, corners: Ints, uv: Floats, scale: float,
     gx, gy, gz = r[0] - p[0], r[1] - p[1], r[2] - p[2]
     ee, eg, gg = ex * ex + ey * ey + ez * ez, ex * gx + ey * gy + ez * gz, gx * gx + gy * gy + gz * gz
     det = ee * gg - eg * eg
+    # A sliver of a triangle has no gradient to speak of; the smooth normal is right to within a pixel.
     if det < 1e-9:
         return n
     m1, m2 = (gg * h1 - eg * h2) / det, (ee * h2 - eg * h1) / det
@@ -126,6 +131,7 @@ def _mirrored(n: Three, v: Three, facing: float, world_from_camera: Floats, refl
     wz = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z
     height, width = reflection.shape[0], reflection.shape[1]
     u = (np.arctan2(wx, -wz) / (2 * np.pi) + 0.5) * width - 0.5
+    # The azimuth closes on itself, so columns wrap; poles do not, so rows are clamped. Rounding may leave wy above 1.
     row = min(max(np.arccos(min(max(wy, -1.0), 1.0)) / np.pi * height - 0.5, 0.0), height - 1.001)
     u0, v0 = int(np.floor(u)), int(row)
     fu, fv = u - u0, row - v0
@@ -186,23 +192,29 @@ def _colour(
     n = _unit(m[0], m[1], m[2])
     open_sky = light[corners[0], 3] * w[0] + light[corners[1], 3] * w[1] + light[corners[2], 3] * w[2]
     scatter = skin[2]
+    # Cloth and things neither scatter light nor have a texture: their material's row says it all.
     if is_thing or along > material[0]:
         base, gloss, alpha2, scatter = _plain_colour(material, along), material[8], material[9], 0.0
     else:
         u = (uv[0, 0] * w[0] + uv[1, 0] * w[1] + uv[2, 0] * w[2]) * uv_scale - 0.5
         v = (uv[0, 1] * w[0] + uv[1, 1] * w[1] + uv[2, 1] * w[2]) * uv_scale - 0.5
         base, wet, du, dv = _texel(atlas, u, v)
+        # Nails are smoother than skin; roughness to the fourth is GGX's alpha squared with alpha = roughness squared.
         gloss, alpha2 = 1.0 + 0.6 * wet, skin[0] ** 4 * (1 - 0.6 * wet)
         n = _bumped(n, position, corners, uv, uv_scale, du, dv)
     view = _unit(-p[0], -p[1], -p[2])
+    # Interpolated and bumped normals may point away from the camera at the rim; a negative cosine would turn black.
     facing = max(n[0] * view[0] + n[1] * view[1] + n[2] * view[2], 0.02)
+    # Reflections are dimmed by the hidden part of the sky, or the inside of a fist would shine.
     fresnel = (skin[1] + (1 - skin[1]) * (1 - facing) ** 5 * (1 - skin[0])) * gloss * open_sky
     glance = _mirrored(n, view, facing, world_from_camera, reflection)
     k0, k1, k2, shine = 0.0, 0.0, 0.0, 0.0
     toward = (key[0, 0], key[0, 1], key[0, 2])
     cosine = n[0] * toward[0] + n[1] * toward[1] + n[2] * toward[2]
+    # Wrapped light reaches a little beyond the edge of the shade, so the cut is at minus the scattering, not at 0.
     if cosine > -scatter and key[1, 0] + key[1, 1] + key[1, 2] > 1e-4:
         lit = _lit(shadow, to_map, p[0], p[1], p[2], 2.0)
+        # Red light travels furthest in skin: it wraps most, and leaks into cast shadows, where blue does not.
         k0 = _wrapped(cosine, scatter) * (lit + (1 - lit) * 0.3 * scatter)
         k1 = _wrapped(cosine, 0.55 * scatter) * (lit + (1 - lit) * 0.12 * scatter)
         k2 = _wrapped(cosine, 0.4 * scatter) * lit
@@ -228,6 +240,7 @@ def _one_surface(inverse: Floats, owner: Ints, y: int, x: int, factor: int) -> i
                 low, high = min(low, inverse[sy, sx]), max(high, inverse[sy, sx])
     if covered == 0:
         return 0
+    # Inverse depths within 1.5 % are taken for one surface: at half a metre that is 7 mm, less than a finger.
     return 2 if covered == factor * factor and high < 1.015 * low else 1
 
 
@@ -284,6 +297,7 @@ def shade(
         out: (H, W, 6) in/out, means of linear colour, coverage, inverse depth, and the labelled hand's coverage; start
             with zeros.
     """
+    # Coverage and depth take every sample, colour fewer: shading is what costs, edges are what one sees.
     share = 1.0 / (factor * factor)
     for py in range(out.shape[0]):
         for px in range(out.shape[1]):

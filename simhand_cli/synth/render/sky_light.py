@@ -45,6 +45,7 @@ def sky_light(
     bias = 2.2 * radius / size
     for d in range(toward.shape[0]):
         lx, ly, lz = toward[d, 0], toward[d, 1], toward[d, 2]
+        # Two directions across this one, from whichever axis is not nearly along it.
         if abs(ly) < 0.9:
             ux, uy, uz = -lz, np.float32(0.0), lx
         else:
