@@ -75,6 +75,7 @@ def load_crop_set(workspace: Workspace) -> CropSet:
             handedness, keys = crops["handedness"][:], crops["balance_key"][:]
             times, frames = crops["timestamp_s"][:], crops["frame_index"][:]
             sizes.add(int(crops.attrs["crop_size_px"]))
+        # Balanced here and not when detecting: all crops stay on disk, and the choice may change as videos come.
         rows = np.flatnonzero(balance.selected(handedness, keys)).astype(np.int32)
         left_out += len(handedness) - len(rows)
         if len(rows) == 0:
@@ -98,6 +99,7 @@ def load_crop_set(workspace: Workspace) -> CropSet:
         video_ids.append(video_id)
     if not video_ids:
         raise InputProblem(f"no hand was found in any video of {workspace.root}")
+    # Pictures are stacked in batches, and keypoints are in crop pixels: sizes must not mix.
     if len(sizes) > 1:
         raise InputProblem(
             f"crops of different sizes {sorted(sizes)} in {workspace.crops_dir}: run 'simhand detect --redo'"

@@ -28,6 +28,7 @@ def square_crop(center_px: NDArray[np.floating], side_px: float, size_px: int, m
     scale = side_px / size_px
     # The crop's centre, at pixel-centre coordinate (size - 1) / 2, lies on center_px.
     middle = (size_px - 1) / 2
+    # Mirroring is part of the map, so keypoints and pictures cannot disagree about it.
     x_scale = -scale if mirrored else scale
     cx, cy = float(center_px[0]), float(center_px[1])
     return np.array([[x_scale, 0.0, cx - x_scale * middle], [0.0, scale, cy - scale * middle]])

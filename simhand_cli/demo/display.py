@@ -24,6 +24,7 @@ cv2.namedWindow("simhand")
 cv2.waitKey(1)
 cv2.destroyAllWindows()
 """
+#: Forwarded displays over slow lines take several seconds; one that does not answer at all never ends.
 _PROBE_TIMEOUT_S = 20.0
 _ESCAPE = 27
 
@@ -83,9 +84,11 @@ class Window:
         if not self._sized:
             cv2.resizeWindow(_TITLE, image_rgb.shape[1], image_rgb.shape[0])
             self._sized = True
+            # The clock starts with the first frame shown: loading the model must not count as lateness.
             self._start = time.monotonic() - (due_s or 0.0)
         cv2.imshow(_TITLE, image_rgb[..., ::-1])
         early_ms = 0.0 if due_s is None else 1000 * (due_s - (time.monotonic() - self._start))
+        # At least 1 ms: waitKey draws the window, and 0 would wait for a key for ever.
         return self._goes_on(cv2.waitKey(max(1, round(early_ms))))
 
     def wait(self, stopped: Callable[[], bool]) -> None:

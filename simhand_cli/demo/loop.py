@@ -64,6 +64,7 @@ class StopFlag:
             return
 
         def note(number: int, _frame: object) -> None:
+            # The second time the user means it, even if the file is lost.
             if self.is_set and number == signal.SIGINT:
                 raise KeyboardInterrupt
             self.is_set = True

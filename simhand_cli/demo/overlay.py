@@ -150,6 +150,7 @@ def fit_into(image_rgb: Image, height: int, width: int) -> Image:
 def _enlarge(image: Image, hands: Sequence[TrackedHand]) -> tuple[Image, Sequence[TrackedHand]]:
     import cv2
 
+    # Rounded up, and whole: pixels of the frame stay evenly large.
     factor = -(-_MIN_SIDE_PX // min(image.shape[0], image.shape[1]))
     if factor <= 1:
         return image, hands
@@ -160,6 +161,7 @@ def _enlarge(image: Image, hands: Sequence[TrackedHand]) -> tuple[Image, Sequenc
 
 
 def _mirror(image: Image, hands: Sequence[TrackedHand]) -> tuple[Image, Sequence[TrackedHand]]:
+    # Pixel centres: column 0 goes to the last one.
     last = image.shape[1] - 1
     flipped = [
         replace(
@@ -233,4 +235,5 @@ def _blend(canvas: Image, patch: Image, top: int, left: int, strength: float = _
     if region.size == 0:
         return
     mixed = cv2.addWeighted(patch, strength, region, 1.0 - strength, 0.0)
+    # Text is brighter than its panel, so the maximum keeps it opaque.
     region[:] = np.maximum(mixed, patch)

@@ -48,8 +48,10 @@ class OneEuroFilter:
             self._value, self._raw, self._speed = raw.copy(), raw.copy(), np.zeros_like(raw)
             self._time_s = time_s
             return self._value.copy()
+        # From the raw points: the smoothed ones lag, and would keep the cut-off low just when a hand starts.
         speed_now = (raw - self._raw) / step_s
         self._speed = self._speed + _share(self._speed_cutoff_hz, step_s) * (speed_now - self._speed)
+        # In hand sizes a second, so that one setting serves near and far hands, pixels and millimetres.
         pace = np.linalg.norm(self._speed, axis=-1, keepdims=True) / max(unit, 1e-9)
         share = _share(self._min_cutoff_hz + self._speed_gain_hz * pace, step_s)
         self._value = self._value + share * (raw - self._value)

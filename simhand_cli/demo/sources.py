@@ -63,6 +63,7 @@ class Source:
         try:
             with open_video(self.path) as (container, stream):
                 rate = float(stream.average_rate or 0)
+                # A header may say nothing (0): then length times rate. PyAV counts durations in microseconds.
                 return int(stream.frames) or round(float(container.duration or 0) / 1e6 * rate) or None
         except InputProblem as problem:
             raise InputProblem(f"{self.path}: {problem}") from problem
@@ -76,6 +77,7 @@ def find_source(text: str) -> Source:
     """
     if text == "webcam":
         return Source("camera", "webcam", camera=0)
+    # A file may be called "0"; what exists is meant.
     if text.isdecimal() and not Path(text).exists():
         return Source("camera", f"camera {text}", camera=int(text))
     path = Path(text)
@@ -110,6 +112,7 @@ def _camera_frames(index: int) -> Iterator[Frame]:
         start = time.monotonic()
         failed = frame_index = 0
         while failed < _MAX_FAILED_READS:
+            # Cameras drop single frames, most of all while they start.
             ok, image_bgr = capture.read()
             if not ok or image_bgr is None:
                 failed += 1
@@ -133,6 +136,7 @@ def _opened_camera(index: int) -> Iterator[Any]:
             raise EnvironmentProblem(
                 f"no camera {index} can be opened; connect one, name another number, or give a video or image file"
             )
+        # A wish: cameras that cannot do it give their nearest size.
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, _CAMERA_SIZE[0])
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, _CAMERA_SIZE[1])
         # Old frames waiting in a queue would be shown late.

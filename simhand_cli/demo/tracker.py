@@ -139,6 +139,7 @@ class HandTracker:
     ) -> None:
         self._finder = finder
         self._poser = poser
+        # Without a model of our own there is nothing to follow a box with between detections.
         self._detect_every = detect_every if poser is not None else 1
         self._smooth = smooth
         self._stages = stages or Stages()
@@ -148,6 +149,7 @@ class HandTracker:
 
     def update(self, frame: Frame) -> list[TrackedHand]:
         """Hands of the next frame, in the order of their tracks."""
+        # With nobody in sight every frame is searched, or a hand coming in would show up late.
         if not self._tracks or self._since_detection + 1 >= self._detect_every:
             with self._stages.time("detect"):
                 found = self._finder.detect(frame.image_rgb, frame.timestamp_s)
@@ -182,14 +184,17 @@ class HandTracker:
         tracks: list[_Track] = []
         for hand in found:
             center, side = square_around(hand.landmarks_px, scale)
+            # By place alone: handedness can be wrong in single frames, and a side that flips must not end a track.
             near = [t for t in old if np.linalg.norm(t.center_px - center) < _SAME_HAND * max(t.side_px, side)]
             track = min(near, key=lambda t: float(np.linalg.norm(t.center_px - center)), default=None)
             if track is None:
                 track = _Track(self._next_number, center, side, hand.score)
                 self._next_number += 1
             else:
+                # Each track goes to one hand only; found hands come best first, so the surest one chooses.
                 old.remove(track)
             track.center_px, track.side_px, track.score, track.last_found = center, side, hand.score, hand
+            # A new detection is a new reference for the box; the next prediction sets it.
             track.found_as = None
             vote = hand.score if hand.handedness == "right" else -hand.score
             # Old votes fade, so that a wrong start is corrected within a second or so.
@@ -210,6 +215,7 @@ class HandTracker:
             joints_px = apply_affine(frame_from_crop, points)
             if np.isfinite(joints_px).all():
                 self._follow(track, joints_px, poser.crop_scale)
+            # The model saw a mirror image of a left hand: its 3D is turned back, the 2D was by the crop's map.
             poses.append((joints_px, relative * [-1.0, 1.0, 1.0] if track.side == "left" else relative))
         return poses
 
@@ -224,6 +230,7 @@ class HandTracker:
             track.found_as = track.center_px - center, track.side_px / max(side, 1e-6)
         offset, ratio = track.found_as
         center, side = center + offset, side * ratio
+        # A quarter of the box: hands get less far in a frame, a wild prediction would throw it further.
         reach = 0.25 * track.side_px
         track.center_px = track.center_px + np.clip(center - track.center_px, -reach, reach)
         track.side_px = float(np.clip(side, track.side_px / _BOX_CHANGE, track.side_px * _BOX_CHANGE))
@@ -249,6 +256,7 @@ def _without_doubles(found: Sequence[Found]) -> list[Found]:
     kept: list[Found] = []
     for hand in sorted(found, key=lambda h: -h.score):
         _, side = square_around(hand.landmarks_px, 1.0)
+        # Joint by joint, not by boxes: folded hands share a box without being one hand.
         distances = (float(np.linalg.norm(hand.landmarks_px - k.landmarks_px, axis=1).mean()) for k in kept)
         if all(distance > _DOUBLE * side for distance in distances):
             kept.append(hand)

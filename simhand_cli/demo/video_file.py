@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from simhand_cli.errors import EnvironmentProblem
 from simhand_cli.workspace.atomic import atomic_path
 
+#: MPEG's usual clock: fine enough for any rate, so that frames keep the source's own times.
 _TIME_BASE = Fraction(1, 90_000)
 #: Shown when a source gives no rate; only a hint for players, timestamps rule.
 _NOMINAL_FPS = 30
@@ -23,6 +24,7 @@ class VideoFile:
     def __init__(self, path: Path, first_shape: tuple[int, ...]) -> None:
         import av
 
+        # faststart puts the index first: browsers then play the file before all of it has arrived.
         self._container: Any = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
         try:
             self._stream: Any = self._container.add_stream("libx264", rate=_NOMINAL_FPS)
@@ -43,6 +45,7 @@ class VideoFile:
 
         image = np.ascontiguousarray(image_rgb[: self._height, : self._width])
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        # The muxer refuses times that stand still, as two frames of a camera within one tick would.
         self._last_pts = max(round(timestamp_s / _TIME_BASE), self._last_pts + 1)
         frame.pts, frame.time_base = self._last_pts, _TIME_BASE
         self._container.mux(self._stream.encode(frame))

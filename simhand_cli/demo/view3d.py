@@ -90,6 +90,7 @@ def _draw_bones(canvas: NDArray[np.uint8], pixels: Floats, nearness: Floats) -> 
     fixed = _fixed(pixels).tolist()
     unit = canvas.shape[0] / 100
     strokes: list[tuple[float, int, int]] = [((nearness[a] + nearness[b]) / 2, a, b) for a, b in BONES]
+    # A hair nearer than the bones that end there, so that joints are drawn over them.
     strokes += [(nearness[j] + 0.01, j, j) for j in range(NUM_JOINTS)]
     for near, a, b in sorted(strokes):
         shade = 0.6 + 0.4 * near
@@ -102,4 +103,5 @@ def _draw_bones(canvas: NDArray[np.uint8], pixels: Floats, nearness: Floats) -> 
 
 
 def _fixed(pixels: Floats) -> NDArray[np.int64]:
+    # Far-away points would overflow cv2's 32-bit fixed point.
     return np.round(np.clip(pixels, -1e4, 1e4) * (1 << _SHIFT)).astype(np.int64)

@@ -93,6 +93,7 @@ def detect_video(job: DetectJob) -> StageRecord:
         for hand in kept:
             counts[hand.handedness] += 1
             _add_crop(rows, frame, hand, job)
+    # Files may have changed since they were ingested; what is gone is counted, not an error.
     counts["frames_lost"] = len(job.frame_index) - counts["frames"]
     if counts["frames"] == 0:
         raise InputProblem("none of its sampled frames decodes any more; was the file changed or moved?")
@@ -120,6 +121,7 @@ def _detect(frame: Frame, tight: bool) -> list[DetectedHand]:
     if hands or not tight:
         return hands
     border = round(0.3 * max(frame.image_rgb.shape[:2]))
+    # The edge repeated, not black: a hard border looks like part of the picture.
     padded = np.pad(frame.image_rgb, ((border, border), (border, border), (0, 0)), mode="edge")
     found = worker_adapter().detect(padded)
     return [replace(hand, landmarks_px=hand.landmarks_px - border) for hand in found]
@@ -165,6 +167,7 @@ def _add_crop(rows: _Rows, frame: Frame, hand: DetectedHand, job: DetectJob) -> 
         box_xyxy_px=box.astype(np.float32),
         frame_from_crop=frame_from_crop,
         inside_xyxy_px=inside_frame(frame_from_crop, job.crop_size_px, (width, height)),
+        # Stored in the crop, where everything later works; the map leads back to the frame.
         landmarks_px=apply_affine(invert_affine(frame_from_crop), hand.landmarks_px).astype(np.float32),
         world_mm=(hand.world_mm * ([-1, 1, 1] if mirrored else [1, 1, 1])).astype(np.float32),
     )

@@ -56,6 +56,7 @@ def estimate_video(job: KeypointsJob) -> StageRecord:
         if hand is not None:
             keypoints_px[row], world_mm[row] = hand.landmarks_px, hand.world_mm
             confidence[row], source[row] = hand.score, FROM_CROP
+    # Kept and marked, not left out: rows of this shard must match those of the crops.
     valid = usable(keypoints_px, crop_size_px)
     arrays = {
         "keypoints_px": keypoints_px.astype(np.float32),
@@ -93,6 +94,7 @@ def closest_hand(hands: list[DetectedHand], expected_px: NDArray[np.float32]) ->
 def usable(keypoints_px: NDArray[np.float32], crop_size_px: int) -> NDArray[np.bool_]:
     """Which of (N, 21, 2) keypoints can be learned from: finite, not collapsed to a point, mostly inside the crop."""
     finite = np.isfinite(keypoints_px).all(axis=(1, 2))
+    # Zeros stand in for NaN; the first test refuses those rows in any case.
     extent = np.ptp(np.where(np.isfinite(keypoints_px), keypoints_px, 0.0), axis=1).max(axis=1)
     # Whole numbers are pixel centres: a picture reaches half a pixel beyond its outer ones.
     inside = ((keypoints_px > -0.5) & (keypoints_px < crop_size_px - 0.5)).all(axis=2).mean(axis=1)

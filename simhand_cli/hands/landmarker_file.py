@@ -27,6 +27,7 @@ def find_landmarker(given: Path | None = None) -> Path:
         if not given.is_file():
             raise EnvironmentProblem(f"--model-file {given}: no such file; expected {_wanted()}")
         return _checked(given)
+    # The user's own copy first: whoever put it there wants it used.
     for candidate in (cache_dir() / MODEL_NAME, _packaged_model()):
         if candidate is not None and candidate.is_file():
             return _checked(candidate)
@@ -51,6 +52,7 @@ def _packaged_model() -> Path | None:
 
 
 def _checked(path: Path) -> Path:
+    # Another version would give other keypoints under the same estimator's name.
     actual = sha256_file(path)
     if actual != MODEL_SHA256:
         raise EnvironmentProblem(f"{path} has sha256 {actual}; expected {_wanted()}")

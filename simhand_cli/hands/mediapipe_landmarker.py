@@ -142,6 +142,7 @@ def _silenced() -> Iterator[None]:
     if os.environ.get("SIMHAND_NATIVE_LOG"):
         yield
         return
+    # What Python has still buffered would otherwise go nowhere too.
     sys.stderr.flush()
     # The descriptor itself: C++ code writes there, whatever sys.stderr is.
     saved = os.dup(2)

@@ -61,9 +61,11 @@ def draw_skeleton(
     width = max(1, round((thickness or max(1.0, small_side / 90)) * factor))
     drawn: NDArray[np.bool_] = np.asarray(np.isfinite(points).all(axis=1), dtype=bool)
     solid = drawn & valid
+    # Whole repeats, no interpolation: averaged down again, the picture comes back exactly where nothing is drawn.
     canvas = np.ascontiguousarray(image_rgb.repeat(factor, axis=0).repeat(factor, axis=1))
     points = (points + 0.5) * factor - 0.5
     if not solid.all():
+        # Faint ones first and blended as a whole: strokes that overlap would add up to solid.
         faint = _strokes(canvas.copy(), points, drawn, drawn & ~valid, width)
         cv2.addWeighted(faint, _HIDDEN_STRENGTH, canvas, 1.0 - _HIDDEN_STRENGTH, 0.0, dst=canvas)
     _strokes(canvas, points, solid, solid, width)
@@ -89,6 +91,7 @@ def _strokes(
     bones = [(a, b) for a, b in BONES if usable[a] and usable[b] and (wanted[a] or wanted[b])]
     joints = [j for j in range(NUM_JOINTS) if usable[j] and wanted[j]]
     radius = width * 0.85 * (1 << _SHIFT)
+    # All casings before all colours, or one bone's outline would cut through the next bone.
     casing = max(1, round(width * 0.45))
     for a, b in bones:
         cv2.line(canvas, fixed[a], fixed[b], _CASING, width + 2 * casing, cv2.LINE_AA, _SHIFT)

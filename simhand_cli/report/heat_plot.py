@@ -47,6 +47,7 @@ def column_means(
     times: NDArray[np.float64], shares: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """At most so many columns as can be seen: (C + 1,) borders in time and the (C, B) means between them."""
+    # By count, not by time: every column then averages as many histograms.
     groups = np.array_split(np.arange(len(times)), min(_COLUMNS, len(times)))
     starts = np.array([times[group[0]] for group in groups])
     # The last column is as wide as the one before it; a single one is one unit wide.

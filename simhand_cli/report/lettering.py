@@ -30,6 +30,7 @@ def fit_text(text: str, width_px: int, size_px: int, bold: bool = False) -> str:
     """The text, or its beginning and an ellipsis, so that one line fits the width."""
     if text_width(text, size_px, bold) <= width_px:
         return text
+    # Letter widths differ, so the cut is found by trying; captions are short.
     for length in range(len(text) - 1, 0, -1):
         shorter = text[:length].rstrip() + "…"
         if text_width(shorter, size_px, bold) <= width_px:

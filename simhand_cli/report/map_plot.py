@@ -77,6 +77,7 @@ def _frame(axes: "Axes", title: str, panel: MapPanel) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     low, high = panel.places.min(axis=0), panel.places.max(axis=0)
+    # One reach for both axes: distances on a map mean the same in every direction.
     middle, reach = (low + high) / 2, max(float((high - low).max()) * 0.56, 1e-9)
     axes.set_xlim(middle[0] - reach, middle[0] + reach)
     axes.set_ylim(middle[1] - reach, middle[1] + reach)

@@ -45,6 +45,7 @@ def line_plot(
     figure, axes = _figure(title, x_label, y_label)
     for number, (name, (x, y)) in enumerate(series.items()):
         colour = LINE_COLOURS[number % len(LINE_COLOURS)]
+        # Markers show where few values were measured; of many they would hide the line.
         marker = "o" if len(x) < 25 else None
         axes.plot(x, y, label=name, color=colour, linewidth=1.8, marker=marker, markersize=3.5)
     if log_y:
@@ -107,6 +108,7 @@ def hand_3d_plot(joints_mm_by_name: Mapping[str, NDArray[np.floating]], size_px:
     if not hands or any(j.shape != (NUM_JOINTS, 3) for j in hands.values()):
         raise ValueError("hand_3d_plot needs at least one hand of shape (21, 3)")
     centred = {name: j - (j.min(axis=0) + j.max(axis=0)) / 2 for name, j in hands.items()}
+    # One scale for all hands: a wrong size is one of the mistakes to be seen.
     reach = max(float(np.nanmax(np.abs(j))) for j in centred.values()) * 1.12 or 1.0
     figure = Figure(figsize=(2 * size_px / 100, len(hands) * size_px / 100), dpi=100, facecolor="white")
     for row, (name, joints) in enumerate(centred.items()):

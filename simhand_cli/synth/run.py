@@ -177,6 +177,7 @@ def _plan(settings: SynthSettings) -> Facts:
         variants = {"labelled": 1, "freihand": 4, "hanco": 5 * frames * cameras}[settings.format]
         pictures, pixels = count * variants, settings.image_px**2
     plan = _set_plan(settings, _variety(settings, None)) if settings.format != "videos" else None
+    # Every video has a person of its own, whose skin is painted once.
     people = plan.subjects if plan else count
     seconds = pictures * (_SECONDS_PER_PICTURE + _SECONDS_PER_PIXEL * pixels) + people * _SECONDS_PER_PERSON
     if settings.workers > 1:

@@ -46,6 +46,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     # FFmpeg would report every damaged packet on stderr; what matters is raised or counted here.
     av.logging.set_level(None)
     try:
+        # Tags in odd encodings must not make a video unreadable. Timeouts are of opening and of each read.
         container = av.open(str(path), timeout=_OPEN_TIMEOUT_S, metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise InputProblem(f"not a readable video: {error.strerror or error}") from error
@@ -69,8 +70,10 @@ def raw_frames(container: Any, stream: Any) -> Iterator[tuple[Any, float]]:
     """
     import av
 
+    # Some containers state no rate; 30 only spaces frames that have no time of their own.
     step_s = 1.0 / float(stream.average_rate or stream.guessed_rate or 30)
     first_s: float | None = None
+    # So that a first frame without a time is at 0.
     last_s = -step_s
     packets = container.demux(stream)
     while True:
@@ -78,6 +81,7 @@ def raw_frames(container: Any, stream: Any) -> Iterator[tuple[Any, float]]:
             frames = next(packets).decode()
         except StopIteration:
             return
+        # A damaged packet costs its frames; the next one may be whole. Any other error is taken for the end of the file.
         except av.error.InvalidDataError:
             continue
         # Nothing beyond such an error can be read; the frames before it are kept.
@@ -87,6 +91,7 @@ def raw_frames(container: Any, stream: Any) -> Iterator[tuple[Any, float]]:
             if frame.is_corrupt:
                 continue
             time_s = frame.time
+            # Many recordings start at an offset; ours start at 0, as sampling counts from there.
             if time_s is not None and first_s is None:
                 first_s = time_s
             relative_s = last_s + step_s if time_s is None or first_s is None else time_s - first_s
@@ -99,6 +104,7 @@ def raw_frames(container: Any, stream: Any) -> Iterator[tuple[Any, float]]:
 def upright(frame: Any) -> NDArray[np.uint8]:
     """A PyAV frame as upright RGB (H, W, 3) uint8: the container's rotation metadata is applied."""
     image = frame.to_ndarray(format="rgb24")
+    # Phones store frames as the sensor has them and say by how much to turn.
     quarter_turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
 

@@ -57,6 +57,7 @@ def find_sources(paths: list[Path]) -> Found:
 
 def _walk(top: Path, found: Found, seen: set[Path]) -> None:
     visited: set[str] = set()
+    # Links are followed: large collections are often put together from links to other disks.
     for folder, subfolders, names in os.walk(top, followlinks=True):
         real = os.path.realpath(folder)
         if real in visited:  # a link back up would never end
@@ -69,6 +70,7 @@ def _walk(top: Path, found: Found, seen: set[Path]) -> None:
         images = [f for f in files if f.suffix.lower() in IMAGE_SUFFIXES]
         for video in videos:
             _add_file(video, found, seen)
+        # Pictures beside videos are mostly thumbnails of theirs.
         if images and not videos:
             _add_images(Path(folder), found, seen)
         found.ignored_files += len(files) - len(videos) - (0 if videos else len(images))
@@ -95,6 +97,7 @@ def _add_images(folder: Path, found: Found, seen: set[Path]) -> None:
     seen.add(folder)
     stats = [(file.name, file.stat()) for file in image_files(folder)]
     if stats:
+        # Of the files, not the folder: overwriting one leaves the folder's time as it was.
         newest = max(status.st_mtime_ns for _, status in stats)
         size = sum(status.st_size for _, status in stats)
         found.sources.append(Source(folder, "images", f"{len(stats)}:{size}:{newest}", size))

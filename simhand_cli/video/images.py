@@ -20,6 +20,7 @@ def image_files(folder: Path) -> list[Path]:
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
     parts = re.split(r"(\d+)", name.casefold())
+    # Tuples of one shape, so that numbers and text can be compared where names differ in form.
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]
 
 

@@ -107,6 +107,7 @@ def _probe_all(config: IngestConfig, found: Found, catalog: Catalog, console: Co
     todo = [s for s in found.sources if not _unchanged(catalog, s)]
     by_path = {str(source.path): source for source in todo}
     results: dict[str, VideoRecord | str] = {}
+    # Reversed, so that the next one is taken from the end of the list.
     waiting = list(by_path)[::-1]
 
     def record_in_order() -> None:

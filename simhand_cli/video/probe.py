@@ -48,6 +48,7 @@ def probe_video(path: Path, fps: float) -> VideoRecord:
             times.append(time_s)
     if not times:
         raise InputProblem("no frame of it can be decoded")
+    # Sizes are those of the upright picture, as everything after this sees it.
     if round(rotation / 90) % 2:
         width, height = height, width
     timestamps_s = np.array(times)
@@ -94,6 +95,7 @@ def probe_images(folder: Path) -> VideoRecord:
         digest.update(bytes.fromhex(sha256_file(file)))
         image = read_image(file)
         if image is not None:
+            # The first readable image's size stands for the sequence; others may differ.
             size = size if readable else (image.shape[1], image.shape[0])
             readable.append(index)
     if not readable:

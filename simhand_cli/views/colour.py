@@ -28,12 +28,14 @@ def jitter_opencv(images: Tensor, factors: Tensor, swapped: bool) -> Tensor:
     import cv2
 
     to_hsv, from_hsv = (cv2.COLOR_BGR2HSV, cv2.COLOR_HSV2BGR) if swapped else (cv2.COLOR_RGB2HSV, cv2.COLOR_HSV2RGB)
+    # No copy where memory is channels-last already, as the warp leaves it.
     before = images.permute(0, 2, 3, 1).contiguous().numpy()
     after = np.empty_like(before)
     change = np.zeros((len(before), 3, 4), dtype=np.float32)
     change[:, range(3), range(3)] = factors[:, :3].numpy()
     change[:, 2, 3] = factors[:, 3].numpy()
     for image, matrix, changed in zip(before, change, after, strict=True):
+        # Factors and addition in one pass. Hue is not clipped: turning back to RGB takes it modulo a turn.
         hsv = cv2.transform(cv2.cvtColor(image, to_hsv), matrix)
         np.clip(hsv[..., 1:], 0, 1, out=hsv[..., 1:])
         cv2.cvtColor(hsv, from_hsv, dst=changed)
@@ -56,6 +58,7 @@ def _hue_chroma_value(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor,
     """Hue in sixths of a turn [0, 6), chroma and value."""
     largest = torch.maximum(torch.maximum(red, green), blue)
     chroma = largest - torch.minimum(torch.minimum(red, green), blue)
+    # Greys have no hue; any number will do, as their chroma is 0.
     inverse = 1 / chroma.clamp_min(1e-8)
     from_red = (green - blue) * inverse
     from_red = torch.where(from_red < 0, from_red + 6, from_red)

@@ -21,11 +21,13 @@ BLUR_KERNEL_FRACTION = 0.1
 
 def luma(images: Tensor) -> Tensor:
     """Grey images (B, 1, H, W) of RGB (B, 3, H, W)."""
+    # Moved without waiting: a copy that blocks would make the device idle in every step.
     weights = torch.tensor(LUMA, dtype=images.dtype).to(images.device, non_blocking=True)
     return (images * weights[:, None, None]).sum(dim=1, keepdim=True)
 
 
 def _select(chosen: Tensor, changed: Tensor, images: Tensor) -> Tensor:
+    # All views are changed and some chosen: indexing by a mask would make the host wait for the device.
     return torch.where(chosen[:, None, None, None], changed, images)
 
 
@@ -61,9 +63,11 @@ def blur(images: Tensor, params: ViewParameters) -> Tensor:
     reach = max(1, round(BLUR_KERNEL_FRACTION * width) // 2)
     sigma = params.blur_sigma_px.to(images.dtype)[:, None]
     steps = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    # A sigma of 0 means no blur; its kernel is not used, but must not be NaN.
     kernel = torch.exp(-0.5 * (steps / sigma.clamp_min(1e-3)) ** 2)
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
     flat = functional.pad(images, (reach, reach, reach, reach), mode="replicate")
+    # One group a channel and sample: a single convolution can then have another kernel for each sample.
     flat = flat.reshape(1, batch * channels, height + 2 * reach, width + 2 * reach)
     flat = functional.conv2d(flat, kernel[:, None, None, :], groups=batch * channels)
     flat = functional.conv2d(flat, kernel[:, None, :, None], groups=batch * channels)

@@ -49,7 +49,9 @@ def uniforms(seed: int, keys: Tensor, view: int, channels: int, first_channel: i
         channels: how many numbers for each sample.
         first_channel: number of the first channel; each channel is a stream of its own.
     """
+    # Mixed before channels are added: keys and channels then meet in the same word by chance alone.
     sample = splitmix64(keys.to(torch.int64) ^ combine(seed, view))
     channel = torch.arange(first_channel, first_channel + channels, device=keys.device, dtype=torch.int64)
     words = splitmix64(sample[:, None] + channel * _signed(_GOLDEN))
+    # 53 bits are what a double holds exactly, so 1.0 itself cannot come out.
     return _shift_right(words, 11).to(torch.float64) * 2.0**-53

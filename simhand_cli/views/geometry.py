@@ -11,6 +11,7 @@ MIN_RADIUS_PX = 2.0
 
 def hand_circle(keypoints_px: Tensor) -> tuple[Tensor, Tensor]:
     """Mean of the joints (B, 2) and the largest distance of a joint from it (B,), float64, of (B, 21, 2)."""
+    # In double precision, so that a map and its inverse agree to well below a pixel on every device.
     points = keypoints_px.to(torch.float64)
     center = points.mean(dim=1)
     radius = (points - center[:, None]).norm(dim=-1).amax(dim=1)

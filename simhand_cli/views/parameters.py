@@ -85,6 +85,7 @@ def draw_parameters(seed: int, sample_keys: Tensor, view: int, options: ViewSett
     Returns:
         parameters of (B,) samples on the device of ``sample_keys``.
     """
+    # Every number is drawn whether it is used or not: turning on one option leaves all others as they were.
     u = uniforms(seed, sample_keys, view, channels=17)
 
     def within(channel: int, limits: Range) -> Tensor:

@@ -65,6 +65,7 @@ def _canvas() -> _Canvas:
     model = hand_model()
     fine = model.refine(model.base_mm).astype(np.float32)
     normals = vertex_normals(fine, model.fine_triangles)
+    # The atlas counts from its edge, the rasteriser from pixel centres.
     corners = model.fine_uv.reshape(-1, 2) - 0.5
     faces = np.arange(len(corners), dtype=np.int32).reshape(-1, 3)
     owner = np.full((ATLAS_HEIGHT, ATLAS_WIDTH), -1, np.int32)
@@ -72,6 +73,8 @@ def _canvas() -> _Canvas:
     ones = np.ones(len(corners), np.float32)
     for order in ((0, 1, 2), (0, 2, 1)):  # the unfolding may turn a face over
         rasterise(corners, ones, np.ascontiguousarray(faces[:, order]), 0.0, inverse, owner)
+    # Texels between the islands take their nearest neighbour's colour, or bilinear lookups and smaller levels would
+    # bleed black into the seams.
     nearest = ndimage.distance_transform_edt(owner < 0, return_distances=False, return_indices=True)
     rows, columns = np.nonzero(owner >= 0)
     triangle = owner[rows, columns]
@@ -84,6 +87,7 @@ def _canvas() -> _Canvas:
     nail = np.zeros(len(rows), np.float32)
     upper = rows < ATLAS_WIDTH
     nail[upper] = model.nail_mask[rows[upper], columns[upper]] / 255.0
+    # The thumb is turned against the palm, so what counts as its palm side is said by its nail, blended in smoothly.
     thumb_weights = model.refine(model.weights)[:, 7:9].sum(axis=1).astype(np.float32)
     thumb = (thumb_weights[ids] * weights).sum(axis=1)
     palm_side = _palm_side(points, normal, thumb, model.nail_normals[0])
@@ -98,6 +102,7 @@ def _barycentric(corners: Floats, at: Floats) -> Floats:
     """Weights (N, 3) of points (N, 2) in triangles (N, 3, 2), kept inside."""
     e1, e2, p = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0], at - corners[:, 0]
     area = e1[:, 0] * e2[:, 1] - e1[:, 1] * e2[:, 0]
+    # Slivers in the unfolding: any weights will do there, but not infinite ones.
     area = np.where(np.abs(area) < 1e-9, 1e-9, area)
     b = (p[:, 0] * e2[:, 1] - p[:, 1] * e2[:, 0]) / area
     c = (e1[:, 0] * p[:, 1] - e1[:, 1] * p[:, 0]) / area
@@ -118,6 +123,7 @@ def _crease_maps(
     points: Floats, palm_side: Floats, digit: NDArray[np.int64], joints: NDArray[np.float64]
 ) -> tuple[Floats, Floats]:
     """Sharp lines on the palm side and knuckle wrinkles on the back, each 0..1."""
+    # Ruled lines would look drawn: all creases and wrinkles sway a little, by the same field for every person.
     bend = 1.6 * noise(points, 7.0, 5)
     lines = np.zeros(len(points), np.float32)
     for joint, offset, strength in _PALM_CREASES:
@@ -127,6 +133,7 @@ def _crease_maps(
         along = (points - joints[joint]) @ axis - offset + bend
         near = np.linalg.norm(points - joints[joint] - offset * axis, axis=1) < 15
         here = near & ((digit == finger) | (digit < 0))
+        # A maximum, not a sum: where creases cross, skin is not twice as deep.
         lines = np.maximum(lines, np.where(here, strength * np.exp(-((along / 0.75) ** 2)) * palm_side, 0))
     for line in _PALM_LINES:
         gap = np.full(len(points), np.inf)
@@ -170,6 +177,7 @@ def tone_colours(tone: float) -> tuple[Floats, Floats]:
     place = tone * (len(BACKS) - 1)
     low = min(int(place), len(BACKS) - 2)
     share = np.float32(place - low)
+    # Blended in linear light, where pigments' shares add; in sRGB the middle would come out too dark.
     mix = [linear(table[low]) * (1 - share) + linear(table[low + 1]) * share for table in (BACKS, PALMS)]
     return mix[0], mix[1]
 
@@ -192,6 +200,7 @@ def skin_atlas(rng: np.random.Generator, tone: float, age: float) -> list[Floats
     colour = back * (1 - side) + palm * side
     blotches = noise(canvas.points, 26.0, seed, 3) * 0.6 + noise(canvas.points, 3.2, seed + 9, 2) * 0.4
     melanin = rng.uniform(0.05, 0.20) * blotches * (1 - 0.5 * canvas.palm_side)
+    # Pigments absorb: an exponent for each colour, blue most for melanin, and red not at all for blood.
     colour *= np.exp(-melanin[:, None] * np.array([0.7, 1.0, 1.25], np.float32))
     if age > 0.6 or rng.random() < 0.25:
         spots = np.clip(noise(canvas.points, 6.0, seed + 17) - 0.55, 0, 1) * (1 - canvas.palm_side)
@@ -206,6 +215,7 @@ def skin_atlas(rng: np.random.Generator, tone: float, age: float) -> list[Floats
     height = 0.10 * noise(canvas.points, 5.0, seed + 31, 3) * (0.5 + age)
     height -= 0.45 * crease_depth * canvas.lines + 0.35 * wrinkle_depth * canvas.wrinkles
     colour, height, wet = _nails(rng, canvas, colour, height.astype(np.float32), tone)
+    # Colour, relief and gloss in one array: the shader then interpolates all of them with one set of weights.
     atlas = np.zeros((ATLAS_HEIGHT, ATLAS_WIDTH, 5), np.float32)
     atlas[canvas.rows, canvas.columns] = np.concatenate([colour, height[:, None], wet[:, None]], axis=1)
     return _pyramid(atlas[canvas.fill_rows, canvas.fill_columns])
@@ -214,6 +224,7 @@ def skin_atlas(rng: np.random.Generator, tone: float, age: float) -> list[Floats
 def _nails(
     rng: np.random.Generator, canvas: _Canvas, colour: Floats, height: Floats, tone: float
 ) -> tuple[Floats, Floats, Floats]:
+    # The mask is blurred by its scale; a steeper ramp gives a nail an edge again, and its foot the cuticle's rim.
     nail = np.clip((canvas.nail - 0.35) / 0.3, 0, 1)
     bed = 0.5 * linear(np.array([232, 172, 156])) * (1 - 0.4 * tone) + 0.5 * colour
     if rng.random() < 0.18:  # varnish

@@ -72,7 +72,7 @@ def _encode(picture: Floats, gains: Floats, vivid: float, grain: Floats, out: ND
                 grey += (0.2126, 0.7152, 0.0722)[c] * picture[y, x, c] * gains[c]
             for c in range(3):
                 value = max(grey + vivid * (picture[y, x, c] * gains[c] - grey), 0.0)
-                # Film-like shoulder: it meets the line at 0.6 with the same slope and never reaches 1, so lights do not clip hard.
+                # Film-like shoulder: same slope as the line at 0.6, and never quite 1, so that lights do not clip hard.
                 if value > 0.6:
                     value = 1.0 - 0.4 * np.exp(-(value - 0.6) / 0.4)
                 value = 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055

@@ -29,7 +29,7 @@ def _lit(shadow: Floats, to_map: Floats, px: float, py: float, pz: float, bias: 
     seen = 0.0
     for dy in range(-1, 2):
         for dx in range(-1, 2):
-            # A ramp, not a step: the share falls over twice the bias, which hides the map's pixels at the edge of a shadow.
+            # A ramp over twice the bias, not a step: it hides the map's pixels at the edge of a shadow.
             seen += min(max(1.0 - (w - shadow[y + dy, x + dx]) / (2 * bias), 0.0), 1.0)
     return seen / 9.0
 

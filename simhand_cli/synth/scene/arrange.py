@@ -115,6 +115,7 @@ def arrange(rng: np.random.Generator, person: Person, variety: Variety, frames: 
     else:
         motion = random_motion(rng, person.hand, (pose, grasp), frames, fps, left, variety.grasps)
     scene = random_scene(rng, variety.backdrop, variety.pictures)
+    # Grips are worked out on right hands only; the mirror image is made at the end, as for the hand.
     if thing is not None and left:
         thing = thing.mirrored()
     return Arrangement(person, scene, left, motion, fps, thing)
@@ -126,6 +127,7 @@ def _grip(rng: np.random.Generator, person: Person, variety: Variety) -> tuple[A
         return *sample_pose(rng, person.hand, variety.grasps), None
     # Where none of the wanted grasps has room for a thing, they are tried all the same.
     able = tuple(grasp for grasp in variety.grasps if grasp in HOLDING) or variety.grasps
+    # Most hands in a suitable grasp have room; after some tries the hand stays empty rather than the grasp changing.
     for _ in range(_GRIPS):
         pose, grasp = sample_pose(rng, person.hand, able)
         thing = hold(rng, posed_joints(person.hand, pose))
@@ -158,6 +160,7 @@ def set_up(
         rig = aim_ring(rng, view, left, joints, arm, size_wh, fill, cameras)
     else:
         rig = [aim(rng, view, left, joints, arm, size_wh, fill)]
+    # Last, when the cameras stand: whether the other hand hides the first depends on where it is seen from.
     if rng.random() < variety.second_hand:
         sleeve = float(arrangement.scene.cloth[0])
         second = place_second_hand(

@@ -26,6 +26,7 @@ def panorama_view(
 
     out = np.empty((size_wh[1], size_wh[0], 3), np.float32)
     look(scene.radiance, world_from_camera.astype(np.float32), intrinsics.astype(np.float32), yaw, out)
+    # Picture pixels a panorama pixel covers: focal length in pixels over panorama pixels a radian.
     enlarged = float(intrinsics[0, 0]) * 2 * np.pi / scene.radiance.shape[1]
     return np.asarray(cv2.GaussianBlur(out, (0, 0), 0.45 * enlarged), np.float32) if enlarged > 1.2 else out
 
@@ -47,6 +48,7 @@ def clutter(rng: np.random.Generator, size_wh: tuple[int, int], palette: Floats)
     side = max(width, height)
     picture = _texture(rng, size_wh, _colour(rng, palette))
     for _ in range(int(rng.integers(5, 28))):
+        # A heavy tail, as natural scenes have it: many small things and a few that fill the picture.
         radius = side * 0.09 * (rng.pareto(1.7) + 0.5)
         if radius > side:
             continue
@@ -65,14 +67,17 @@ def clutter(rng: np.random.Generator, size_wh: tuple[int, int], palette: Floats)
             shape = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius * stretch
             tilt = rng.uniform(0, np.pi) if rng.random() < 0.5 else 0.0
             turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
+            # Sixteenths of a pixel (4 bits), so that edges are anti-aliased at their true place.
             cv2.fillPoly(mask, [np.round((shape @ turn.T + centre) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
         box = cv2.boundingRect(mask)
         if box[2] == 0:
             continue
+        # Only the shape's own box is painted: most shapes are small, and texture costs by the pixel.
         x, y, w, h = box
         alpha = mask[y : y + h, x : x + w, None].astype(np.float32) / 255
         inside = _texture(rng, (w, h), _colour(rng, palette))
         picture[y : y + h, x : x + w] = picture[y : y + h, x : x + w] * (1 - alpha) + inside * alpha
+    # Often sharp: before busy sharp backgrounds detectors do worst, and panoramas have none.
     defocus = float(rng.choice([0.0, 0.0, 0.6, 1.5, 4.0])) * side / 256
     if defocus:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), defocus), np.float32)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 View = Literal["moderate", "random", "ego"]
+#: Nothing nearer is drawn: perspective would make a hand there unlike any photograph.
 NEAR_MM: Final = 60.0
 ATTEMPTS: Final = 25
 
@@ -142,8 +143,10 @@ def aim(
     fallback: Camera | None = None
     for _ in range(ATTEMPTS):
         world_from_rig, camera_from_world = random_orientation(rng, view, left)
+        # Cameras worn on the head have wide lenses; others are filmed from further away.
         fov = float(rng.uniform(45.0, 70.0) if view == "ego" else rng.uniform(18.0, 45.0))
         camera = _look(rng, world_from_rig, camera_from_world, fov, points_mm, size_wh, float(rng.uniform(*fill)))
+        # Some poses have no good view at all; a poor picture is better than one that is missing from the set.
         fallback = fallback or camera
         if shows_well(camera, points_mm, arm_mm):
             return camera
@@ -167,6 +170,7 @@ def aim_ring(
     studio does not choose its views, so some may remain.
     """
     best, worst = None, cameras + 1
+    # Half as many tries: each of them places every camera of the ring.
     for _ in range(ATTEMPTS // 2):
         world_from_rig, _ = random_orientation(rng, view, left)
         start, part = float(rng.uniform(0, 360)), float(rng.uniform(*fill))
@@ -174,6 +178,7 @@ def aim_ring(
         ring = []
         for number in range(cameras):
             around = start + 360.0 * number / cameras + float(rng.normal(0, 4))
+            # Two heights, so that what one camera's neighbours both miss is seen from above or below.
             above = float(rng.normal(30, 5) if number % 2 == 0 else rng.normal(-8, 5))
             camera_from_world = _level_camera(above) @ axis_turn(1, around)
             ring.append(_look(rng, world_from_rig, camera_from_world, fov, points_mm, size_wh, part, number))
@@ -201,6 +206,7 @@ def _look(
     width, height = size_wh
     short = min(width, height)
     focal = 0.5 * short / np.tan(np.deg2rad(fov_deg / 2))
+    # Real calibrations have no principal point exactly in the middle; models must not learn that it is.
     jitter = rng.normal(0.0, 0.03 * short, 2)
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     intrinsics = np.array([[focal, 0, centre[0] + jitter[0]], [0, focal, centre[1] + jitter[1]], [0, 0, 1.0]])
@@ -213,6 +219,7 @@ def _look(
     for _ in range(6):
         pixels = project(intrinsics, turned + shift)
         low, high = pixels.min(axis=0), pixels.max(axis=0)
+        # Bounded: a first guess with joints near the camera would throw the second one far away.
         change = float(np.clip((high - low).max() / (part * short), 0.5, 2.0))
         # No joint comes nearer than 15 cm.
         depth = max(float(shift[2] + middle[2]) * change, 150.0 + float(np.ptp(turned[:, 2])) / 2)
@@ -227,6 +234,7 @@ def shows_well(camera: Camera, points_mm: Array, arm_mm: Array) -> bool:
     if hand[:, 2].min() < NEAR_MM * 1.5:
         return False
     pixels = camera.project(hand)
+    # Two pixels from the border: joints lie inside the flesh, whose outline is further out.
     inside = (pixels >= 2).all() and (pixels <= np.array(camera.size_wh) - 3).all()
     return bool(inside) and arm_leaves_free(camera, points_mm, arm_mm)
 
@@ -244,9 +252,11 @@ def arm_leaves_free(camera: Camera, points_mm: Array, arm_mm: Array) -> bool:
     # An arm twice as near looks twice as thick; its half width in pixels widens the region it may hide.
     thick = 40.0 * camera.intrinsics[0, 0] / np.maximum(arm[:, 2:], NEAR_MM)
     hides = (where > low - 0.4 * thick) & (where < high + 0.4 * thick)
+    # An arm behind the hand, or level with it, hides nothing.
     nearer = arm[:, 2] < np.median(hand[:, 2]) - 25
     if (hides.all(axis=1) & nearer).any():
         return False
+    # An arm that passes the camera is cut off where it does: that must happen outside the picture, with some room.
     crosses_near = (arm[:, 2] <= NEAR_MM).any()
     if crosses_near:
         first = int(np.argmax(arm[:, 2] <= NEAR_MM))

@@ -15,6 +15,7 @@ from simhand_cli.synth.assets import asset_path
 from simhand_cli.synth.render.jit import kernel
 
 Floats = NDArray[np.float32]
+#: One depth map each and frame: more cost time in proportion, fewer show as separate shadows.
 NUM_DIRECTIONS: Final = 28
 #: Shares of linear red, green and blue in luminance (Rec. 709).
 LUMINANCE: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -66,6 +67,7 @@ def panorama(name: str) -> Panorama:
         low, high = data["log2_range"]
         code = np.asarray(cv2.imdecode(data[name], cv2.IMREAD_COLOR_RGB), np.float32)
         key = data[f"{name}.key"]
+    # Eight bits over fourteen stops, evenly in the logarithm: steps of 4 %.
     radiance = np.exp2(code / 255 * (high - low) + low).astype(np.float32)
     sky_part = np.minimum(radiance, KEY_THRESHOLD)
     around = np.concatenate([sky_part[:, -64:], sky_part, sky_part[:, :64]], axis=1)  # it closes on itself
@@ -83,6 +85,7 @@ def _gather_sky(radiance: Floats) -> Floats:
         [sine * np.sin(phi), np.broadcast_to(np.cos(theta)[:, None], (height, width)), -sine * np.cos(phi)], axis=-1
     ).reshape(-1, 3)
     cell = (toward.astype(np.float32) @ sky_directions().T).argmax(axis=1)
+    # Rows near the poles cover less of the sphere.
     solid = np.broadcast_to(sine * (np.pi / height) * (2 * np.pi / width), (height, width)).ravel()
     flat = radiance.reshape(-1, 3)
     sums = [np.bincount(cell, weights=flat[:, c] * solid, minlength=NUM_DIRECTIONS) for c in range(3)]

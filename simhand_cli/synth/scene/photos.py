@@ -72,6 +72,7 @@ def check_pictures(folder: Path, console: Console) -> tuple[Pictures, list[Dropp
                 dropped.append(Dropped(path.name, 1, "cannot be used as a background picture"))
                 continue
             usable.append(path.resolve())
+            # Names count as well as contents: they decide the order, and with it which picture is drawn.
             digest.update(path.name.encode() + b"\0" + hashlib.sha256(content).digest())
     if not usable:
         raise InputProblem(f"--backgrounds {folder}: none of its {len(dropped)} pictures can be decoded")
@@ -102,10 +103,12 @@ def photo_view(rng: np.random.Generator, own: Pictures | None, size_wh: tuple[in
     cut = picture[y : y + tall, x : x + part]
     if rng.random() < 0.5:
         cut = cut[:, ::-1]
+    # Averaging when it gets smaller, against aliasing; smooth interpolation when it gets larger.
     shrinks = part > size_wh[0]
     sized = cv2.resize(cut, size_wh, None, 0, 0, cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
     light = linear(np.arange(256.0))[sized]
     middle = float(np.median(light @ LUMINANCE))
+    # A photograph has no light of its own here: it is brought near the panorama that lights the hand.
     gain = brightness * float(rng.uniform(0.6, 1.4)) / max(middle, 0.05)
     return np.ascontiguousarray(light * np.float32(gain), np.float32)
 

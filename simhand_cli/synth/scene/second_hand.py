@@ -100,6 +100,7 @@ def place_second_hand(
             still.fine_mm @ turn.T + shift, still.control_mm @ turn.T + shift, joints + shift, still.faces, left
         )
         other = SecondHand(surface, turned_arm + shift)
+        # The dearest test last, and only for places that are free.
         if all(_leaves_in_view(camera, moment, other) for camera in cameras for moment in moments):
             return other
     return None
@@ -142,6 +143,7 @@ def _leaves_in_view(camera: Camera, moment: Moment, other: SecondHand) -> bool:
 def hidden_joints(camera: Camera, joints_mm: Array, others_mm: Array) -> int:
     """How many joints (21, 3) lie behind the bones of another hand (21, 3) as a camera sees them; rig frame."""
     start, end, radii = capsules(others_mm)
+    # Six discs along each bone stand for its outline: near enough to count joints.
     share = np.linspace(0, 1, 6)[:, None, None]
     points = (start * (1 - share) + end * share).reshape(-1, 3)
     thick = (radii[:, 0] * (1 - share[..., 0]) + radii[:, 1] * share[..., 0]).ravel()

@@ -67,6 +67,7 @@ def random_scene(rng: np.random.Generator, backdrop: Backdrop | None = None, pic
         panorama_name=names[int(rng.integers(len(names)))],
         yaw=float(rng.uniform(0, 2 * np.pi)),
         backdrop=kind,
+        # A seed instead of the picture: every camera paints its own backdrop from it and its number.
         backdrop_seed=int(rng.integers(1 << 31)),
         key_gain=float(rng.uniform(0.3, 1.0)),
         tint=tint.astype(np.float32),
@@ -83,6 +84,7 @@ def random_scene(rng: np.random.Generator, backdrop: Backdrop | None = None, pic
 
 def random_cloth(rng: np.random.Generator) -> Floats:
     """The sleeve's material (10,) for the shader; matt."""
+    # Sleeves in 55 % of the scenes; both bare and dressed arms must be common.
     if rng.random() > 0.55:
         return np.array([NO_SLEEVE, 0, 0, 0, 0, 0, 0, 0, *_CLOTH_SHINE], np.float32)
     value = rng.uniform(0.03, 0.7)
@@ -117,6 +119,7 @@ def lights(scene: Scene, rig_from_world: NDArray[np.float64]) -> tuple[Floats, F
 def reflections(scene: Scene) -> Floats:
     """The blurred panorama (16, 32, 3), turned to world azimuths."""
     small = scene.surrounding.small
+    # Whole columns of the blurred map are near enough for a reflection; it spares a resampling.
     columns = round(scene.yaw / (2 * np.pi) * small.shape[1])
     return np.ascontiguousarray(np.roll(small, -columns, axis=1) * scene.tint, np.float32)
 

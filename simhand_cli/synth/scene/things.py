@@ -75,12 +75,15 @@ def hold(rng: np.random.Generator, joints_mm: Array) -> Thing | None:
     # A third of the places are between thumb and index finger, where a pinch holds.
     base = np.where(np.arange(_TRIALS)[:, None] % 3 == 2, pinch, grip)
     centre = base + rng.normal(0.0, 16.0, (_TRIALS, 3))
+    # Roughly along the knuckles, as a handle lies in a hand.
     axis = across + rng.normal(0.0, 0.25, (_TRIALS, 3))
     axis /= np.linalg.norm(axis, axis=1, keepdims=True)
     room = _room(joints_mm, centre - half_mm * axis, centre + half_mm * axis)
+    # The roomiest place, not the first one: things are then as large as the grip, and touch the fingers.
     best = int(np.argmax(room))
     if room[best] < SMALLEST_MM:
         return None
+    # Bounded above: an open hand has room for a thing that would fill the picture.
     return _make(rng, kind, centre[best], axis[best], half_mm, min(float(room[best]), LARGEST_MM))
 
 
@@ -97,6 +100,7 @@ def _room(joints_mm: Array, start: Array, end: Array) -> Array:
     gap = (distance - flesh).reshape(count, many)
     on_axis = start[i] + s[:, None] * (end - start)[i]
     on_bone = first[j] + t[:, None] * (second - first)[j]
+    # Where axis and bone touch there is no direction, and no room either.
     toward = ((on_bone - on_axis) / np.maximum(distance, 1e-6)[:, None]).reshape(count, many, 3)
     near = [np.flatnonzero(side)[gap[:, side].argmin(axis=1)] for side in (~FINGER_CAPSULES, FINGER_CAPSULES)]
     every = np.arange(count)
@@ -120,6 +124,7 @@ def _make(rng: np.random.Generator, kind: Kind, centre: Array, axis: Array, half
         v = np.cross(axis, u)
         u, v = np.cos(spin) * u + np.sin(spin) * v, np.cos(spin) * v - np.sin(spin) * u
         frame = np.stack([u, v, axis], axis=1)
+    # From 0 up, so that stripes begin at an end.
     along = (vertices[:, 2] + half_mm + radius_mm).astype(np.float32)
     ends = np.stack([centre - half_mm * axis, centre + half_mm * axis])
     return Thing(kind, vertices @ frame.T + centre, faces, along, _material(rng), radius_mm, ends)

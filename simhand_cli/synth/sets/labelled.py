@@ -85,6 +85,7 @@ def shard_jobs(folder: Path, plan: SetPlan) -> list[ShardJob]:
     """All shards of a set; a sequence is never cut in two."""
     jobs = []
     least, most = SHARD_SAMPLES
+    # By the plan alone, never by the number of workers: a set must not depend on the machine.
     samples = min(max(plan.sequences * plan.pictures_each // 128, least), most)
     for split, (numbers, _) in plan.splits().items():
         people = plan.people_of(split)
@@ -116,6 +117,7 @@ def is_done(job: ShardJob) -> bool:
     """Whether the shard is there, readable and complete."""
     try:
         with open_h5(job.path, SHARD_SCHEMA, VERSION) as file:
+            # Which sequences it holds, not that it is there: sets may have been divided otherwise when it was made.
             return bool(np.array_equal(np.unique(file["sequence"][:]), job.numbers))
     except (InputProblem, OSError, KeyError):
         return False
@@ -131,8 +133,10 @@ def make_shard(job: ShardJob) -> None:
             plan.seed, number, who, plan.variety, plan.image_px, plan.frames, plan.cameras, plan.fps
         ):
             blobs["jpeg"].append(encode_jpeg(made.shot.image_rgb, made.jpeg_quality))
+            # A pixel is the hand's if the hand covers half of it; the arm counts.
             blobs["mask"].append(_png((made.shot.hand_coverage >= 0.5).astype(np.uint8) * 255))
             if plan.depth:
+                # Tenths of a millimetre fit 16 bits up to 6.5 m; PNG holds no floats.
                 tenths = np.clip(np.round(made.shot.depth_mm * 10), 0, 65535).astype(np.uint16)
                 blobs.setdefault("depth", []).append(_png(tenths))
             rows.append(_labels(made, plan.vertices))
@@ -178,6 +182,7 @@ def encode_jpeg(image_rgb: NDArray[np.uint8], quality: int) -> bytes:
 def _png(image: NDArray[Any]) -> bytes:
     import cv2
 
+    # Level 3 is quick, and flat areas shrink well at any level.
     return bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes())
 
 
@@ -198,6 +203,7 @@ def make_set(folder: Path, plan: SetPlan, workers: int, console: Console) -> tup
     if todo or not all((folder / name).is_file() for name in ("dataset.json", CARD_NAME)):
         card = _describe(plan, jobs)
         write_card(folder, "Labelled synthetic hands", card["counts"], _facts(plan))
+        # Last of all: readers take this file's presence as a sign that the set is complete.
         write_json(folder / "dataset.json", card)
     return len(jobs), len(jobs) - len(todo)
 

@@ -37,6 +37,7 @@ def make_video(job: VideoJob) -> None:
     codec, options = "mpeg4", {"b": "2000000"}
     if "libx264" in av.codecs_available:
         codec, options = "libx264", {"crf": "20", "preset": "veryfast"}
+    # Containers want a ratio; 1001 keeps the broadcast rates such as 30000/1001 exact.
     rate = Fraction(job.fps).limit_denominator(1001)
     with atomic_path(job.path) as part, av.open(str(part), "w", format="mp4") as container:
         stream: Any = container.add_stream(codec, rate=rate, options=options)
@@ -45,6 +46,7 @@ def make_video(job: VideoJob) -> None:
         stream.thread_count = 1
         for shot in video_shots(job.seed, job.number, job.variety, job.size_wh, job.frames, job.fps):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(shot.image_rgb, format="rgb24")))
+        # The encoder holds frames back to look ahead; this gets the last ones out.
         container.mux(stream.encode())
 
 
