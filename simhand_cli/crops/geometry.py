@@ -69,6 +69,7 @@ def inside_frame(frame_from_crop: Affine, size_px: int, frame_wh: tuple[int, int
     """
     width, height = frame_wh
     corners = np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]])
+    # Least and greatest afterwards: mirroring exchanges the corners.
     in_crop = apply_affine(invert_affine(frame_from_crop), corners)
     low, high = in_crop.min(axis=0), in_crop.max(axis=0)
     limit = size_px - 0.5
@@ -84,6 +85,7 @@ def warp_crop(frame: NDArray[np.uint8], frame_from_crop: Affine, size_px: int) -
 
     source: NDArray[np.uint8] = frame
     shrink = float(np.abs(np.linalg.det(frame_from_crop[:, :2]))) ** 0.5
+    # Bilinear sampling sees 2 x 2 pixels: up to about 1.5 that misses nothing, beyond it fingers would break up.
     if shrink > 1.5:
         height, width = frame.shape[:2]
         small_wh = (max(1, round(width / shrink)), max(1, round(height / shrink)))

@@ -123,6 +123,7 @@ class CropReader:
             return self._open[video]
         if len(self._open) >= MAX_OPEN_FILES:
             os.close(self._open.popitem(last=False)[1])
+        # Not handed on to child processes, which would keep it open.
         descriptor = self._open[video] = os.open(self._path(video), os.O_RDONLY | os.O_CLOEXEC)
         return descriptor
 

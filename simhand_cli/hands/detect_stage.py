@@ -131,6 +131,7 @@ def _balance_and_summarise(config: DetectConfig, catalog: Catalog, workspace: Wo
                 sides.append(file["handedness"][:])
                 keys.append(file["balance_key"][:])
     handedness, key = np.concatenate(sides), np.concatenate(keys)
+    # One video without hands is normal; none with any is a mistake in options or input.
     if len(handedness) == 0:
         reason = next((r.reason for r in records.values() if r.reason), "")
         raise InputProblem(f"no hand was found in any of {len(records)} videos ({reason}); try --min-confidence 0.3")

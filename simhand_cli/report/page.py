@@ -69,6 +69,7 @@ class Page:
         if any(len(row) != len(header) for row in rows):
             raise ValueError(f"every row of a table needs {len(header)} cells")
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
+        # A column of dashes alone counts as numbers too; an empty one does not.
         numeric = [bool(c) and all(v is None or isinstance(v, Real) for v in c) for c in columns]
         cells = [[_show(cell) for cell in row] for row in rows]
         self._blocks.append({"kind": "table", "header": header, "rows": cells, "numeric": numeric, "caption": caption})
@@ -107,6 +108,7 @@ class Page:
         import jinja2
 
         environment = jinja2.Environment(
+            # Undefined names are errors: a gap in a report would go unnoticed.
             loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
         )
         return environment.get_template(template).render(
@@ -138,7 +140,9 @@ def put_section(path: Path, key: str, section: Page) -> None:
     if not path.is_file():
         raise InputProblem(f"{path} is missing; --redo makes it anew")
     page = path.read_text(encoding="utf-8")
+    # Taken out first, whatever it held: doing a comparison again must not add a second section.
     page = re.sub(re.escape(_section_start(key)) + r".*?</section>\n", "", page, flags=re.DOTALL)
+    # The last one, since a page's own text comes before its slot and footer.
     before, mark, after = page.rpartition(_SLOT if _SLOT in page else "<footer>")
     write_text(path, _with_navigation(f"{before}{section.section(key)}{mark}{after}"))
 
@@ -174,6 +178,7 @@ def _show(value: Cell) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Integral):
+        # A narrow no-break space: commas and points between thousands mean different things to readers.
         return f"{int(value):,}".replace(",", "\u202f")
     if isinstance(value, Real):
         number = float(value)
@@ -203,5 +208,6 @@ def _size(content: bytes) -> tuple[int, int]:
 
     with Image.open(io.BytesIO(content)) as image:
         dpi = float(image.info.get("dpi", (96.0, 96.0))[0])
+        # Plots are drawn with more pixels for sharp screens; a little over 96 is rounding in PNG's dots per metre.
         scale = 96.0 / dpi if dpi > 97.0 else 1.0
         return round(image.width * scale), round(image.height * scale)

@@ -103,6 +103,7 @@ def _lay_out(
     text = max(11, round(tile_px / 11))
     label_lines = [line for label in row_labels for line in label.split("\n")]
     label_width = max((text_width(line, text) for line in label_lines), default=0)
+    # Long labels are shortened rather than pushing the pictures off the sheet.
     label_width = min(label_width, 2 * tile_px) + (_GAP * 2 if label_lines else 0)
     top = _MARGIN + (round(text * 1.45) + 14 if title else 0) + (text + 8 if column_labels else 0)
     row_tops, cursor = [], top

@@ -81,7 +81,7 @@ def raw_frames(container: Any, stream: Any) -> Iterator[tuple[Any, float]]:
             frames = next(packets).decode()
         except StopIteration:
             return
-        # A damaged packet costs its frames; the next one may be whole. Any other error is taken for the end of the file.
+        # A damaged packet costs its frames; the next may be whole. Other errors are taken for the end of the file.
         except av.error.InvalidDataError:
             continue
         # Nothing beyond such an error can be read; the frames before it are kept.

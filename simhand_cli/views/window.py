@@ -80,6 +80,7 @@ def cut_window(keypoints_px: Tensor, params: ViewParameters, output_px: int) -> 
     mean_at = (center - origin) / sides
     scale = output_px / sides
     turn = rotation(params.angle_deg)
+    # From edges to pixel centres.
     target = mean_at * output_px - 0.5
     forward = scale[:, :, None] * turn
     backward = turn.transpose(1, 2) / scale[:, None, :]

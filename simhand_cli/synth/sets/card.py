@@ -26,6 +26,7 @@ on photographs than on this set: test on real hands.
 
 def tone_quarters(tones: Iterable[float]) -> dict[str, int]:
     """How many of the skin tones (0 light .. 1 dark) lie in each quarter of the range, for a card's table."""
+    # A tone of exactly 1 belongs to the last quarter.
     values = np.minimum((np.asarray(list(tones), np.float64) * 4).astype(int), 3)
     return dict(zip(("1st", "2nd", "3rd", "4th"), np.bincount(values, minlength=4).tolist(), strict=True))
 

@@ -35,6 +35,7 @@ VARIANTS: Final[tuple[Backdrop | None, ...]] = (None, "panorama", "clutter", "pl
 OWN_VARIANTS: Final[tuple[Backdrop | None, ...]] = (None, "photo", "photo", "photo")
 FILL: Final = (0.55, 0.80)
 _GREEN: Final = (0.05, 0.55, 0.12)
+#: What an interruption can lose of one worker's work.
 _PART_HANDS: Final = 64
 _PARTS: Final = ".parts"
 
@@ -63,6 +64,7 @@ def make_freihand(folder: Path, plan: SetPlan, workers: int, console: Console) -
     pictures = sum(len(job.numbers) * (4 if job.half == "training" else 1) for job in jobs)
     if _complete(folder, jobs):
         return pictures
+    # The label files say that a half is complete; they come back when all of its pictures are there.
     for half in {job.half for job in jobs}:
         (folder / f"{half}_xyz.json").unlink(missing_ok=True)
     todo = [job for job in jobs if not job.part_path.is_file()]
@@ -129,9 +131,11 @@ def _make_hand(job: FreiHandJob, index: int, number: int, who: int) -> dict[str,
     folder = job.folder / job.half
     variants = OWN_VARIANTS if variety.pictures else VARIANTS
     for variant, backdrop in enumerate(variants if training else (scene.backdrop,)):
+        # Another seed for each variant, or two of the same kind would show the same picture.
         here = replace(scene, backdrop=backdrop or "plain", backdrop_seed=scene.backdrop_seed + variant)
         behind = green_screen(size) if backdrop is None else backdrop_picture(here, camera)
         image, _ = photograph(drawing, behind, scene, rng)
+        # As published: all hands of one variant, then all of the next, under running numbers.
         name = f"{variant * job.hands_in_half + index:08d}.jpg"
         write_bytes(folder / "rgb" / name, encode_jpeg(image, 95))
     if training:
@@ -140,6 +144,7 @@ def _make_hand(job: FreiHandJob, index: int, number: int, who: int) -> dict[str,
     return {
         "K": camera.intrinsics.tolist(),
         "xyz": joints_m.tolist(),
+        # The length of the middle finger's first phalanx, as published.
         "scale": float(np.linalg.norm(joints_m[9] - joints_m[10])),
         "grasp": arrangement.motion.grasps[0],
         "tone": arrangement.person.tone,

@@ -75,6 +75,7 @@ def make_hanco(folder: Path, plan: SetPlan, workers: int, console: Console) -> i
     pictures = sum(plan.pictures_each * (len(TRAINING) if job.training else len(TEST)) for job in jobs)
     if (folder / "meta.json").is_file() and not (folder / _PARTS).exists():
         return pictures
+    # It says that the set is complete, so it goes first and comes last.
     (folder / "meta.json").unlink(missing_ok=True)
     todo = [job for job in jobs if not job.part_path.is_file()]
     do_all(
@@ -110,6 +111,7 @@ def make_sequence(job: HanCoJob) -> None:
     """Render and write all frames of a sequence from all cameras, and last its part of ``meta.json``."""
     plan, size = job.plan, (job.plan.image_px, job.plan.image_px)
     rng = np.random.default_rng([plan.seed, STUDIO, job.number])
+    # The published set shows right hands only.
     variety = replace(plan.variety, left=False)
     arrangement = arrange(rng, person(plan.seed, job.who), variety, plan.frames, plan.fps)
     arrangement, rig = set_up(rng, arrangement, variety, size, SEQUENCE_FILL, plan.cameras)
@@ -130,11 +132,13 @@ def make_sequence(job: HanCoJob) -> None:
 
 def _write_labels(job: HanCoJob, frame: int, surface: Surface, rig: list[Camera]) -> None:
     world_from_rig = rig[0].world_from_rig
+    # Published labels are in metres; everything here is in millimetres.
     world_m = surface.joints_mm @ world_from_rig.T / 1000.0
     place = f"{job.number:04d}/{frame:08d}.json"
     write_json(job.folder / "xyz" / place, world_m.tolist())
     to_cameras = [camera.camera_from_world.copy() for camera in rig]
     for matrix in to_cameras:
+        # A copy's, and of the shift alone: rotations have no unit.
         matrix[:3, 3] /= 1000.0
     calibration = {"M": [m.tolist() for m in to_cameras], "K": [camera.intrinsics.tolist() for camera in rig]}
     write_json(job.folder / "calib" / place, calibration)
@@ -163,6 +167,7 @@ class _Studio:
         """Write all variants of one view, and its mask."""
         place = f"{self._job.number:04d}/cam{camera.number}/{frame:08d}.jpg"
         for name in TRAINING if self._job.training else TEST:
+            # Each variant meters for its own backdrop, and keeps that exposure over the sequence.
             key = (name, camera.number)
             image, self._gains[key] = photograph(
                 drawing, self._behind[key].astype(np.float32), self._scene, self._rng, self._gains.get(key)
