@@ -109,7 +109,9 @@ class Page:
 
         environment = jinja2.Environment(
             # Undefined names are errors: a gap in a report would go unnoticed.
-            loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+            loader=jinja2.FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
         )
         return environment.get_template(template).render(
             title=self._title,
@@ -142,7 +144,6 @@ def put_section(path: Path, key: str, section: Page) -> None:
     page = path.read_text(encoding="utf-8")
     # Taken out first, whatever it held: doing a comparison again must not add a second section.
     page = re.sub(re.escape(_section_start(key)) + r".*?</section>\n", "", page, flags=re.DOTALL)
-    # The last one, since a page's own text comes before its slot and footer.
     before, mark, after = page.rpartition(_SLOT if _SLOT in page else "<footer>")
     write_text(path, _with_navigation(f"{before}{section.section(key)}{mark}{after}"))
 
