@@ -33,6 +33,7 @@ class Balance:
 
 def balance_keys(seed: int, video_id: str, count: int) -> NDArray[np.uint64]:
     """(count,) uint64 random keys of a video's crops; equal on every machine."""
+    # A named generator and a hash: Python's own hash() differs from run to run.
     digest = hashlib.sha256(f"{seed}:{video_id}".encode()).digest()
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
     return generator.integers(0, _ALL, size=count, dtype=np.uint64, endpoint=True)

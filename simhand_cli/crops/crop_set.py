@@ -78,6 +78,7 @@ def load_crop_set(workspace: Workspace) -> CropSet:
         # Balanced here and not when detecting: all crops stay on disk, and the choice may change as videos come.
         rows = np.flatnonzero(balance.selected(handedness, keys)).astype(np.int32)
         left_out += len(handedness) - len(rows)
+        # A video whose crops are all left out by the balance is no video of the set.
         if len(rows) == 0:
             continue
         with open_h5(workspace.keypoints_shard(video_id), KEYPOINTS_SCHEMA, KEYPOINTS_VERSION) as keypoints:

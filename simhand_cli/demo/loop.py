@@ -109,6 +109,7 @@ def run_demo(
     start = time.perf_counter()
     with stop.listening():
         shots = _shots(source, tracker, painter, run, stop, max_frames)
+        # The first frame decides size and kind of the output, and whether there is anything to show at all.
         first = next(shots, None)
         if first is None:
             if run.problem is not None:
@@ -156,6 +157,7 @@ def _shots(
         # After the yield: showing or writing the frame counts too.
         now = time.perf_counter()
         rate = 1.0 / max(now - last, 1e-6)
+        # A moving mean: single frames take such different times that nobody could read the figure.
         fps = rate if fps is None else _FPS_MEMORY * fps + (1 - _FPS_MEMORY) * rate
         last = now
 

@@ -60,6 +60,7 @@ class FinetunedPoser:
         from simhand_cli.models.hand_predictor import load_predictor
 
         self._predictor: HandPredictor = load_predictor(file, device)
+        # Said when the model is loaded, not at the first hand, which may come after minutes.
         if self._predictor.facts.bone_length_mm is None:
             raise InputProblem(f"--model {file} is a model of 2D joints alone and has no hand in 3D to show")
         self.input_px: int = self._predictor.input_px

@@ -20,6 +20,7 @@ _PANEL: Final[Rgb] = (18, 20, 26)
 _INK: Final[Rgb] = (242, 243, 245)
 _PALE_INK: Final[Rgb] = (176, 182, 192)
 _NOTE_INK: Final[Rgb] = (255, 205, 92)
+#: How opaque: a line of text may let the picture through, thin bones in a 3D view would be lost in it.
 _PANEL_STRENGTH: Final = 0.78
 _VIEW_STRENGTH: Final = 0.93
 #: Smaller frames are enlarged, or text and joints would be blobs.
@@ -77,9 +78,11 @@ class Painter:
         canvas, hands = _enlarge(image_rgb, hands)
         if self._look.mirror:
             canvas, hands = _mirror(canvas, hands)
+        # After mirroring and enlarging, which NaN survives: a failed prediction is left out, not drawn somewhere.
         hands = [hand for hand in hands if np.isfinite(hand.joints_px).all()]
         for hand in hands:
             canvas = draw_skeleton(canvas, hand.joints_px, thickness=_bone_width(hand))
+        # The frame is the caller's: text must not be written into it.
         if canvas is image_rgb:
             canvas = canvas.copy()
         unit = _text_px(canvas)
@@ -96,6 +99,7 @@ class Painter:
         side = round(min(height * 0.32, width * 0.28))
         gap = max(6, unit // 2)
         room = max(1, (width - gap) // (side + gap))
+        # Ordered as the hands stand in the picture, so that one sees which view belongs to which.
         shown = sorted(hands, key=lambda h: float(h.joints_px[:, 0].mean()))[:room]
         block_wh = (len(shown) * (side + gap) - gap, side)
         self._choose_corner((width, height), block_wh, gap, hands)
@@ -112,6 +116,7 @@ class Painter:
         """Move the views when they cover a hand and another corner is clearly freer, but not back and forth."""
         self._frames_there += 1
         covered = {c: _covered(_corner_xy(c, canvas_wh, block_wh, gap), block_wh, hands) for c in _CORNERS}
+        # The first of equals, so the preferred corner where nothing is covered.
         best = min(_CORNERS, key=lambda c: covered[c])
         settled = self._frames_there < _CORNER_FRAMES
         if covered[self._corner] > 0.05 and covered[best] < 0.5 * covered[self._corner] and not settled:

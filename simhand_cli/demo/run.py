@@ -71,6 +71,7 @@ class Demo:
         if choice.note:
             console.say(choice.note)
         if config.out is not None:
+            # Of a run that was killed while it wrote the same file.
             remove_leftovers_of(config.out)
         run = _run(config, self.source, choice, console)
         if run.interrupted:
@@ -105,6 +106,7 @@ def _require_display(source: Source) -> None:
 
 
 def _run(config: DemoConfig, source: Source, choice: ModelChoice, console: Console) -> DemoRun:
+    # Images of a folder have nothing to do with each other: no tracking and no smoothing between them.
     moving = source.kind in ("camera", "video")
     poser = FinetunedPoser(choice.file, resolve_device(config.device)) if choice.file else None
     mirror = source.kind == "camera" if config.mirror is None else config.mirror

@@ -8,6 +8,7 @@ Floats = NDArray[np.float64]
 
 def _share(cutoff_hz: Floats | float, step_s: float) -> Floats:
     """Weight of the new value in a first-order low-pass with this cut-off."""
+    # By the real time step: cameras and detections do not come evenly.
     rate = 2 * np.pi * np.asarray(cutoff_hz, dtype=np.float64) * step_s
     share: Floats = rate / (rate + 1)
     return share

@@ -62,6 +62,7 @@ def _project(points_mm: Floats, yaw_rad: float, side_px: int) -> tuple[Floats, F
     """Pixels (P, 2) and nearness (P,) in [0, 1] of points around the origin."""
     cy, sy, cp, sp = np.cos(yaw_rad), np.sin(yaw_rad), np.cos(_PITCH_RAD), np.sin(_PITCH_RAD)
     turn = np.array([[cy, 0.0, sy], [0.0, 1.0, 0.0], [-sy, 0.0, cy]])
+    # Seen from a little above, so that the floor shows as an area.
     tilt = np.array([[1.0, 0.0, 0.0], [0.0, cp, -sp], [0.0, sp, cp]])
     seen = points_mm @ (tilt @ turn).T
     depth = np.maximum(seen[:, 2] + _CAMERA_MM, 1.0)
@@ -92,6 +93,7 @@ def _draw_bones(canvas: NDArray[np.uint8], pixels: Floats, nearness: Floats) -> 
     strokes: list[tuple[float, int, int]] = [((nearness[a] + nearness[b]) / 2, a, b) for a, b in BONES]
     # A hair nearer than the bones that end there, so that joints are drawn over them.
     strokes += [(nearness[j] + 0.01, j, j) for j in range(NUM_JOINTS)]
+    # Painter's order: no depth buffer is needed for lines as thin as these.
     for near, a, b in sorted(strokes):
         shade = 0.6 + 0.4 * near
         colour = tuple(round(c * shade) for c in joint_colour(b))

@@ -178,6 +178,7 @@ def _write(rows: _Rows, job: DetectJob) -> str:
     blob, offsets = pack_blobs(rows.jpeg)
     arrays: dict[str, NDArray[Any]] = {"jpeg": blob, "jpeg_offsets": offsets}
     arrays |= {name: np.stack(values) for name, values in rows.columns.items()}
+    # Stored with the crops, so that balancing reads no pictures and can be done again.
     arrays["balance_key"] = balance_keys(job.seed, job.video_id, len(rows.jpeg))
     attributes = {
         "video_id": job.video_id,

@@ -46,6 +46,7 @@ def estimate_video(job: KeypointsJob) -> StageRecord:
         scores = file["score"][:]
         crop_size_px = int(file.attrs["crop_size_px"])
     count = len(scores)
+    # Detection's own are the start, so that rows without a better estimate need nothing more.
     keypoints_px, world_mm = detected_px.copy(), detected_world.copy()
     confidence, source = scores.copy(), np.full(count, FROM_DETECTION, np.uint8)
     for row in range(count):

@@ -94,6 +94,7 @@ def _jobs(config: KeypointsConfig, catalog: Catalog, workspace: Workspace) -> li
             video_id, workspace.crops_shard(video_id), record.sha256, workspace.keypoints_shard(video_id)
         )
         jobs.append(StageJob(video_id, payload, counts.get("left", 0) + counts.get("right", 0)))
+    # The longest first, so that the pool does not end with one worker on a long video.
     return sorted(jobs, key=lambda job: (-job.size, job.video_id))
 
 

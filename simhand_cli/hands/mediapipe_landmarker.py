@@ -120,6 +120,7 @@ class HandLandmarkerAdapter:
             normalised = np.array([(p.x, p.y) for p in landmarks], np.float64)
             # Normalised coordinates run from edge to edge; ours count from the first pixel's centre.
             landmarks_px = normalised * size_wh - 0.5
+            # MediaPipe counts in metres.
             world_mm = np.array([(p.x, p.y, p.z) for p in world], np.float64) * 1000.0
             hands.append(DetectedHand(landmarks_px, world_mm, sides[0].category_name.lower(), float(sides[0].score)))
         return hands

@@ -63,6 +63,7 @@ def draw_skeleton(
     solid = drawn & valid
     # Whole repeats, no interpolation: averaged down again, the picture comes back exactly where nothing is drawn.
     canvas = np.ascontiguousarray(image_rgb.repeat(factor, axis=0).repeat(factor, axis=1))
+    # Pixel centres: (x + 0.5) is what scales.
     points = (points + 0.5) * factor - 0.5
     if not solid.all():
         # Faint ones first and blended as a whole: strokes that overlap would add up to solid.

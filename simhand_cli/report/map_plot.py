@@ -90,6 +90,7 @@ def _scatter(axes: "Axes", panel: MapPanel, colouring: Colouring) -> None:
         _names(axes, panel, colouring.values)
         return
     known = np.isfinite(colouring.values)
+    # The unknown first and grey: what is known is drawn over it.
     axes.scatter(x[~known], y[~known], s=7, color=_OTHERS, linewidths=0)
     shown = axes.scatter(x[known], y[known], s=7, c=colouring.values[known], cmap=_COLOUR_MAP, linewidths=0)
     assert axes.figure is not None

@@ -108,9 +108,9 @@ class Page:
         import jinja2
 
         environment = jinja2.Environment(
-            # Undefined names are errors: a gap in a report would go unnoticed.
             loader=jinja2.FileSystemLoader(_TEMPLATES),
             autoescape=True,
+            # Undefined names are errors: a gap in a report would go unnoticed.
             undefined=jinja2.StrictUndefined,
         )
         return environment.get_template(template).render(

@@ -79,6 +79,7 @@ def histogram_plot(
     figure, axes = _figure(title, x_label, y_label)
     colours = iter(LINE_COLOURS * 4)
     for name, (counts, edges) in histograms.items():
+        # Shares, not counts: histograms of sets of different sizes can then be compared.
         share = 100 * counts / max(int(counts.sum()), 1)
         axes.stairs(share, edges, fill=True, color=next(colours), alpha=0.7, label=name)
     for name, x in (marks or {}).items():

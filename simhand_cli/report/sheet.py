@@ -109,6 +109,7 @@ def _lay_out(
     row_tops, cursor = [], top
     for row in rows:
         row_tops.append(cursor)
+        # Room for the longest caption of a row, so that its pictures stay in line.
         lines = max((tile.caption.count("\n") + 1 if tile.caption else 0 for tile in row), default=0)
         cursor += tile_px + lines * _line_height(text) + (4 if lines else 0) + _GAP + 2
     columns = max(max(len(row) for row in rows), len(column_labels), 1)

@@ -121,6 +121,7 @@ def iterate_frames(path: Path, wanted: NDArray[np.int64] | None = None) -> Itera
         InputProblem: the file cannot be opened as a video.
     """
     remaining = None if wanted is None else iter(wanted.tolist())
+    # -1 where nothing is wanted (any more): no frame has that index.
     target = None if remaining is None else next(remaining, -1)
     with open_video(path) as (container, stream):
         for index, (frame, time_s) in enumerate(raw_frames(container, stream)):

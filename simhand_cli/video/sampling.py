@@ -18,6 +18,7 @@ def sample_by_time(timestamps_s: NDArray[np.float64], fps: float) -> NDArray[np.
     if len(timestamps_s) == 0:
         return np.zeros(0, np.int64)
     step_s = 1.0 / fps
+    # A hair more than whole steps, or rounding would lose a target that lies on the last frame.
     targets_s = np.arange(int(np.floor(timestamps_s[-1] / step_s + 1e-9)) + 1) * step_s
     right = np.clip(np.searchsorted(timestamps_s, targets_s), 1, max(len(timestamps_s) - 1, 1))
     right = np.minimum(right, len(timestamps_s) - 1)

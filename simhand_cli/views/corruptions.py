@@ -40,6 +40,7 @@ def edges(images: Tensor, params: ViewParameters) -> Tensor:
     """Chosen views replaced by |d/dx| + |d/dy| of their grey image (3 x 3 Sobel, clipped to 1)."""
     kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=images.dtype)
     kernels = torch.stack([kernel, kernel.T])[:, None].to(images.device, non_blocking=True)
+    # Replicated, or the border itself would be the strongest edge.
     padded = functional.pad(luma(images), (1, 1, 1, 1), mode="replicate")
     slopes = functional.conv2d(padded, kernels).abs().sum(dim=1, keepdim=True)
     return _select(params.edges, slopes.clamp(0, 1).expand_as(images), images)
@@ -60,6 +61,7 @@ def cut_out(images: Tensor, params: ViewParameters, keypoints_px: Tensor) -> Ten
 def blur(images: Tensor, params: ViewParameters) -> Tensor:
     """Gaussian blur of the views whose sigma is not 0; the border is replicated."""
     batch, channels, height, width = images.shape
+    # One width for the whole batch, whatever the sigmas: the shape must not depend on drawn numbers.
     reach = max(1, round(BLUR_KERNEL_FRACTION * width) // 2)
     sigma = params.blur_sigma_px.to(images.dtype)[:, None]
     steps = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)

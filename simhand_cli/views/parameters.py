@@ -104,6 +104,7 @@ def draw_parameters(seed: int, sample_keys: Tensor, view: int, options: ViewSett
         brightness=within(7, options.brightness),
         blur_sigma_px=happens(8, options.blur_probability) * within(9, BLUR_SIGMA_PX),
         cutout_fraction=happens(10, options.cutout_probability) * within(11, CUTOUT_FRACTION),
+        # Below 1 always, so the last joint is the highest index.
         cutout_joint=(u[:, 12] * NUM_JOINTS).to(torch.int64),
         noisy=happens(13, options.noise_probability),
         grey=happens(14, options.grey_probability),

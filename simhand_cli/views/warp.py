@@ -38,6 +38,7 @@ def warp(crops: Tensor, crop_from_view: Tensor, output_px: int) -> Tensor:
     n = samples_per_pixel(crops.shape[-1], output_px)
     if crops.device.type == "cpu":
         return warp_opencv(crops, crop_from_view, output_px, n)
+    # Sample by sample the same, however a batch is split.
     parts = zip(torch.split(crops, CHUNK), torch.split(crop_from_view, CHUNK), strict=True)
     return torch.cat([warp_torch(crop, affine, output_px, n) for crop, affine in parts])
 

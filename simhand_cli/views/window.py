@@ -76,6 +76,7 @@ def cut_window(keypoints_px: Tensor, params: ViewParameters, output_px: int) -> 
     free = center - half + params.shift * frame_side
     # The second bound keeps a window of some size where a large shift would leave the frame altogether.
     origin = torch.minimum(torch.maximum(free, first), last - MIN_RADIUS_PX)
+    # No longer square where the border cuts it; the scale below then differs in x and y, as published.
     sides = torch.minimum(origin + 2 * half, last) - origin
     mean_at = (center - origin) / sides
     scale = output_px / sides
