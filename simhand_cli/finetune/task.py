@@ -73,7 +73,7 @@ class FinetuneTask(Task[DetNet, CropBatch]):
         source: EncoderSource,
         workers: int,
     ) -> None:
-        super().__init__(ranks, place, _engine_options(settings, ranks))
+        super().__init__(ranks, place, EngineOptions.of(settings, settings.seed + 1 + ranks.rank, "adamw"))
         self._settings, self._data, self._source, self._workers = settings, data, source, workers
         where = (ranks.rank, ranks.world_size)
         self._sampler = StepSampler(
@@ -326,18 +326,3 @@ def _logged(errors: ValidationErrors | None) -> dict[str, Any]:
         each = [mm if math.isfinite(mm) else None for mm in errors.by_set_mm.values()]
         values["val_root_bone_mpjpe_mm_by_set"] = each
     return values
-
-
-def _engine_options(settings: FinetuneSettings, ranks: Ranks) -> EngineOptions:
-    return EngineOptions(
-        generator_seed=settings.seed + 1 + ranks.rank,
-        precision=settings.precision,
-        optimiser="adamw",
-        grad_clip=settings.grad_clip,
-        ema=settings.ema,
-        sync_bn=settings.sync_bn,
-        compile=settings.compile,
-        checkpoint_every=settings.checkpoint_every,
-        trackers=tuple(settings.log),
-        described=settings.model_dump(mode="json"),
-    )

@@ -70,7 +70,9 @@ class PretrainTask(Task[ContrastiveModel, PairBatch]):
         table: PairTable,
         workspace: Workspace,
     ) -> None:
-        super().__init__(ranks, place, _engine_options(settings, ranks))
+        super().__init__(
+            ranks, place, EngineOptions.of(settings, combine(settings.seed, ranks.rank, 1), settings.optimiser)
+        )
         self._settings, self._plan, self._table, self._workspace = settings, plan, table, workspace
         self._dataset, self._encoded = (
             PairDataset(table, workspace.crops_dir, settings.seed, encoded=encoded) for encoded in (False, True)
@@ -220,21 +222,6 @@ class CollapseWatch:
                 "nothing is being learned; stop, and try --init with trained weights, a lower --lr, or "
                 "--loss.similarities centred"
             )
-
-
-def _engine_options(settings: PretrainSettings, ranks: Ranks) -> EngineOptions:
-    return EngineOptions(
-        generator_seed=combine(settings.seed, ranks.rank, 1),
-        precision=settings.precision,
-        optimiser=settings.optimiser,
-        grad_clip=settings.grad_clip,
-        ema=settings.ema,
-        sync_bn=settings.sync_bn,
-        compile=settings.compile,
-        checkpoint_every=settings.checkpoint_every,
-        trackers=tuple(settings.log),
-        described=settings.model_dump(mode="json"),
-    )
 
 
 def _crops_per_s(model: nn.Module, precision: Precision, settings: PretrainSettings, images: int) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from simhand_cli.console import Console
 from simhand_cli.stages.run_folder import RunDir
+from simhand_cli.training.config import TrainingConfig
 from simhand_cli.training.log.metrics_log import MetricsLog
 from simhand_cli.training.log.trackers import TrackerName
 from simhand_cli.training.processes.ranks import Ranks
@@ -66,6 +67,22 @@ class EngineOptions:
     checkpoint_every: int | None
     trackers: tuple[TrackerName, ...]
     described: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, settings: TrainingConfig, generator_seed: int, optimiser: OptimiserName) -> "EngineOptions":
+        """Those of a training's settings, in which nothing is open."""
+        return cls(
+            generator_seed=generator_seed,
+            precision=settings.precision,
+            optimiser=optimiser,
+            grad_clip=settings.grad_clip,
+            ema=settings.ema,
+            sync_bn=bool(settings.sync_bn),
+            compile=settings.compile,
+            checkpoint_every=settings.checkpoint_every,
+            trackers=tuple(settings.log),
+            described=settings.model_dump(mode="json"),
+        )
 
 
 @dataclass(frozen=True)
