@@ -111,7 +111,7 @@ def test_other_logs_are_told_the_lines(mini, tmp_path, monkeypatch):
             told.append("closed")
 
     monkeypatch.setattr(engine, "open_trackers", lambda names, *_: [Listener()] if names else [])
-    monkeypatch.setattr("simhand_cli.training.log.trackers.check_trackers", lambda names: None)
+    monkeypatch.setattr("simhand_cli.finetune.run.check_trackers", lambda names: None)
     run(mini, tmp_path, epochs=2, log=["tensorboard"])
     assert [one[0] for one in told[:-1]] == [2, 4]
     assert told[-1] == "closed"

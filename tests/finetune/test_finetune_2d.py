@@ -214,7 +214,7 @@ def test_without_trained_location_maps_3d_labels_give_no_figures_in_3d(sets, tmp
 @pytest.mark.slow
 def test_the_report_names_the_error_that_chose_the_epoch(sets, tmp_path, monkeypatch):
     """A model in 3D whose validation samples have 2D labels alone is judged in pixels, on its page, too."""
-    from simhand_cli.finetune import training_data as data
+    from simhand_cli.finetune import run
 
     whole = choose_samples
 
@@ -222,7 +222,7 @@ def test_the_report_names_the_error_that_chose_the_epoch(sets, tmp_path, monkeyp
         chosen = whole(*args, **options)
         return replace(chosen, val=chosen.val[chosen.val[:, 0] == 1])
 
-    monkeypatch.setattr(data, "choose_samples", only_2d_validated)
+    monkeypatch.setattr(run, "choose_samples", only_2d_validated)
     summary = finetune(tiny(tmp_path, list(sets), epochs=1), QUIET)
     assert summary.data["val_px"] > 0
     page = (tmp_path / "runs" / "finetune-scratch-test_resnet" / "report.html").read_text()

@@ -165,6 +165,7 @@ def test_lars_matches_the_papers_recursion():
 
 def test_precision_on_a_cpu_follows_the_measurement(monkeypatch):
     now, cost = [0.0], {"fp32": 1.0, "bf16": 0.5}
+    monkeypatch.setattr("simhand_cli.training.step.precision.busy_cores", lambda: 0.0)
     monkeypatch.setattr("simhand_cli.training.step.precision.time.perf_counter", lambda: now[0])
 
     def trial(precision):
@@ -177,6 +178,8 @@ def test_precision_on_a_cpu_follows_the_measurement(monkeypatch):
     cost.update(fp32=0.01, bf16=0.0095)
     assert chosen().name == "fp32"
     assert chosen().reason == "measured 10 ms in fp32 and 10 ms in bf16 on the CPU"
+    monkeypatch.setattr("simhand_cli.training.step.precision.busy_cores", lambda: 1.5)
+    assert " on the CPU while other programs kept 1.5 of " in chosen().reason
     assert chosen(earlier="bf16").name == "bf16"
     assert choose_precision("fp64", Ranks(), trial).dtype == torch.float64
     with pytest.raises(EnvironmentProblem, match="fp16 needs a GPU"):
