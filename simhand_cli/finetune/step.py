@@ -3,6 +3,7 @@
 import copy
 from contextlib import nullcontext
 from dataclasses import fields, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,9 +67,9 @@ def batch_losses(
 
 
 def backward_in_parts(
-    network: Network[DetNet], batch: CropBatch, crops: int, config: "FinetuneConfig", ranks: Ranks
+    network: Network[DetNet], batch: CropBatch, parts: int, config: "FinetuneConfig", ranks: Ranks
 ) -> Losses:
-    """Add the gradient of a batch's losses to the model's gradients, so many crops at a time.
+    """Add the gradient of a batch's losses to the model's gradients, in so many parts.
 
     All losses but the released code's Frobenius norm are sums over crops, divided by what is known from the labels of
     the whole batch; so the gradient is the batch's, but for batch norm, whose statistics are those of a part.
@@ -76,7 +77,8 @@ def backward_in_parts(
     Args:
         network: what is trained, in training mode.
         batch: on the network's device.
-        crops: in a part; all ranks must divide alike.
+        parts: into which the batch is divided, the same on all ranks, however many samples of theirs could be read:
+            batch norm exchanges statistics once a part. Fewer where a rank has not as many crops.
         config: targets and loss options.
         ranks: this process's place.
 
@@ -84,15 +86,18 @@ def backward_in_parts(
         the losses of the batch, detached.
     """
     map_px, precision, scaler = network.model.map_px, network.precision, network.scaler
-    if crops >= len(batch):
+    if parts > 1:  # a rank with too few crops for that many parts tells the others
+        parts = min(parts, -round(ranks.maximum([-float(len(batch))])[0]))
+    if parts <= 1:
         losses = batch_losses(network.wrapped, batch, map_px, precision, config, ranks)
         scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]  # torch's own backward has no types
         return _detached(losses)
     mass = map_mass(_targets(batch, map_px, precision, config), ranks.mean)
     found: list[Losses] = []
-    for start in range(0, len(batch), crops):
-        part = batch.part(start, start + crops)
-        share, last = len(part) / len(batch), start + crops >= len(batch)
+    bounds = [round(number * len(batch) / parts) for number in range(parts + 1)]
+    for start, stop in pairwise(bounds):
+        part = batch.part(start, stop)
+        share, last = len(part) / len(batch), stop == len(batch)
         with nullcontext() if last else without_reduction(network.wrapped):
             maps = _maps(network.wrapped, part, precision)
             losses = detnet_losses(maps, _targets(part, map_px, precision, config), config.loss, mass=mass)

@@ -83,8 +83,10 @@ class FinetuneTask(Task[DetNet, CropBatch]):
         #: The best epoch so far, counted from 1 (without validation the last one), and its validation error: infinite
         #: without validation; mm, or px of the crop where labels are 2D only.
         self._best_epoch, self._best_error = 0, math.inf
-        #: Sums of the losses of the epoch's steps so far, their number, and how long they took.
-        self._sums, self._counted, self._seconds = torch.zeros(len(_LOSSES), dtype=torch.float64), 0, 0.0
+        #: Sums of the losses of the epoch's steps so far, and their number.
+        self._sums, self._counted = torch.zeros(len(_LOSSES), dtype=torch.float64), 0
+        #: How long those of this start took, and their number: a resumed epoch's earlier steps are not timed again.
+        self._seconds, self._timed = 0.0, 0
         self._broken: set[str] = set()
         self._loaded: LoadReport | None = None
         self._note = ""
@@ -172,8 +174,9 @@ class FinetuneTask(Task[DetNet, CropBatch]):
         if len(batch) == 0:
             raise InputProblem(f"no sample of a whole batch can be read, e.g. {batch.broken[0]}")
         on_device = batch.to(self.ranks.device)
-        part = self._settings.micro_batch or len(batch)
-        losses = backward_in_parts(network, on_device, part, self._settings, self.ranks)
+        share = self._sampler.share
+        parts = math.ceil(share / min(self._settings.micro_batch or share, share))
+        losses = backward_in_parts(network, on_device, parts, self._settings, self.ranks)
         return losses.total, {"heat": losses.heat, "location": losses.location, "delta": losses.delta}
 
     def told(self, settled: SettledStep, console: Console) -> str:
@@ -181,7 +184,8 @@ class FinetuneTask(Task[DetNet, CropBatch]):
         del console
         values = [float(settled.metrics[name]) for name in _LOSSES]
         self._sums = self._sums + torch.tensor(values, dtype=torch.float64)
-        self._counted, self._seconds = self._counted + 1, self._seconds + settled.seconds
+        self._counted += 1
+        self._seconds, self._timed = self._seconds + settled.seconds, self._timed + 1
         return f"epoch {settled.step / self._sampler.steps_per_epoch:.1f}, loss {values[0]:.3g}{self._note}"
 
     def measures_after(self, step: int) -> bool:
@@ -200,8 +204,9 @@ class FinetuneTask(Task[DetNet, CropBatch]):
             self._best.load_state_dict(network.judged.state_dict())
             self._best_epoch, self._best_error = epoch, deciding
         shared = self.ranks.mean((self._sums / self._counted).to(self.ranks.device)).tolist()
-        speed = self._counted * self.length.items_per_step / max(self._seconds, 1e-9)
-        self._sums, self._counted, self._seconds = torch.zeros(len(_LOSSES), dtype=torch.float64), 0, 0.0
+        speed = self._timed * self.length.items_per_step / max(self._seconds, 1e-9)
+        self._sums, self._counted = torch.zeros(len(_LOSSES), dtype=torch.float64), 0
+        self._seconds, self._timed = 0.0, 0
         if log is not None:
             values = {"epoch": epoch, "lr": lr, **dict(zip(_LOSSES, shared, strict=True)), **_logged(errors)}
             log.write(network.step, {**values, "crops_per_s": round(speed, 1)})

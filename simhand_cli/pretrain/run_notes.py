@@ -14,6 +14,8 @@ from simhand_cli.summary import Dropped
 
 #: A positive that is nearest less often than so many times by chance has not been learned.
 _LEARNED = 2.0
+#: In batches of a few pairs chance alone is so often right that the share tells nothing.
+_TELLING = 0.2
 #: Options that depart from a recipe and are named; of more the number is told.
 _NAMED = 3
 
@@ -96,7 +98,7 @@ def verdict(result: Mapping[str, Any]) -> str | None:
             often it would be if features were random.
     """
     top1, chance = result.get("top1"), result.get("top1_chance")
-    if not isinstance(top1, float) or not isinstance(chance, float) or top1 > _LEARNED * chance:
+    if not isinstance(top1, float) or not isinstance(chance, float) or top1 > _LEARNED * chance or chance > _TELLING:
         return None
     tried = "--init with trained weights, " if result.get("init") == "random" else ""
     return (

@@ -19,7 +19,7 @@ _IDENTITY, _RESULT, _REDONE = "identity.json", "result.json", "redone.json"
 #: Files and folders of a run that has learned nothing yet.
 _OF_A_START = {
     _IDENTITY, _REDONE, LOCK_NAME, "checkpoints", "config.yaml", "resolved.yaml", "environment.json", "metrics.jsonl",
-    "pairs.png", "tensorboard", "wandb",
+    "pairs.png", "samples.json", "tensorboard", "wandb",
 }  # fmt: skip
 _WAYS_OUT = "--redo replaces it, --name keeps both"
 #: What is said of :attr:`RunDir.replaced`.

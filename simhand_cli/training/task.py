@@ -205,7 +205,10 @@ class Task(ABC, Generic[Net, Batch]):
         """What the optimiser is to change, see :func:`simhand_cli.training.step.optimisers.parameter_groups`."""
 
     def companions(self, model: Net) -> dict[str, nn.Module]:
-        """Further modules that checkpoints hold: a momentum encoder, a queue, the best weights so far."""
+        """Further modules that checkpoints hold: a momentum encoder, a queue, the best weights so far.
+
+        They must stay the same on every rank: the first one's are saved, and all ranks go on from these.
+        """
         del model
         return {}
 

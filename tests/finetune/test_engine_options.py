@@ -1,5 +1,7 @@
 """What fine-tuning has from the training engine: parts of a batch, an early end, lines of metrics, other logs."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -55,9 +57,9 @@ def make_batch() -> CropBatch:
     )
 
 
-@pytest.mark.parametrize("crops", [1, 3, 6])
+@pytest.mark.parametrize("parts", [2, 3, CROPS])
 @pytest.mark.parametrize("loss", [LossOptions(), LossOptions(l2=1e-3, heat=20, location=3)])
-def test_parts_of_a_batch_give_its_gradient(crops, loss):
+def test_parts_of_a_batch_give_its_gradient(parts, loss):
     """Batch norm, whose statistics are a part's, is switched to its running ones; the rest is the batch's own."""
     config = FinetuneConfig(width=16, input_px=64, loss=loss)
     torch.manual_seed(0)
@@ -65,9 +67,9 @@ def test_parts_of_a_batch_give_its_gradient(crops, loss):
     net.double().eval()
     network = Network(net, net, Precision("fp64", "a proof"), torch.amp.GradScaler("cpu", enabled=False))
     found = []
-    for part in (CROPS, crops):
+    for count in (1, parts):
         net.zero_grad()
-        losses = backward_in_parts(network, make_batch(), part, config, Ranks())
+        losses = backward_in_parts(network, make_batch(), count, config, Ranks())
         gradient = torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
         found.append((torch.stack([losses.total, losses.heat, losses.location, losses.delta]), gradient))
     torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-12, atol=1e-12)
@@ -90,6 +92,18 @@ def test_parts_train_too(mini, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_sample_that_one_rank_cannot_read_keeps_the_ranks_together(mini, tmp_path):
+    """Batch norm exchanges statistics once a part, so all ranks must take as many parts, whatever they could read."""
+    root = shutil.copytree(mini, tmp_path / "set")
+    for number in (1, 4, 7):
+        (root / "training" / "rgb" / f"{number:08d}.jpg").write_bytes(b"damaged")
+    given = {"epochs": 1, "val_fraction": 0, "batch_size": 8, "micro_batch": 1, "cpu_ranks": 2}
+    summary, path = run(root, tmp_path / "ws", **given)
+    assert sum("jpg" in dropped.what for dropped in summary.dropped) > 0
+    assert np.isfinite(read_metrics(path / "metrics.jsonl")[-1]["loss"])
+
+
 def test_max_steps_ends_within_an_epoch_and_is_measured(mini, tmp_path):
     summary, path = run(mini, tmp_path, max_steps=3, log_every=1)
     lines = read_metrics(path / "metrics.jsonl")

@@ -19,6 +19,7 @@ from simhand_cli.pretrain.methods.table import METHODS
 from simhand_cli.pretrain.settings import settle
 from simhand_cli.pretrain.worker import Job, train
 from simhand_cli.stages.checkpoint_folders import latest_complete
+from simhand_cli.training.processes.gather import gather
 from simhand_cli.training.processes.ranks import Ranks
 from simhand_cli.training.state.checkpoint import load_checkpoint
 
@@ -55,12 +56,13 @@ class ToyMoco(Method):
         return model(queries), projected
 
     def compare(self, settings, projected, ids, output_px, companion):
-        q, k = (functional.normalize(z, dim=1) for z in (projected.z1, projected.z2))
+        q, k = (functional.normalize(z.float(), dim=1) for z in (projected.z1, projected.z2))
         logits = torch.cat([(q * k).sum(dim=1, keepdim=True), q @ companion.keys.clone().T], dim=1) / TEMPERATURE
         loss = functional.cross_entropy(logits, torch.zeros(len(q), dtype=torch.int64))
-        place = (companion.next + torch.arange(len(k))) % QUEUE
-        companion.keys[place] = k.detach()
-        companion.next += len(k)
+        everyone = gather(k.detach())  # of all ranks, so that every rank's queue is the same
+        place = (companion.next + torch.arange(len(everyone))) % QUEUE
+        companion.keys[place] = everyone
+        companion.next += len(everyone)
         return loss, {"positive_similarity": (q * k).sum(dim=1).mean().detach()}
 
     def updated(self, model, companion):
@@ -99,6 +101,13 @@ def test_a_method_of_another_kind_is_one_class(workspace):
         train(Ranks(), jobs["b"])
     train(Ranks(), jobs["b"])
     assert all(torch.equal(tensors(workspace, "b")[name], tensor) for name, tensor in whole.items())
+
+
+@pytest.mark.parametrize("given", [{"micro_batch": 4}, {"precision": "bf16"}], ids=str)
+def test_it_runs_in_parts_and_in_mixed_precision(workspace, given):
+    config = ToyConfig(workspace=workspace, **TINY | {"name": "d", "max_steps": 2} | given)
+    assert train(Ranks(), Job(settle(config), quiet=True))["loss"] > 1.0
+    assert int(tensors(workspace, "d")["module.companion.next"]) == 2 * TINY["batch_size"]
 
 
 def test_the_queue_counts(workspace):

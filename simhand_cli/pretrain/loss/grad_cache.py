@@ -45,7 +45,7 @@ def backward_in_parts(
     bounds = [(s, min(s + pairs, len(batch.rows1))) for s in range(0, len(batch.rows1), pairs)]
     parts = [batch.part(start, stop) for start, stop in bounds]
     states, projected = [], []
-    with torch.no_grad(), _statistics_kept(model):
+    with torch.no_grad(), _statistics_kept(model), _statistics_kept(loss.companion or nn.Identity()):
         for part in parts:
             states.append(_random_state(loss.device))
             projected.append(loss.project(model, part))
@@ -56,9 +56,10 @@ def backward_in_parts(
         _set_random_state(state, loss.device)  # dropout drops what it dropped before
         with nullcontext() if stop == bounds[-1][1] else without_reduction(model):
             again = loss.project(model, part)
-            assert whole.z1.grad is not None
-            assert whole.z2.grad is not None
-            torch.autograd.backward([again.z1, again.z2], [whole.z1.grad[start:stop], whole.z2.grad[start:stop]])
+            pairs_of = ((again.z1, whole.z1.grad), (again.z2, whole.z2.grad))
+            # Projections of a momentum encoder have no way back into the weights.
+            learning = [(z, grad[start:stop]) for z, grad in pairs_of if z.requires_grad and grad is not None]
+            torch.autograd.backward([z for z, _ in learning], [grad for _, grad in learning])
     return value.detach(), metrics
 
 

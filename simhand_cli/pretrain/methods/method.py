@@ -84,7 +84,11 @@ class Method:
         return options.settled()
 
     def companion(self, model: nn.Module) -> nn.Module | None:
-        """A further module that a run keeps beside its model and checkpoints hold: a momentum encoder, a queue."""
+        """A further module that a run keeps beside its model and checkpoints hold: a momentum encoder, a queue.
+
+        It must stay the same on every rank, since only the first one's is saved: what it collects of a batch is
+        gathered (:func:`simhand_cli.training.processes.gather.gather`), and what is random is drawn from a seed.
+        """
         del model
         return None
 
