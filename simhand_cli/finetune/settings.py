@@ -58,6 +58,9 @@ def run_identity(
     """
     identity = {
         **settings.said.identity(),
+        # What was said and what follows without a word are one run; None, as runs of earlier versions have it.
+        "sync_bn": None if settings.sync_bn else False,
+        "encoder_lr": None if settings.encoder_lr == settings.lr else settings.encoder_lr,
         "labels": data.digests,
         "samples": data.choice_sha256,
         "backbone": source.backbone,

@@ -114,6 +114,14 @@ def test_max_steps_ends_within_an_epoch_and_is_measured(mini, tmp_path):
 
 
 @pytest.mark.slow
+def test_saying_what_follows_anyway_is_the_same_run(mini, tmp_path):
+    done, path = run(mini, tmp_path, epochs=1)
+    again, _ = run(mini, tmp_path, epochs=1, sync_bn=True, encoder_lr=1e-3)
+    assert again.data == done.data
+    with pytest.raises(UsageProblem, match="sync_bn=None, now False"):
+        run(mini, tmp_path, epochs=1, sync_bn=False)
+
+
 def test_other_logs_are_told_the_lines(mini, tmp_path, monkeypatch):
     told = []
 
