@@ -20,6 +20,8 @@ from typing import Any
 
 from machine import machine
 
+from simhand_cli.workspace.cores import busy_cores
+
 #: OpenMP's own way is to spin for a while and then to sleep, unless told otherwise.
 POLICIES = {
     "simhand": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"},
@@ -42,12 +44,19 @@ def main() -> None:
         work()
         return
     rounds, steps = (1, 1) if given.quick else (5, 6)
+    others = busy_cores(2.0)
     workers = {policy: start_worker(settings) for policy, settings in POLICIES.items()}
     found = measure(workers, rounds, steps)
     for worker in workers.values():
         worker.stdin.close()  # type: ignore[union-attr]  # it is a pipe
         worker.wait()
-    result = {"machine": machine("cpu"), "rounds": rounds, "steps a round": steps, "networks": found}
+    result = {
+        "machine": machine("cpu"),
+        "rounds": rounds,
+        "steps a round": steps,
+        "cores others kept busy before": others,
+        "networks": found,
+    }
     print(json.dumps(result, indent=1))
     if not given.quick:
         RESULT.write_text(json.dumps(result, indent=1) + "\n")
@@ -72,11 +81,13 @@ def start_worker(settings: dict[str, str]) -> "subprocess.Popen[str]":
 def measure(workers: "dict[str, subprocess.Popen[str]]", rounds: int, steps: int) -> dict[str, Any]:
     """Median milliseconds of a step by network, policy and number of busy loops, and the ratios of interest."""
     times: dict[tuple[str, str, int], list[float]] = {}
-    for _ in range(rounds):
+    for number in range(rounds):
+        turn = list(workers.items())
+        turn = turn[number % len(turn) :] + turn[: number % len(turn)]  # nobody is always the first after a change
         for load in LOADS:
             loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(load)]
             time.sleep(0.3)
-            for policy, worker in workers.items():
+            for policy, worker in turn:
                 for network, taken in ask(worker, steps).items():
                     times.setdefault((network, policy, load), []).extend(taken)
             for loop in loops:

@@ -92,7 +92,6 @@ def test_parts_train_too(mini, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_sample_that_one_rank_cannot_read_keeps_the_ranks_together(mini, tmp_path):
     """Batch norm exchanges statistics once a part, so all ranks must take as many parts, whatever they could read."""
     root = shutil.copytree(mini, tmp_path / "set")
@@ -104,6 +103,7 @@ def test_a_sample_that_one_rank_cannot_read_keeps_the_ranks_together(mini, tmp_p
     assert np.isfinite(read_metrics(path / "metrics.jsonl")[-1]["loss"])
 
 
+@pytest.mark.slow
 def test_max_steps_ends_within_an_epoch_and_is_measured(mini, tmp_path):
     summary, path = run(mini, tmp_path, max_steps=3, log_every=1)
     lines = read_metrics(path / "metrics.jsonl")
@@ -115,13 +115,14 @@ def test_max_steps_ends_within_an_epoch_and_is_measured(mini, tmp_path):
 
 @pytest.mark.slow
 def test_saying_what_follows_anyway_is_the_same_run(mini, tmp_path):
-    done, path = run(mini, tmp_path, epochs=1)
+    done, _ = run(mini, tmp_path, epochs=1)
     again, _ = run(mini, tmp_path, epochs=1, sync_bn=True, encoder_lr=1e-3)
     assert again.data == done.data
-    with pytest.raises(UsageProblem, match="sync_bn=None, now False"):
+    with pytest.raises(UsageProblem, match="processes=None, now 1 and 1 more"):
         run(mini, tmp_path, epochs=1, sync_bn=False)
 
 
+@pytest.mark.slow
 def test_other_logs_are_told_the_lines(mini, tmp_path, monkeypatch):
     told = []
 
