@@ -37,7 +37,7 @@ class NoSuchSplit(InputProblem):
 class HandSample:
     """One image of one hand with its joints, in 3D where they are known there.
 
-    Pixel coordinates are pixel centres (see ``hands/crop_geometry``); the camera frame has x right, y down
+    Pixel coordinates are pixel centres (see ``crops/geometry.py``); the camera frame has x right, y down
     and z forward. Joint order: wrist, then thumb, index, middle, ring, little, each from palm to tip.
 
     Attributes:
