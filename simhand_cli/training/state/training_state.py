@@ -139,8 +139,8 @@ def restore_random_states(tensors: Mapping[str, Tensor], rank: int) -> None:
     """
     if (state := tensors.get(f"random.torch.{rank}")) is None:
         return
-    # The CUDA state is left out where a run goes on without its GPU.
     torch.set_rng_state(state)
+    # Left out where a run goes on without its GPU.
     if (cuda := tensors.get(f"random.cuda.{rank}")) is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(cuda)
     numpy_state = tensors[f"random.numpy.{rank}"].numpy()

@@ -34,7 +34,7 @@ def check_compiler(device: str) -> None:
         EnvironmentProblem: torch.compile does not work here; with torch's reason.
     """
     try:
-        # A compiler that is missing shows only when the first graph is built, an hour into a queue.
+        # A missing compiler would show only when the first graph is built, after data and weights are read.
         torch.compile(_trial)(torch.ones(16, device=device))
     except Exception as error:  # whatever a compiler, its headers or its driver do wrong
         reason = " ".join(str(error).partition("Set TORCH")[0].split())[:_REASON_CHARACTERS]  # less its advice

@@ -21,7 +21,7 @@ def step_seconds(measure: Callable[[int], float], first: int, wanted: int) -> tu
     few = measure(first)
     if first >= wanted:
         return few, first
-    # Expected by proportion, which is too long: a large batch takes less time for each item.
+    # By proportion, which is near enough to tell seconds from minutes.
     if few * wanted / first <= _LONGEST_S:
         return measure(wanted), wanted
     more = min(max(2 * first, round(first * _LONGEST_S / few)), wanted)

@@ -21,7 +21,7 @@ def synchronise_batch_norm(module: nn.Module, ranks: Ranks) -> nn.Module:
     Raises:
         UsageProblem: on CPUs, a kind of batch norm that cannot be synchronised there.
     """
-    # Also with one GPU: SyncBatchNorm's kernels are slower than the plain ones.
+    # One process: its own statistics are the joined batch's, and plain kernels are faster.
     if not ranks.grouped:
         return module
     if ranks.device.startswith("cuda"):
@@ -113,7 +113,7 @@ class _SynchronisedNorm(torch.autograd.Function):
         mean, variance = torch.batch_norm_update_stats(features, zeros.clone(), ones.clone(), 0.0)
         mean, variance = mean.double(), variance.double()  # so that little is lost in the difference of squares below
         own = features.numel() // channels
-        # Weighted by the rank's own count: the last batch of an epoch need not be the same on all.
+        # Weighted by the rank's own count, which samples that cannot be read may make smaller.
         sums = torch.cat([own * mean, own * (variance + mean.square()), mean.new_tensor([own])])
         dist.all_reduce(sums)
         count = sums[-1]
