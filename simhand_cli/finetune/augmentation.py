@@ -10,6 +10,7 @@ from simhand_cli.labelled.sample_crop import Placement
 BRIGHTNESS, CONTRAST, SATURATION, HUE_TURNS = 0.5, 0.5, 0.5, 0.15
 _LUMA = np.array([0.299, 0.587, 0.114])
 _YIQ = np.array([_LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+# Inverted instead of typed: rounded published coefficients would tint a picture that nothing changes.
 _RGB = np.linalg.inv(_YIQ)
 #: A narrower blur changes nothing that 8 bits show.
 _LEAST_BLUR_PX = 0.2
@@ -33,6 +34,7 @@ def colour_matrix(
     angle = 2 * np.pi * hue_turns
     chroma = np.eye(3)
     chroma[1:, 1:] = saturation * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    # One matrix for four changes: a single pass over the pixels, clipped to 8 bits once.
     linear = brightness * contrast * (_RGB @ chroma @ _YIQ)
     return np.column_stack([linear, np.full(3, brightness * (1 - contrast) * grey)])
 
@@ -46,7 +48,9 @@ def vary_colours(image_rgb: NDArray[np.uint8], rng: np.random.Generator, options
     change = rng.uniform(-ranges, ranges)
     blur_px = float(rng.uniform(0, options.blur_px))
     if options.colour > 0:
+        # Of the whole crop, black border included; the published jitter does the same.
         grey = float(np.array(cv2.mean(image_rgb)[:3]) @ _LUMA)
+        # Strengths above 1 could make a factor negative and so invert the picture.
         factors = np.maximum(1 + change[:3], 0.0)
         matrix = colour_matrix(factors[0], factors[1], factors[2], float(change[3]), grey)
         image_rgb = np.asarray(cv2.transform(image_rgb, matrix), dtype=np.uint8)
@@ -58,6 +62,7 @@ def vary_colours(image_rgb: NDArray[np.uint8], rng: np.random.Generator, options
 def draw_placement(rng: np.random.Generator, options: AugmentOptions) -> Placement:
     """A random placement: uniform rotation and shift, log-uniform scale."""
     angle = np.deg2rad(options.rotation_deg)
+    # In logarithms, so that larger and smaller are equally likely.
     widest = np.log1p(options.scale)
     shift = rng.uniform(-options.shift, options.shift, 2)
     return Placement(

@@ -94,10 +94,12 @@ class CropDataset(Dataset[HandCrop | str]):
         set_number, index = self._rows[position]
         try:
             sample = self._sets[int(set_number)][int(index)]
+        # A message and no other sample in its place: what was trained on must be known.
         except InputProblem as problem:
             return str(problem)
         if self._augment is None:
             return crop_sample(sample, self._size_px, CENTRED)
+        # Keyed, not drawn in turn: the same crop on any rank, with any number of workers, after any resume.
         rng = np.random.default_rng([self._seed, _CROP_STREAM, epoch, position, repeat])
         crop = crop_sample(sample, self._size_px, draw_placement(rng, self._augment))
         image = vary_colours(crop.image_rgb, rng, self._augment)
@@ -139,6 +141,7 @@ class StepSampler(Sampler[list[Key]]):
         #: Samples per step and rank.
         self.share = max(1, min(batch_size, samples) // world_size)
         self._step_samples = self.share * world_size
+        # Fewer samples than a batch still make a step.
         self.steps_per_epoch = max(1, samples // self._step_samples)
         self.total_steps = min(self.steps_per_epoch * epochs, max_steps or self.steps_per_epoch * epochs)
         self.first_step = 0
@@ -160,6 +163,7 @@ class StepSampler(Sampler[list[Key]]):
         rng = np.random.default_rng([self._seed, _ORDER_STREAM, epoch])
         firsts = np.cumsum(self._sizes) - self._sizes
         parts = [
+            # Whole permutations one after the other: no sample comes a third time before all came twice.
             np.column_stack([first + np.resize(rng.permutation(size), quota), np.arange(quota) // max(size, 1)])
             for first, size, quota in zip(firsts, self._sizes, self._quotas, strict=True)
         ]
@@ -177,6 +181,7 @@ def validation_loader(
     dataset: CropDataset, batch_size: int, workers: int, device: str, rank: int = 0, world_size: int = 1
 ) -> "DataLoader[CropBatch]":
     """All samples once in order, every ``world_size``-th on this rank."""
+    # Interleaved: ranks differ by one sample at most, and none is measured twice.
     own = range(rank, len(dataset), world_size)
     batches = [[(0, i, 0) for i in own[start : start + batch_size]] for start in range(0, len(own), batch_size)]
     return _loader(dataset, batches, workers, device)
@@ -190,6 +195,7 @@ def _loader(
         batch_sampler=batches,
         collate_fn=collate,
         pin_memory=device.startswith("cuda"),
+        # Four batches a worker: decoding takes uneven times, as pictures differ in size.
         **{**worker_options(workers, ahead=4 * workers), "worker_init_fn": _start_worker if workers else None},
     )
 

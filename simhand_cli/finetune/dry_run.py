@@ -40,6 +40,7 @@ def dry_run(
     """
     found = peek_run(path, identity, redo=settings.redo)
     epoch_crops = sum(data.quotas)
+    # A batch is at most an epoch.
     batch = max(1, min(settings.batch_size, epoch_crops) // world.size)
     part = min(settings.micro_batch or batch, batch)
     console.say(f"finetune: measuring a step of {part} crops of {settings.input_px} px")
@@ -58,6 +59,7 @@ def dry_run(
         seconds, measured = step_seconds(
             lambda crops: shortest_s(TrialStep(net, device, crops, settings), precision, repeats=2), first, part
         )
+    # CPU processes share the cores on which one was measured.
     per_crop = seconds / part / (world.size if world.use_gpu else 1)
     epochs = float(settings.epochs)
     if settings.max_steps is not None:

@@ -43,6 +43,7 @@ def write_report(run_path: Path, config: "FinetuneConfig", data: TrainingData, s
         data: the chosen samples.
         source: the encoder.
     """
+    # The written file and not the network in memory: what is shown is what evaluation will load.
     predictor = load_predictor(run_path)
     training = predictor.facts.training
     page = Page("Fine-tuning", f"run {run_path.name.removeprefix('finetune-')}: 3D hand model from labelled hands")
@@ -113,6 +114,7 @@ def _column(metrics: list[dict[str, float | None]], name: str) -> list[float]:
 
 def _predictions(page: Page, run_path: Path, data: TrainingData, predictor: HandPredictor) -> None:
     rows, kind = (data.val, "validation") if len(data.val) else (data.train[: data.labelled], "training")
+    # Evenly, so that one person or background does not fill the picture.
     chosen = rows[np.linspace(0, len(rows) - 1, min(_SHOWN, len(rows))).round().astype(int)]
     crops = [crop for row in chosen if (crop := _read(data, row)) is not None]
     if not crops:
@@ -139,6 +141,7 @@ def _predictions(page: Page, run_path: Path, data: TrainingData, predictor: Hand
     page.picture(sheet, "Samples spread evenly over the set, not chosen by result.")
     if not len(measured):
         return
+    # The median and not the best: a report is not an advertisement.
     middle = int(measured[np.argsort(errors_mm[measured])[len(measured) // 2]])
     page.picture(
         hand_3d_plot({"label": truth[middle], "model": aligned[middle]}),
@@ -152,6 +155,7 @@ def _in_3d(
     """True and aligned predicted joints (B, 21, 3), and the mean errors (B,); NaN where labels are 2D only."""
     joints_mm = np.stack([crop.joints_mm for crop in crops])
     valid = np.stack([crop.joint_valid for crop in crops]) & np.isfinite(joints_mm).all(axis=-1)
+    # NaN of unlabelled joints would spread through the alignment.
     truth = np.where(valid[..., None], joints_mm, 0.0)
     aligned = root_bone_scale(found.joints_rel * predictor.bone_length_mm, truth, valid).joints_mm
     apart = np.where(valid, np.linalg.norm(aligned - truth, axis=-1), 0.0)

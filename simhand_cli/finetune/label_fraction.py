@@ -30,8 +30,10 @@ def take_fraction(
     if fraction >= 1 or len(samples) == 0:
         return samples
     if rule == "official-first":
+        # Positions in the published order, so people set aside for validation leave gaps in it.
         return samples[samples < int(total * fraction)]
     count = max(1, round(len(samples) * fraction))
+    # The beginning of one permutation: the samples of 10 % are among those of 20 %.
     order = np.random.default_rng([seed, _FRACTION_STREAM]).permutation(len(samples))
     if rule == "stratified":
         order = _evenly(groups[order], order)

@@ -93,6 +93,7 @@ def heat_loss(heat: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         target: (B, J, M, M).
         weight: (B, J).
     """
+    # Mean over cells, as published; nearly all are empty, which the weight of 100 makes up for.
     squared = (heat - target).square().mean(dim=(2, 3))
     return 0.5 * (weight * squared).mean(dim=0).sum()
 
@@ -124,6 +125,7 @@ def mean_map_loss(
     length = torch.sqrt(squared + _ROUNDING**2) - _ROUNDING
     if total is None:
         total = mass.sum() if over_ranks is None else over_ranks(mass.sum())
+    # Without any 3D label the sum is 0, and so is the loss.
     return (mass * length).sum() / total.clamp_min(1e-6)
 
 
@@ -137,6 +139,7 @@ def frobenius_map_loss(values: Tensor, target: Tensor, weight: Tensor, heat: Ten
     labelled = (weight.sum(dim=1) > 0).sum()
     # The gradient of a norm at zero is undefined; the tiny constant makes it zero.
     norm = torch.sqrt(error.square().sum() + 1e-12)
+    # 0 times the maps and no constant: DDP waits for a gradient of every parameter.
     return torch.where(labelled > 0, norm / labelled.clamp_min(1), (0.0 * values).sum())
 
 

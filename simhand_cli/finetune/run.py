@@ -92,6 +92,7 @@ class Finetuning:
         """
         data, source, world = self.data, self.source, self._world
         validation = "; ".join(data.validation)
+        # Before any training, which --strict would only throw away.
         refuse_dropped(data.dropped, self.config.strict)
         console.say(f"encoder {source.described}; {data.labelled} labelled samples; validation on {validation}")
         if data.dropped:

@@ -64,6 +64,7 @@ def run_identity(
         "labels": data.digests,
         "samples": data.choice_sha256,
         "backbone": source.backbone,
+        # By content and not by path: a run may be moved, and a file be overwritten.
         "encoder": source.sha256,
     }
     if not settings.sync_bn or settings.micro_batch is not None:

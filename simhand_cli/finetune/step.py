@@ -32,6 +32,7 @@ def build_net(source: EncoderSource, config: "FinetuneConfig") -> tuple[DetNet, 
     """
     encoder, report = source.build()
     net = DetNet(encoder, config.width, config.input_px)
+    # A copy: the trial leaves gradients, and in training mode it would move batch norm's statistics.
     probe = copy.deepcopy(net).eval()
     maps = probe(torch.zeros(1, 3, config.input_px, config.input_px))
     # Torch has no types here.
@@ -92,6 +93,7 @@ def backward_in_parts(
         losses = batch_losses(network.wrapped, batch, map_px, precision, config, ranks)
         scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]  # torch's own backward has no types
         return _detached(losses)
+    # Of the whole batch before its parts, so that their gradients add up to the batch's.
     mass = map_mass(_targets(batch, map_px, precision, config), ranks.mean)
     found: list[Losses] = []
     bounds = [round(number * len(batch) / parts) for number in range(parts + 1)]
@@ -104,6 +106,7 @@ def backward_in_parts(
             # The mean over the crops of a part counts as much as the part; the 3D losses are divided by the whole.
             heat, options = share * losses.heat, config.loss
             total = options.heat * heat + options.location * losses.location + options.delta * losses.delta
+            # Once a step: it is no sum over crops.
             if last and options.l2:
                 total = total + options.l2 * kernel_loss(network.wrapped)
             scaler.scale(total).backward()  # type: ignore[no-untyped-call]  # as above
@@ -150,6 +153,7 @@ class TrialStep:
         self._batch = CropBatch(
             images=torch.full((samples, size, size, 3), 127, dtype=torch.uint8, device=device),
             joints_px=torch.full((samples, 21, 2), size / 2, device=device),
+            # Not all zero, of which there are no directions.
             joints_mm=torch.eye(21, 3, device=device).repeat(samples, 1, 1),
             valid=torch.ones(samples, 21, dtype=torch.bool, device=device),
             broken=[],

@@ -55,16 +55,19 @@ def make_targets(
     weight = valid.to(joints_mm.dtype)
     valid = valid & torch.isfinite(joints_mm).all(dim=-1)
     weight_3d = valid.to(joints_mm.dtype)
+    # NaN times a weight of 0 is NaN still, so what is not known becomes 0 first.
     joints_mm = torch.where(valid[..., None], joints_mm, torch.zeros_like(joints_mm))
     joints_px = torch.where(weight[..., None] > 0, joints_px, torch.zeros_like(joints_px))
     heat, inside = heatmaps(joints_px, input_px, map_px, options)
     first, second = REFERENCE_BONE
     bone = torch.linalg.vector_norm(joints_mm[:, second] - joints_mm[:, first], dim=-1)
+    # Without the reference bone a hand has no unit, but its directions can be learned all the same.
     has_unit = valid[:, first] & valid[:, second] & (bone > 0)
     root = options.root_index
     unit = torch.where(has_unit, bone, torch.ones_like(bone))
     location = (joints_mm - joints_mm[:, root : root + 1]) / unit[:, None, None]
     parents = torch.tensor(PARENTS, device=joints_mm.device)
+    # The wrist is its own parent here, so that its direction is 0, as published.
     step = joints_mm - joints_mm[:, parents]
     length = torch.linalg.vector_norm(step, dim=-1, keepdim=True)
     return Targets(
@@ -101,6 +104,8 @@ def heatmaps(joints_px: Tensor, input_px: int, map_px: int, options: TargetOptio
     if truncated:
         profile = profile * (offset.abs() <= _PATCH_RADIUS)
     low, high = centre.amin(dim=-1), centre.amax(dim=-1)
+    # As in the released code, any cell of the patch on the map will do.
     inside = (low > -1 - _PATCH_RADIUS) & (high < map_px + _PATCH_RADIUS)
+    # A Gaussian is the product of its profiles: M + M exponentials a joint instead of M x M.
     heat = profile[..., 1, :, None] * profile[..., 0, None, :]
     return heat, inside.to(joints_px.dtype)

@@ -96,6 +96,7 @@ class FinetuneTask(Task[DetNet, CropBatch]):
         """How long the run is."""
         sampler, every = self._sampler, self._settings.log_every
         crops = sampler.share * self.ranks.world_size
+        # After every epoch where that is short, since the best weights change there.
         by_cost = min(SAVE_EVERY_STEPS, sampler.steps_per_epoch)
         return Length(sampler.steps_per_epoch, sampler.total_steps, crops, every or 0, by_cost)
 
@@ -107,6 +108,7 @@ class FinetuneTask(Task[DetNet, CropBatch]):
 
     def build(self, console: Console, *, fresh: bool) -> DetNet:
         """DetNet on the encoder that was asked for."""
+        # The heads' first weights; the engine seeds the run's generators later.
         torch.manual_seed(self._settings.seed)
         net, loaded = build_net(self._source, self._settings)
         if fresh and loaded is not None and loaded.missing:
@@ -133,12 +135,14 @@ class FinetuneTask(Task[DetNet, CropBatch]):
 
     def companions(self, model: DetNet) -> dict[str, nn.Module]:
         """The best weights so far."""
+        # A module, so that checkpoints hold it like the model itself.
         self._best = copy.deepcopy(model)
         return {"best": self._best}
 
     def restore(self, values: Mapping[str, Any]) -> None:
         """Go on within an epoch, with what was the best until then."""
         self._best_epoch = int(values["best_epoch"])
+        # JSON has no infinity.
         self._best_error = math.inf if values["best_error"] is None else float(values["best_error"])
         self._broken.update(values["broken"])
         self._sums, self._counted = torch.tensor(values["loss_sums"], dtype=torch.float64), int(values["counted"])
@@ -149,6 +153,7 @@ class FinetuneTask(Task[DetNet, CropBatch]):
             "best_epoch": self._best_epoch,
             "best_error": self._finite_best(),
             "broken": self._all_broken(),
+            # Means over the ranks: each goes on from the same sums.
             "loss_sums": self.ranks.mean(self._sums.to(self.ranks.device)).tolist(),
             "counted": self._counted,
         }
@@ -171,9 +176,11 @@ class FinetuneTask(Task[DetNet, CropBatch]):
     def backward(self, network: Network[DetNet], batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """DetNet's losses of a batch, at once or in parts."""
         self._broken.update(batch.broken)
+        # Every sample of it is broken; the gradient of nothing would be NaN.
         if len(batch) == 0:
             raise InputProblem(f"no sample of a whole batch can be read, e.g. {batch.broken[0]}")
         on_device = batch.to(self.ranks.device)
+        # Parts of the wanted share, not of what could be read, or ranks would divide differently.
         share = self._sampler.share
         parts = math.ceil(share / min(self._settings.micro_batch or share, share))
         losses = backward_in_parts(network, on_device, parts, self._settings, self.ranks)
@@ -196,6 +203,7 @@ class FinetuneTask(Task[DetNet, CropBatch]):
         """Validate, keep the best weights, and log the epoch."""
         epoch = math.ceil(network.step / self._sampler.steps_per_epoch)
         errors = self._validate(network)
+        # Without validation every epoch is as good as the last one, which is then kept.
         deciding = math.inf if errors is None else self._deciding(errors)
         if errors is not None and not math.isfinite(deciding):
             self._refuse_unmeasured(errors)
@@ -203,6 +211,7 @@ class FinetuneTask(Task[DetNet, CropBatch]):
             assert self._best is not None
             self._best.load_state_dict(network.judged.state_dict())
             self._best_epoch, self._best_error = epoch, deciding
+        # Steps that are not logged hold this rank's losses only.
         shared = self.ranks.mean((self._sums / self._counted).to(self.ranks.device)).tolist()
         speed = self._timed * self.length.items_per_step / max(self._seconds, 1e-9)
         self._sums, self._counted = torch.zeros(len(_LOSSES), dtype=torch.float64), 0
@@ -217,6 +226,7 @@ class FinetuneTask(Task[DetNet, CropBatch]):
         """Whether --patience epochs brought nothing better."""
         epoch, within = divmod(step, self._sampler.steps_per_epoch)
         patience = self._settings.patience
+        # Only at the end of an epoch, where validation has just been made.
         return bool(patience) and within == 0 and epoch - self._best_epoch >= patience
 
     def finish(self, run: RunDir, network: Network[DetNet], console: Console) -> dict[str, Any]:
@@ -290,6 +300,7 @@ class FinetuneTask(Task[DetNet, CropBatch]):
         everyone: list[set[str]] = [self._broken]
         if self.ranks.grouped:
             everyone = [set() for _ in range(self.ranks.world_size)]
+            # Texts of any number and length; pickling them is safe among a run's own processes.
             dist.all_gather_object(everyone, self._broken)
         return sorted(set().union(*everyone))
 

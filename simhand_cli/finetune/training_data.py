@@ -92,7 +92,9 @@ class TrainingData:
         return replace(
             self,
             sets=[*self.sets, crops],
+            # Last, so that the labelled rows keep their positions and with them their random numbers.
             train=np.concatenate([self.train, _rows(len(self.sets), np.arange(len(crops)))]),
+            # share of the new total, hence share / (1 - share) of the labelled part.
             quotas=[*self.quotas, max(1, round(sum(self.quotas) * share / (1 - share)))],
             validation=[*self.validation, f"{crops.name}: none"],
             dropped=[*self.dropped, *crops.problems()],
@@ -151,13 +153,16 @@ def choose_samples(
         require_3d(sets[0], paths[0], _NEEDS_3D)
     train, val, validation, dropped, digests, lengths = [], [], [], [], [], []
     for s, (path, labelled) in enumerate(zip(paths, sets, strict=True)):
+        # Root and reference bone: without them a sample has no unit of length.
         check = check_labels(labelled, path, (WRIST, MIDDLE_MCP))
         dropped += [*labelled.problems(), *check.dropped]
         usable = np.flatnonzero(check.usable)
         groups, kind = validation_groups(labelled, usable)
+        # Before the fraction of labels, so that every fraction is judged on the same people.
         chosen = choose_validation(groups, val_fraction, seed)
         validation.append(_describe(path, kind, groups, chosen))
         others = usable[~chosen], groups[~chosen]
+        # Another seed for each set: two copies of one layout would give the same positions.
         rest = take_fraction(*others, len(labelled), label_fraction, fraction_rule, seed + s)
         train.append(_rows(s, rest))
         val.append(_rows(s, usable[chosen]))
@@ -173,6 +178,7 @@ def choose_samples(
         raise InputProblem("no sample with 3D labels is left to train on; use a smaller --val-fraction")
     bone_length_mm = None if loss.only_2d else float(measured.mean())
     sizes = [len(one) for one in train]
+    # The epoch keeps its length, so that --mix changes shares and not the amount of training.
     quotas = sizes if mix == "by-size" else [round(len(rows) / len(sizes)) if size else 0 for size in sizes]
     return TrainingData(
         sets, rows, quotas, len(rows), np.concatenate(val), validation, bone_length_mm, dropped, digests

@@ -66,6 +66,7 @@ def validate(
         found, problems = _set_sums(net, batches, bone_length_mm, average, precision, ranks.device)
         sums.append(found)
         broken += problems
+    # Means of sums: the ratio of two of them is that of the sums. One exchange for all sets.
     everyone = ranks.mean(torch.from_numpy(np.stack(sums)).to(ranks.device)).cpu().numpy()
     each = np.stack([_figures(one) for one in everyone])
     figures = _means(each) if equally else _figures(everyone.sum(axis=0))
@@ -73,6 +74,7 @@ def validate(
         root_bone_mm=float(figures[0]),
         root_mm=float(figures[1]),
         px=float(figures[2]),
+        # Back from the mean over the ranks.
         samples=round(float(everyone[:, -1].sum()) * ranks.world_size),
         broken=broken,
         by_set_mm={number: float(one[0]) for number, one in zip(sets, each, strict=True)},
@@ -88,6 +90,7 @@ def _means(each: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _figures(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """(3,) means over joints of per-joint means: root + bone scale, root, pixels; NaN where nothing was measured."""
+    # Three figures of 21 joints.
     totals, counts = sums[:63].reshape(3, 21), sums[63:126].reshape(3, 21)
     means: NDArray[np.float64] = (totals / np.maximum(counts, 1e-12)).mean(axis=1)
     return np.where(counts.any(axis=1), means, np.nan)

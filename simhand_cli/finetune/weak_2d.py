@@ -37,6 +37,7 @@ class WeakCrops:
         use = np.flatnonzero(crops.valid)
         if len(use) == 0:
             raise InputProblem(f"--weak-2d: no crop of {workspace.root} has usable keypoints")
+        # Only what reading needs is kept: every loader process has a copy.
         self._videos, self._rows = crops.video_index[use], crops.crop_index[use]
         self._keypoints_px = crops.keypoints_px[use]
         self._video_ids = crops.video_ids
@@ -68,6 +69,7 @@ class WeakCrops:
             joints_mm=np.full((NUM_JOINTS, 3), np.nan),
             joints_px=joints_px,
             joint_valid=np.asarray(np.isfinite(joints_px).all(axis=1)),
+            # Stored crops of left hands are mirrored already.
             hand="right",
             subject=video_id,
             sequence=video_id,

@@ -49,6 +49,7 @@ class LabelDetails:
         unknown = np.flatnonzero(np.isnan(self.intrinsics).any(axis=(1, 2)))
         if not len(unknown):
             return first, kind
+        # NaN is bitwise equal to itself in distinct_rows, which would make one camera of all unknown ones.
         kind[unknown] = len(first) + np.arange(len(unknown))
         _, first, kind = np.unique(kind, return_index=True, return_inverse=True)
         return first.astype(np.int64), kind.astype(np.int64)
@@ -71,10 +72,12 @@ def label_details(labelled: LabelledSet) -> LabelDetails:
     if isinstance(labelled, DetailedSet):
         return labelled.details()
     found, problem = [], None
+    # Spread, since the first samples of a set are mostly of one recording and one person.
     for index in spread(len(labelled), _READ).tolist():
         try:
             found.append((index, labelled[index]))
         except InputProblem as error:
+            # One damaged picture must not hide what the others tell.
             problem = problem or error
     if not found:
         raise problem or InputProblem(f"{labelled.name}/{labelled.split} is empty")
@@ -89,6 +92,7 @@ def label_details(labelled: LabelledSet) -> LabelDetails:
 
 def spread(count: int, most: int) -> NDArray[np.int64]:
     """At most ``most`` of the positions 0..count-1, evenly spread."""
+    # unique, because rounding can give the same position twice.
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
@@ -108,6 +112,7 @@ def labels_sha256(labelled: LabelledSet) -> str:
     if isinstance(labelled, LabelledSet2D):
         _add(digest, labelled.joints_px())
     for texts in (labelled.subjects, labelled.sequences):
+        # Names once and a number each: the digest of millions of names costs as little as that of the joints.
         distinct, codes = np.unique(np.asarray(texts, dtype=np.str_), return_inverse=True)
         digest.update(json.dumps(distinct.tolist()).encode())
         _add(digest, codes.astype(np.int64))

@@ -61,6 +61,7 @@ def open_labelled(path: Path, split: str = "train") -> LabelledSet:
     """
     layout = recognise(path)
     labelled: LabelledSet
+    # Imported one by one, so that opening one set does not load what only the others need (HDF5, YAML).
     if layout == "synth":
         from simhand_cli.labelled.readers.synth import SynthSet
 
@@ -113,6 +114,7 @@ def newest_own_set(workspace: Workspace) -> Path:
         raise InputProblem(
             f"no labelled set in {workspace.synth_dir}: give one with --data, or make one with 'simhand synth'"
         )
+    # The name breaks ties of a coarse clock.
     return max(found, key=lambda p: ((p / "dataset.json").stat().st_mtime_ns, p.name))
 
 
@@ -124,6 +126,7 @@ def refuse_repeated(paths: Iterable[Path]) -> None:
     """
     seen: set[Path] = set()
     for path in paths:
+        # Labels given twice would count twice in training and make intervals too narrow in measuring.
         if path.resolve() in seen:
             raise UsageProblem(f"--data {path} is given twice")
         seen.add(path.resolve())
@@ -136,6 +139,7 @@ _TEST_NOT_PUBLIC: Final = ("assemblyhands", "coco_wholebody")
 
 def matching_test_split(split: str) -> str:
     """The test split of a split's setup: ``s1-test`` for ``s1-train``, else ``test``."""
+    # A model trained on s1-train and measured on s0's test would have seen its people.
     setup, _, half = split.rpartition("-")
     return f"{setup}-test" if setup and half in ("train", "val") else "test"
 
@@ -171,6 +175,7 @@ def open_splits(path: Path) -> Iterator[tuple[str, LabelledSet | InputProblem]]:
         del found  # before the next one is opened
     if not opened:
         broken = [problem for problem in problems if not isinstance(problem, NoSuchSplit)]
+        # A damaged split says more than that others are absent.
         raise next(iter(broken + problems), InputProblem(f"--data {path}: no labels in it"))
 
 

@@ -16,6 +16,7 @@ def choose_samples(usable: NDArray[np.int64], limit: int | None, seed: int) -> N
     """Sorted positions of the samples to evaluate: all usable ones, or a seeded random choice of ``limit``."""
     if limit is None or limit >= len(usable):
         return usable
+    # Sorted, so that files are read in their order on disk; which are chosen does not depend on it.
     return np.sort(np.random.default_rng(seed).choice(usable, size=limit, replace=False))
 
 
@@ -79,11 +80,13 @@ class HandSample:
         """
         if self.hand == "right":
             return self
+        # Pixel centres run from 0 to width - 1, so that mirroring maps 0 to width - 1 and not to width.
         last = self.image_rgb.shape[1] - 1
         flip_3d = np.array([-1.0, 1.0, 1.0])
         joints_px = self.joints_px.copy()
         joints_px[:, 0] = last - joints_px[:, 0]
         intrinsics = self.intrinsics.copy()
+        # The skew turns round with x; the focal length stays positive because the joints' x is negated instead.
         intrinsics[0, 1] *= -1.0
         intrinsics[0, 2] = last - intrinsics[0, 2]
         return replace(
@@ -94,6 +97,7 @@ class HandSample:
             joints_px=joints_px,
             hand="right",
             vertices_mm=None if self.vertices_mm is None else self.vertices_mm * flip_3d,
+            # Left and right hands are two MANO models; mirrored parameters would be wrong silently.
             mano=None,
             mask=None if self.mask is None else np.ascontiguousarray(self.mask[:, ::-1]),
         )

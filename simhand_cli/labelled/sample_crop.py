@@ -17,6 +17,7 @@ from simhand_cli.crops.geometry import (
 from simhand_cli.labelled.sample import HandSample
 
 #: Side of the evaluation crop, in units of the larger extent of the 2D joints.
+#: Wide enough for fingertips' flesh and some wrist around the joints.
 EVAL_CROP_SCALE = 1.6
 #: DetNet's input.
 INPUT_PX = 128
@@ -94,8 +95,10 @@ def crop_sample(sample: HandSample, size_px: int = INPUT_PX, placement: Placemen
         the crop with its labels.
     """
     right = sample.as_right()
+    # Only labelled joints span the crop: a NaN would make its side NaN.
     to_image = image_from_crop(right.joints_px[right.joint_valid], size_px, placement)
     to_crop = invert_affine(to_image)
+    # The joints turn with the picture, or bone directions would not be those of the crop.
     turn = np.eye(3)
     turn[:2, :2] = rotation_2d(placement.rotation_rad)
     # crop ~ A K X = (A K R^T) (R X): the same picture taken by a camera rolled by the same angle.

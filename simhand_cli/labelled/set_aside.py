@@ -26,9 +26,12 @@ def choose_validation(groups: NDArray[np.int64], fraction: float, seed: int) -> 
         (N,) bool, True for validation.
     """
     names, counts = np.unique(groups, return_counts=True)
+    # With a single group nothing would be left to train on.
     if fraction <= 0 or len(names) < 2:
         return np.zeros(len(groups), dtype=bool)
+    # In random order, not the first or the largest ones, so that another seed sets other people aside.
     order = np.random.default_rng([seed, _VALIDATION_STREAM]).permutation(len(names))
+    # Without the last: all groups are never set aside.
     taken = np.cumsum(counts[order])[:-1]
     best = int(np.abs(taken - fraction * len(groups)).argmin())
     return np.isin(groups, names[order[: best + 1]])
@@ -46,6 +49,7 @@ def validation_groups(labelled: LabelledSet, usable: NDArray[np.int64]) -> tuple
     """
     subjects = np.asarray(labelled.subjects)[usable]
     people, number = np.unique(subjects, return_inverse=True)
+    # People before recordings: a hand that was trained on in another recording makes the error too good.
     if len(people) > 1:
         return number.astype(np.int64), "people"
     found = np.asarray(labelled.sequences)[usable]
@@ -56,5 +60,6 @@ def validation_groups(labelled: LabelledSet, usable: NDArray[np.int64]) -> tuple
     if count < 2:
         # One recording: its frames in order are all there is to divide.
         count, number = len(usable), np.arange(len(usable))
+    # Blocks, since neighbouring frames are nearly the same picture and would be on both sides if drawn singly.
     blocks = min(_BLOCKS, count)
     return number.astype(np.int64) * blocks // max(count, 1), "blocks of neighbouring recordings"

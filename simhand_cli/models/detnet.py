@@ -64,8 +64,10 @@ class DetNet(nn.Module):
         self.encoder = encoder
         self.width = width
         self.input_px = input_px
+        # Cells stay as large in pixels as published, whatever the crop.
         self.map_px = input_px * MAP_PX // 128
         self.upsample = _upsampling(encoder.map_channels, width, encoder.stride)
+        # Channels of the tile: convolutions do not know where they are, but positions depend on it.
         position = 2
         self.heat_head = _head(width + position, width, NUM_JOINTS)
         self.delta_head = _head(width + position + NUM_JOINTS, width, 3 * NUM_JOINTS)
@@ -74,6 +76,7 @@ class DetNet(nn.Module):
         assert isinstance(last, nn.Conv2d)
         assert last.bias is not None
         nn.init.constant_(last.bias, _HEAT_BIAS)
+        # Not in checkpoints: it follows from the size.
         self.register_buffer("tile", position_tile(self.map_px), persistent=False)
 
     def forward(self, images: Tensor) -> DetNetMaps:
@@ -106,6 +109,7 @@ def read_joints(maps: DetNetMaps, input_px: int, average: bool = True) -> JointR
         average: mean over the heat in a 7 x 7 window around the peak, which sees between cells; else the values at
             the peak's cell, as published.
     """
+    # Half precision counts cells to 2,048 only and sums windows coarsely.
     heat = maps.heat.float()
     size = heat.shape[-1]
     confidence, peak = heat.flatten(2).max(dim=2)
@@ -115,6 +119,7 @@ def read_joints(maps: DetNetMaps, input_px: int, average: bool = True) -> JointR
     x = torch.einsum("bjrc,c->bj", weights, cells)
     y = torch.einsum("bjrc,r->bj", weights, cells)
     return JointReadout(
+        # Centre of a cell to centre of its pixels.
         joints_px=(torch.stack([x, y], dim=-1) + 0.5) * (input_px / size) - 0.5,
         location=torch.einsum("bjrc,bjdrc->bjd", weights, maps.location.float()),
         delta=torch.einsum("bjrc,bjdrc->bjd", weights, maps.delta.float()),
@@ -137,6 +142,7 @@ def _one_hot(heat: Tensor, peak: Tensor) -> Tensor:
 
 def _upsampling(channels: int, width: int, stride: int) -> nn.Sequential:
     """Doubling layers from the encoder's stride to a quarter of the crop (three for stride 32)."""
+    # Strides of 4 and less need none; then a 1 x 1 convolution brings the channels to the width.
     doublings = max(round(torch.log2(torch.tensor(stride / 4)).item()), 0)
     layers: list[nn.Module] = []
     for _ in range(doublings):
@@ -150,6 +156,7 @@ def _upsampling(channels: int, width: int, stride: int) -> nn.Sequential:
 
 def _head(channels: int, width: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
+        # No bias before a batch norm, which would take it away.
         nn.Conv2d(channels, width, 3, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),

@@ -45,6 +45,7 @@ class Encoder(nn.Module):
         self.name = name
         self.backbone = backbone
         self.map_channels = int(backbone.num_features)  # type: ignore[arg-type]  # timm declares neither
+        # Some models put another layer between the map and the pooled features.
         self.num_features = int(getattr(backbone, "head_hidden_size", 0) or self.map_channels)
         self.stride = int(backbone.feature_info[-1]["reduction"])  # type: ignore[index]  # timm declares neither
 
@@ -74,6 +75,7 @@ class Encoder(nn.Module):
             patches = features[:, int(getattr(self.backbone, "num_prefix_tokens", 0)) :]
             height, width = images.shape[-2] // self.stride, images.shape[-1] // self.stride
             return patches.transpose(1, 2).reshape(len(patches), -1, height, width)
+        # Swin and its kin keep channels last.
         if features.shape[1] != self.map_channels and features.shape[-1] == self.map_channels:
             return features.permute(0, 3, 1, 2)
         return features
@@ -94,9 +96,11 @@ def build_encoder(name: str) -> Encoder:
         near = difflib.get_close_matches(name, timm.list_models(), n=1, cutoff=0.3)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise UsageProblem(f"--backbone: timm has no model '{name}'{hint}")
+    # Vision transformers are made for one size; their position embeddings can be interpolated.
     options: dict[str, Any] = {"dynamic_img_size": True} if _fixed_input(name) else {}
     try:
         backbone = timm.create_model(name, pretrained=False, num_classes=0, **options)
+    # Of a model that knows no dynamic_img_size.
     except TypeError:
         raise UsageProblem(
             f"--backbone {name} takes one input size only; choose a convolutional model or a plain vision transformer"
@@ -142,11 +146,13 @@ def load_encoder_weights(encoder: Encoder, path: Path) -> LoadReport:
     # Counters of batch normalisation are absent from files of old torch versions and do not affect the result.
     missing = [name for name in own if name not in found and not name.endswith("num_batches_tracked")]
     described = f" (made for {architecture})" if architecture else ""
+    # Before anything is loaded: an encoder half filled would train without a word.
     wrong = [name for name, tensor in found.items() if tensor.shape != own[name].shape]
     if wrong:
         have, want = tuple(found[wrong[0]].shape), tuple(own[wrong[0]].shape)
         raise InputProblem(f"{file}{described} does not fit encoder {encoder.name}: {wrong[0]} is {have}, not {want}")
     needed = sum(not name.endswith("num_batches_tracked") for name in own)
+    # A few may be missing (a norm at the end); with most of them the file is of another network.
     if len(missing) > needed // 2:
         raise InputProblem(
             f"{file}{described} does not fit encoder {encoder.name}: it lacks {len(missing)} of {needed} tensors"

@@ -73,6 +73,7 @@ def find_encoder(
         file = run / BACKBONE_FILE
     else:
         file = _named_file(choice, workspace)
+    # The file's own word, so that --backbone need not be given for a run of ours.
     stored = read_weights(file)[1]
     name = backbone or stored or DEFAULT_BACKBONE
     run_name = _plain(f"imagenet-{name}") if choice == "imagenet" else _name_of(file)
@@ -104,6 +105,7 @@ def _imagenet_file(weights: Path | None) -> Path:
 
 def _named_file(choice: str, workspace: Workspace) -> Path:
     path = Path(choice)
+    # A file or folder here goes before a run's name.
     if not path.exists() and "/" not in choice:
         path = workspace.run_dir("pretrain", choice.removeprefix("pretrain-"))
     file = path / BACKBONE_FILE if path.is_dir() else path

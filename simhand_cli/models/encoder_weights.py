@@ -44,6 +44,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     import torch
 
     try:
+        # A pickle can run any program when it is loaded; weights_only refuses all but tensors.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputProblem(
@@ -51,6 +52,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise InputProblem(f"{path} is not a readable torch file{_said_by(error)}") from error
+    # The outermost known one: "teacher" and the like lie beside optimiser states.
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -91,6 +93,7 @@ def match_names(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tup
                     bare = name.removeprefix(prefix)
                     names[_from_sequential(bare) if translate else bare] = name
             fitting = {target: source for target, source in names.items() if target in own}
+            # More and not as many: the plain naming, which is tried first, wins a tie.
             if len(fitting) > len(best):
                 best = fitting
     used = set(best.values())
@@ -102,6 +105,7 @@ def _prefixes(weights: Mapping[str, Tensor]) -> list[str]:
     found = {""}
     for name in weights:
         parts = name.split(".")
+        # Deeper ones are layers' own names, not wrappers.
         found.update(".".join(parts[:depth]) + "." for depth in range(1, min(len(parts), 5)))
     return sorted(found, key=lambda prefix: (prefix.count("."), prefix))
 

@@ -69,6 +69,7 @@ def load_model(path: Path) -> tuple[DetNet, ModelFacts]:
         raise InputProblem(f"--model {file} is not a readable safetensors file: {error}") from error
     if (document.pop("schema", None), document.pop("schema_version", None)) != (_SCHEMA, _SCHEMA_VERSION):
         raise InputProblem(f"--model {file} is not a model that this version of 'simhand finetune' wrote")
+    # Named fields only: files of later versions may say more.
     facts = ModelFacts(**{f.name: document[f.name] for f in fields(ModelFacts)})
     net = DetNet(build_encoder(facts.encoder), facts.width, facts.input_px)
     try:

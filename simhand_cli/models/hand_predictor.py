@@ -65,10 +65,12 @@ class HandPredictor:
         batch = normalise(images.to(self._device).permute(0, 3, 1, 2))
         maps = self._net(batch.contiguous(memory_format=torch.channels_last))
         found = read_joints(maps, self.input_px, average=self.facts.readout == "average")
+        # Pixel centres: half a pixel is added before scaling and taken off after.
         joints_px = (found.joints_px.double().cpu().numpy() + 0.5) * (given_px / self.input_px) - 0.5
         location = found.location.double().cpu().numpy()
         return HandPrediction(
             joints_px=joints_px,
+            # Whatever root the model was trained with, callers get the wrist's.
             joints_rel=location - location[:, WRIST : WRIST + 1],
             confidence=found.confidence.double().cpu().numpy(),
         )

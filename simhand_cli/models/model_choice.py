@@ -41,6 +41,7 @@ def named_model(model: str, workspace: Workspace) -> Path:
 
 def model_name(model_file: Path) -> str:
     """A short name: a run's model is called after its run, another file after itself."""
+    # Every run's file has the same name, so that it tells nothing.
     if model_file.name == MODEL_FILE:
         return model_file.resolve().parent.name.removeprefix("finetune-")
     return model_file.stem

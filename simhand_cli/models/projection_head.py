@@ -26,6 +26,7 @@ class ProjectionHead(nn.Module):
             nn.Linear(in_features, hidden),
             nn.BatchNorm1d(hidden),
             nn.ReLU(inplace=True),
+            # Without bias, as released: a constant would be part of every point set that T is undone on.
             nn.Linear(hidden, out_features, bias=False),
         )
 

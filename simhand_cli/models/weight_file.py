@@ -22,6 +22,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """
     from safetensors.torch import save_file
 
+    # Contiguous copies: safetensors refuses strided and shared memory.
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as part:
         save_file(copies, part, metadata=dict(metadata))

@@ -58,6 +58,7 @@ def dry_run(
     if settings.init != "random" and found in ("new", "redo"):  # whether it can be read, and fits
         load_encoder_weights(build_encoder(settings.backbone), Path(settings.init))
     console.say(f"pretrain: measuring a step of {2 * plan.part_pairs} views of {settings.views.output_px} px")
+    # Only to refuse a labelled set that cannot be probed: it would end the real run.
     open_probe(settings, plan, table, workspace, console)
     if settings.compile:
         check_compiler(device)
@@ -69,12 +70,14 @@ def dry_run(
         usual = usual_precision(run_dir.parent, network_kind(settings))
         views_at_once = 2 * plan.part_pairs
         costs = estimate_step(settings.backbone, settings.views.output_px, views_at_once, device, precision, usual)
+    # Parts of a batch are projected once more without gradient: a forward pass is about a third of a step.
     forward_twice = 4 / 3 if plan.part_pairs < plan.batch_size // world.size else 1.0
     same_image = settings.chosen_method.positive == "same-image"
     crops = (1 if same_image else 2) * (plan.batch_size // world.size)
     crops *= 1 if world.use_gpu else 2  # the batch in use, and where it is the same memory the one that lies ready
     memory = costs.bytes_per_process + crops * crop_bytes(table.crop_size_px)
     views = 2 * plan.batch_size * max(plan.total_steps - done, 0)
+    # CPU processes share the cores on which one was measured, so that more of them are not faster.
     seconds = forward_twice * costs.seconds_per_view * views / (world.size if world.use_gpu else 1)
     return Summary(
         "pretrain",
@@ -149,8 +152,10 @@ def estimate_step(
         lambda count: shortest_s(TrialStep(model, image_px, count), precision, repeats=2), first, views_per_process
     )
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    # Half of it under autocast, which stores activations in 16 bits; weights stay in 32.
     stored = _activation_bytes(model, image_px, device) // (2 if precision.name in ("bf16", "fp16") else 1)
     memory = _WEIGHT_COPIES * weights + stored * views_per_process
+    # A checkpoint holds the weights and Adam's two moments.
     return Estimate(seconds / views_per_process, images, precision.name, memory, 3 * weights)
 
 
@@ -168,8 +173,10 @@ def _activation_bytes(model: nn.Module, image_px: int, device: str) -> int:
         if isinstance(output, Tensor):
             total += output.numel() * output.element_size()
 
+    # Outputs of containers are those of their last layer, and would count twice.
     leaves = [m for m in model.modules() if not list(m.children())]
     hooks = [m.register_forward_hook(add) for m in leaves]
+    # One image has no batch statistics.
     model.eval()
     with torch.no_grad():
         model(torch.zeros(1, 3, image_px, image_px, device=device, dtype=next(model.parameters()).dtype))

@@ -85,11 +85,14 @@ class LossOptions(Section):
                 that weights of the positives alone would be none; then ``simhand`` weighs both sides too.
         """
         values: dict[str, object] = {**RECIPES[self.recipe], "weights": default_weights}
+        # See docs/decisions.md: weights of positives that are all at distance 0 would all be 1.
         if same_image:
             values["weighted"] = "both"
         if (self.weights or default_weights) == "nonlinear":  # the paper has none, and their steepness is per pixel
             values["weight_metric"] = "joints"
+        # What the user said goes before recipe and method.
         given = {name: value for name, value in self if value is not None}
+        # Without validation: the values come from validated options and the tables below.
         return LossSettings.model_construct(**{**values, **given})
 
 

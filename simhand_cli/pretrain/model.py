@@ -36,6 +36,7 @@ class ContrastiveModel(nn.Module):
 
 def build_model(encoder_name: str, seed: int) -> ContrastiveModel:
     """A model with random weights that follow from the seed alone."""
+    # Weights are drawn on the CPU, so that they are the same for any device and number of processes.
     torch.manual_seed(seed)
     return ContrastiveModel(build_encoder(encoder_name))
 
@@ -73,6 +74,7 @@ class PairLoss:
     def draw_views(self, batch: PairBatch) -> tuple[View, View]:
         """Both views of every pair; a function of (seed, epoch, key), whatever batch, rank or worker it is in."""
         seed = combine(self.seed, batch.epoch)
+        # Streams 0 and 1: with one stream both views of a crop would be the same.
         first = draw_parameters(seed, batch.keys, 0, self.views)
         second = draw_parameters(seed, batch.keys, 1, self.views)
         keypoints1 = batch.keypoints1_px.to(self.precision.dtype)
@@ -94,14 +96,18 @@ class PairLoss:
     def project(self, model: nn.Module, batch: PairBatch) -> Projected:
         """Draw both views of every pair and project them."""
         view1, view2 = self.draw_views(batch)
+        # Both views in one pass: batch norm's statistics are of all 2B images, as published.
         images = normalise(torch.cat([view1.images, view2.images]).to(self.precision.dtype))
+        # The faster layout of convolutions.
         images = images.contiguous(memory_format=torch.channels_last)
+        # The network alone: geometry and losses in half precision would lose small angles and distances.
         with self.precision.autocast(self.device):
             z1, z2 = self.method.project(model, images, self.companion)
         return Projected(z1, z2, view1.params, view2.params, view1.keypoints_px, view2.keypoints_px)
 
     def compare(self, projected: Projected, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and metrics of the projections of a batch."""
+        # Rows tell images apart, so that a positive that is another pair's anchor is known as such.
         ids = PairIds(torch.stack([batch.rows1, batch.rows2], dim=1), self._embeddings(batch))
         return self.method.compare(self.settings, projected, ids, self.views.output_px, self.companion)
 
@@ -133,6 +139,7 @@ def released_scales(model: nn.Module) -> list[nn.Parameter]:
     found = []
     for path, module in model.named_modules():
         weight = getattr(module, "weight", None)
+        # By the type's name: norms of timm and of torch have no common base class.
         if "Norm" not in type(module).__name__ or not isinstance(weight, nn.Parameter) or not weight.requires_grad:
             continue
         within = path.removeprefix(_BACKBONE)

@@ -48,6 +48,7 @@ class _FrozenCopy(FrozenEncoder):
     """A copy in evaluation mode and float32, as ``simhand probe`` would load it; asks before every batch."""
 
     def __init__(self, encoder: Encoder, device: str, stopped: Callable[[], bool]) -> None:
+        # Float32, as the file that would be written: bf16 makes features so alike that neighbours tie.
         super().__init__(copy.deepcopy(encoder).float(), None, device)
         self._stopped = stopped
 
@@ -75,7 +76,9 @@ class CropProbe:
 
     def __init__(self, table: PairTable, crops_dir: Path, size_px: int, seed: int) -> None:
         rng = np.random.default_rng([seed, _CROPS_STREAM])
+        # In order: shards are opened one after the other.
         rows = np.sort(table.anchor[rng.permutation(len(table))[:PROBE_CROPS]])
+        # Nobody is named in unlabelled videos; whoever is in one video counts as one person.
         self._groups = np.asarray(table.video_index[rows], np.int64)
         self._crop_index = np.asarray(table.crop_index[rows])
         self._keypoints_px = np.asarray(table.keypoints_px[rows], np.float64)
@@ -99,6 +102,7 @@ class CropProbe:
         return {
             "probe_distance": float(distance[np.arange(len(found)), found].mean()),
             "probe_distance_chance": float(np.nanmean(distance, axis=1).mean()),
+            # What a perfect encoder would reach with these crops: not 0, as no two poses are the same.
             "probe_distance_best": float(np.nanmin(distance, axis=1).mean()),
         }
 
@@ -154,7 +158,9 @@ class LabelledProbe:
             distances = pair_distances(ALIGNMENTS[0], test.poses, gallery.poses, rows)
             return retrieval_figure(1, ALIGNMENTS[0], distances.mean(axis=1)).mean
 
+        # They are of the labels alone, so once a start is enough.
         if self._references is None:
+            # A stream of its own, for the same random neighbours at every probe and start.
             rng = np.random.default_rng([self._seed, _CHANCE_STREAM])
             best = oracle_distances(ALIGNMENTS[0], test.poses, gallery.poses, *groups, 1)[0]
             self._references = {

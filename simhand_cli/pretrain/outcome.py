@@ -38,6 +38,7 @@ def picture_pairs(run_dir: Path, dataset: PairDataset, loss: PairLoss) -> None:
     """
     count = min(_SHOWN_PAIRS, len(dataset))
     chosen = np.random.default_rng([loss.seed, 2]).permutation(len(dataset))[:count]
+    # The views of epoch 0 as the run draws them, not lookalikes.
     batch = dataset.__getitems__(Request(0, chosen))
     if isinstance(batch, SimhandError):
         raise batch
@@ -96,5 +97,6 @@ def finish_run(
         **last_figures(metrics),
         "top1_chance": plan.top1_chance,
     }
+    # result.json comes last: it says that all the rest is there.
     write_report(run.path, settings, plan, metrics, result)
     return run.finish(result)

@@ -90,8 +90,11 @@ def make_plan(settings: PretrainSettings, pairs: int, processes: int) -> Plan:
     Raises:
         InputProblem: fewer than two pairs for each process.
     """
+    # Smaller rather than refused: a small trial then works with the defaults of a large run.
     wanted = min(settings.batch_size, pairs)
+    # Equal parts: every rank's mean then counts alike, as DDP averages.
     batch_size = wanted - wanted % processes
+    # A single pair has no negatives, and batch norm no variance.
     if batch_size < 2 * processes:
         raise InputProblem(
             f"batches of {wanted} pairs are too small for {processes} processes, which need 2 each; "
@@ -126,11 +129,13 @@ def make_plan(settings: PretrainSettings, pairs: int, processes: int) -> Plan:
         pairs=pairs,
         batch_size=batch_size,
         compared_pairs=batch_size // processes if settings.loss.negatives == "rank" else batch_size,
+        # Of a process: --micro-batch says what one GPU computes at once.
         part_pairs=min(settings.micro_batch or batch_size, batch_size // processes),
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
         warmup_steps=warmup_steps,
         peak_lr=scaled_lr(settings.lr, settings.lr_rule, batch_size),
+        # Reports draw every line; millions would make them huge and their curves black.
         log_every=settings.log_every or max(1, total_steps // _METRIC_LINES),
         probe_every=_probe_every(settings, pairs, batch_size, total_steps, processes),
         warning="; ".join(notes),
@@ -171,6 +176,7 @@ def run_identity(settings: PretrainSettings, workspace: Workspace, plan: Plan, p
     """
     _check_mined(workspace)
     identity: dict[str, Any] = {**settings.identity(), "batch_size": plan.batch_size}
+    # By content: mining again with the same result must not refuse a resume.
     identity["mined"] = {name: sha256_file(workspace.mining_dir / name) for name in ("embeddings.h5", "pairs.h5")}
     if settings.init != "random":
         file = weight_file(Path(settings.init))

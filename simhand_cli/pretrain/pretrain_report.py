@@ -27,6 +27,7 @@ Metrics = list[dict[str, Any]]
 
 def last_figures(metrics: Metrics) -> dict[str, float | None]:
     """Means over the last tenth of the log, at most twenty lines; speed over all of it; figures of the last probe."""
+    # Probes have lines of their own.
     steps = [line for line in metrics if "loss" in line]
     last = steps[-min(_LAST_LINES, max(1, len(steps) // 10)) :]
     figures: dict[str, float | None] = {}
@@ -34,6 +35,7 @@ def last_figures(metrics: Metrics) -> dict[str, float | None]:
         values = [line[name] for line in last if isinstance(line.get(name), float)]
         figures[name] = sum(values) / len(values) if values else None
     speeds = [line["views_per_s"] for line in steps if line.get("views_per_s")]
+    # Harmonic: lines stand for as many views each, so that their times add up, not their speeds.
     figures["views_per_s"] = harmonic_mean(speeds[len(speeds) >= _WARM :]) if speeds else None
     for kind in ("probe_distance", "probe_mm"):
         probed = [line for line in metrics if kind in line]

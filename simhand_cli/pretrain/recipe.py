@@ -60,6 +60,7 @@ OPTIMISATION: dict[Recipe, Optimisation] = {
     "official": Optimisation(
         lr=3.2e-3,
         lr_rule="constant",
+        # Of whatever length the run: with the published 100 epochs also a tenth.
         warmup_epochs=10,
         optimiser="adam-lars",
         sync_bn=False,

@@ -46,6 +46,7 @@ class Pretraining:
             EnvironmentProblem: a tracker or GPU that is not there.
         """
         config, world, self._console = self.config, self._world, console
+        # What is cheap to refuse comes first, before minutes of reading.
         check_trackers(config.log)
         self.settings = settle(config)
         if config.decode == "gpu" and not world.use_gpu:

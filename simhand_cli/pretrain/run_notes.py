@@ -23,6 +23,7 @@ _NAMED = 3
 def told_recipe(settings: PretrainSettings) -> str:
     """A run's recipe in a few words, with the options of loss and optimisation that say otherwise than it does."""
     config, recipe = settings.said, settings.loss.recipe
+    # What the recipe gives this method, which may differ from the table (simclr, peclr with weights).
     own = settings.chosen_method.settle_loss(LossOptions(recipe=recipe))
     of_loss = {name: getattr(own, name) for name in RECIPES[recipe]}
     said = [(config.loss, of_loss, "loss."), (config, asdict(OPTIMISATION[recipe]), "")]
@@ -73,6 +74,7 @@ def idle_options(settings: PretrainSettings) -> list[str]:
             used = loss.weights == "nonlinear" and loss.weighted != other
             look(config.loss, name, used, f"it needs --weights nonlinear, not of {other} alone")
         same_pose = loss.weight_joints == "undone" or loss.weight_metric == "embedding"
+        # With T undone, or by embeddings, both views of a crop are at distance 0.
         alike = method.positive == "same-image" and loss.weights == "linear" and same_pose
         look(
             config.loss,
@@ -97,6 +99,7 @@ def verdict(result: Mapping[str, Any]) -> str | None:
         result: of a finished run; ``top1``: how often the positive was the nearest of a batch, ``top1_chance``: how
             often it would be if features were random.
     """
+    # Results of earlier versions lack these.
     top1, chance = result.get("top1"), result.get("top1_chance")
     if not isinstance(top1, float) or not isinstance(chance, float) or top1 > _LEARNED * chance or chance > _TELLING:
         return None

@@ -54,6 +54,7 @@ def settle(config: PretrainConfig) -> PretrainSettings:
         "loss": method.settle_loss(config.loss),
         "views": method.settle_views(config.loss.recipe, config.views),
     }
+    # Without validation: options were validated, and the rest comes from tables of our own.
     settings = PretrainSettings.model_construct(**{**dict(config), **filled})
     settings._said = config
     return settings

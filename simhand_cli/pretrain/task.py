@@ -75,6 +75,7 @@ class PretrainTask(Task[ContrastiveModel, PairBatch]):
         )
         self._settings, self._plan, self._table, self._workspace = settings, plan, table, workspace
         self._dataset, self._encoded = (
+            # Both kinds are made, since where to decode is chosen later; neither opens a file before it is asked.
             PairDataset(table, workspace.crops_dir, settings.seed, encoded=encoded) for encoded in (False, True)
         )
         self._decoded_on_gpu = False
@@ -100,7 +101,9 @@ class PretrainTask(Task[ContrastiveModel, PairBatch]):
             self._pose_probe = open_probe(settings, plan, self._table, self._workspace, console)
         if plan.warning:
             console.warn(plan.warning)
+        # Drawn even if a file or a checkpoint replaces it: the projection head is in no encoder file.
         model = build_model(settings.backbone, settings.seed)
+        # On a resume the file may be gone, and the checkpoint replaces what it held.
         if settings.init != "random" and fresh:
             report = load_encoder_weights(model.encoder, Path(settings.init))
             console.say(f"initial weights from {settings.init}" + _described(report.missing, report.unexpected))
@@ -118,6 +121,7 @@ class PretrainTask(Task[ContrastiveModel, PairBatch]):
     def choose(self, model: ContrastiveModel, precision: Precision, earlier: Mapping[str, str]) -> dict[str, Choice]:
         """Where crops are decoded."""
         settings, plan = self._settings, self._plan
+        # A word from a file: only a known one counts.
         kept: DecodePlace | None = next((p for p in get_args(DecodePlace) if p == earlier.get("decoding")), None)
         decoding = choose_decoding(
             settings.decode,
@@ -181,6 +185,7 @@ class PretrainTask(Task[ContrastiveModel, PairBatch]):
     def told(self, settled: SettledStep, console: Console) -> str:
         """The loss; and a warning once all features are the same."""
         if settled.logged:
+            # Logged lines only: their figures are means over all ranks.
             self._collapse.look(settled.step, settled.metrics.get("negative_similarity", 0.0), console)
         return super().told(settled, console)
 
@@ -190,8 +195,10 @@ class PretrainTask(Task[ContrastiveModel, PairBatch]):
 
     def probe(self, network: Network[ContrastiveModel], log: MetricsLog, stopped: Callable[[], bool]) -> None:
         """Measure the encoder that would be written now, unless that was done."""
+        # A resumed run comes to the step of its checkpoint again, and may have probed after it.
         if self._pose_probe is None or log.has(network.step, _PROBED):
             return
+        # The run is to stop and save; the missing probe is made up for when it goes on.
         with suppress(ProbeStopped):
             values = self._pose_probe.measure(network.judged.encoder, self.ranks.device, stopped)
             log.write(network.step, {"epoch": network.step / self._plan.steps_per_epoch, **values})
@@ -213,6 +220,7 @@ class CollapseWatch:
 
     def look(self, step: int, negative_similarity: float, console: Console) -> None:
         """A line of metrics has come."""
+        # At the very start features are alike in every run.
         if step <= self._warmup_steps or self._lines >= _ALIKE_LINES:
             return
         self._lines = self._lines + 1 if negative_similarity > _ALIKE else 0
@@ -228,6 +236,7 @@ def _crops_per_s(model: nn.Module, precision: Precision, settings: PretrainSetti
     """How fast steps use crops up; two views are of one crop where an image is contrasted with itself."""
     crops_per_view = 0.5 if settings.chosen_method.positive == "same-image" else 1.0
     seconds = shortest_s(TrialStep(model, settings.views.output_px, images), precision)
+    # What the trial has used would look like taken memory to the GPU's decoder.
     torch.cuda.empty_cache()
     return crops_per_view * images / seconds
 

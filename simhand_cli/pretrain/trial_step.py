@@ -29,10 +29,13 @@ class TrialStep:
         if self._made is None:
             self._made = self._make()
         copied, images = self._made
+        # Dropout of the trial must not move the run's random numbers.
         with torch.random.fork_rng(devices=[]):
             with precision.autocast(images.device.type):
                 projections = copied(images)
+            # Any loss will do: its cost is nothing beside the network's.
             projections.float().square().mean().backward()
+        # Launched is not done: without waiting, only the launch would be timed.
         if images.is_cuda:
             torch.cuda.synchronize(images.device)
 

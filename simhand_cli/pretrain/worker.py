@@ -28,6 +28,7 @@ def train(ranks: Ranks, job: Job) -> dict[str, Any]:
     """
     settings = job.settings
     workspace = Workspace.open(settings.workspace)
+    # Every process maps the files for itself; passing arrays on would copy them.
     table = load_table(workspace, settings)
     plan = make_plan(settings, len(table), ranks.world_size)
     path = workspace.run_dir("pretrain", settings.name)

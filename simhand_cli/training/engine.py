@@ -56,17 +56,21 @@ def train(ranks: Ranks, task: Task[Net, Batch], *, quiet: bool) -> dict[str, Any
         KeyboardInterrupt: stopped by a signal, after saving.
     """
     with ExitStack() as held:
+        # Before any loader forks: a thread pool of OpenCV does not survive that.
         held.enter_context(single_threaded_opencv())
+        # Around everything, since torch tells of a dead worker by a signal at any moment.
         held.enter_context(killed_workers())
         console = Console(quiet=quiet or not ranks.is_main)
         run, earlier = _open_on_main(ranks, task, held)
         if run.replaced:
             console.say(REPLACED)
+        # Finished before: nothing is built, so that a rerun costs seconds and needs no GPU.
         if run.result is not None:
             return {**run.result, "skipped": True} if ranks.is_main else {}
         engine = Engine.started(ranks, task, run, earlier, console)
         engine.run(console)
         result = task.finish(run, engine.network, console)
+        # No process leaves while rank 0 still writes: its end would look like a lost peer.
         ranks.barrier()
         return result
 
@@ -82,13 +86,16 @@ def _open_on_main(ranks: Ranks, task: Task[Net, Batch], held: ExitStack) -> tupl
     if ranks.is_main:
         held.enter_context(workspace_lock(place.path, task.stage))
         run = open_run(place.path, place.identity, redo=place.redo, job=ranks.job)
+        # A finished run keeps its descriptions as they were.
         if run.result is None:
             task.describe(place.path)
+        # Without a checkpoint the run begins anew, and may choose anew.
         chosen = recorded_choices(place.path / ENVIRONMENT_FILE) if run.checkpoint else {}
         found = json.dumps({
             "checkpoint": run.checkpoint and str(run.checkpoint), "result": run.result, "replaced": run.replaced,
             "chosen": chosen,
         })  # fmt: skip
+    # One reading for all: on a network's file system two processes can see different newest checkpoints.
     told = json.loads(ranks.from_main(found))
     checkpoint = told["checkpoint"] and Path(told["checkpoint"])
     return RunDir(place.path, checkpoint, told["result"], told["replaced"]), told["chosen"]
@@ -97,6 +104,7 @@ def _open_on_main(ranks: Ranks, task: Task[Net, Batch], held: ExitStack) -> tupl
 def _choose_precision(
     ranks: Ranks, task: Task[Net, Batch], model: Net, earlier: Mapping[str, str], console: Console
 ) -> Precision:
+    # What was measured holds for the workspace, so it lies beside the runs.
     options, runs = task.options, task.place.path.parent
     kind = task.network_kind(model)
     usual = usual_precision(runs, kind)
@@ -141,14 +149,17 @@ class Engine(Generic[Net, Batch]):
             check_compiler(ranks.device)
         model = task.build(console, fresh=run.checkpoint is None)
         model.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        # On the device and before DDP: the trial steps are to be fast and to exchange nothing.
         precision = _choose_precision(ranks, task, model, earlier, console)
         choices = task.choose(model, precision, earlier)
         if options.sync_bn:  # only now: rank 0 alone runs the trial steps, and would wait for the others' statistics
             synchronise_batch_norm(model, ranks)
         model.to(precision.dtype)
         companions = task.companions(model)
+        # After the norms are replaced and the type is set: DDP takes the parameters as they are at this moment.
         wrapped = DistributedDataParallel(model) if ranks.grouped else model
         optimiser = build_optimiser(options.optimiser, task.parameter_groups(model), task.lr(0))
+        # Before the checkpoint is loaded, which fills the average too.
         average = MovingAverage(model, options.ema) if options.ema else None
         scaler = precision.scaler(ranks.device)
         modules = {task.model_name: model, **companions, **({"average": average.net} if average else {})}
@@ -156,9 +167,11 @@ class Engine(Generic[Net, Batch]):
         engine = cls(ranks, task, network, optimiser, TrainingState(modules, optimiser, scaler))
         if options.compile:
             compile_model(wrapped)
+        # Building, trials and compiling have drawn random numbers; from here on they are the run's.
         seed_generators(options.generator_seed)
         if run.checkpoint is not None:
             values = engine.state.load(run.checkpoint, ranks)
+            # Steps launched, not batches seen: batches follow from the step alone.
             network.step = int(values["step"])
             task.restore(values)
             console.say(f"going on after step {network.step} of {task.length.total_steps} ({run.path})")
@@ -197,15 +210,19 @@ class Engine(Generic[Net, Batch]):
         launched: deque[LaunchedStep] = deque()
         clock = SaveClock(task.options.checkpoint_every, length.total_steps, length.by_cost_steps)
         for batch in task.batches(network.step):
+            # Asked before the step, since its answer travels with the step's own exchange.
             due = clock.due(network.step + 1)
+            # Clocks differ: rank 0 alone looks, and the others learn of it by the exchange.
             late = self._ranks.is_main and clock.late(network.step + 1)
             launched.append(self._learn(batch, signals, save=due or late))
             del batch  # on a GPU it is large, and the next one is about to come
             measuring, probing = task.measures_after(network.step), task.probes_after(network.step)
+            # Whatever is measured or saved must be known to be good; otherwise the host may be a step ahead.
             verdict = report.settle(launched, keep=0 if due or measuring or probing else self.ahead)
             if measuring:
                 report.measured(task.measure(network, log, self._lr))
                 network.wrapped.train()
+            # Only after a measurement: nothing else changes the answer.
             given_up = measuring and task.gives_up(network.step)
             if verdict.save or verdict.stop or given_up:
                 report.settle(launched)  # what is saved is known to be good
@@ -230,6 +247,7 @@ class Engine(Generic[Net, Batch]):
     def _save(self, log: MetricsLog | None) -> None:
         if log is not None:
             log.sync()
+        # For people who look into state.json; resuming goes by the step.
         epoch = self.network.step / self._task.length.steps_per_epoch
         self.state.save(self._task.place.path, self.network.step, self._ranks, {"epoch": epoch, **self._task.state()})
 
@@ -237,6 +255,7 @@ class Engine(Generic[Net, Batch]):
         """Have rank 0 measure while the others wait for it; on every rank, whether the run is to stop."""
         if log is not None:
             self._task.probe(self.network, log, lambda: signals.requested)
+        # Also what brings the ranks together again after rank 0's measurement.
         return self._ranks.maximum([float(signals.requested)])[0] > 0
 
     def _learn(self, batch: Batch, signals: StopSignals, *, save: bool) -> LaunchedStep:
@@ -244,18 +263,23 @@ class Engine(Generic[Net, Batch]):
         task, network, scaler = self._task, self.network, self.network.scaler
         self._lr = task.lr(network.step)
         set_lr(self.optimiser, self._lr)
+        # None instead of zeros: less memory, and a parameter without gradient is left alone.
         self.optimiser.zero_grad(set_to_none=True)
         loss, metrics = task.backward(network, batch)
+        # Before clipping, or the limit would be in units of the loss scale.
         scaler.unscale_(self.optimiser)
+        # Without a limit for its norm alone, which is logged and tells of a gradient that is not finite.
         norm = nn.utils.clip_grad_norm_(network.model.parameters(), task.options.grad_clip or torch.inf)
         # With fp16 an overflowing gradient is the scaler's business: it skips the step and lowers the scale.
         good = torch.isfinite(loss) & (torch.isfinite(norm) | scaler.is_enabled())
+        # One exchange for all three: on many ranks each costs a round trip.
         flags = torch.stack([norm.new_full((), float(flag)) for flag in (signals.requested, save)] + [(~good).to(norm)])
         stop, save_all, bad = reduce_over_ranks(flags, dist.ReduceOp.MAX).unbind()
         step = network.step + 1
         logged = task.length.is_logged(step)
         values = {"loss": loss, "grad_norm": norm, **metrics}
         if logged:
+            # Only where they are logged: another exchange for every step would be waste.
             values = means_over_ranks(values)
         numbers = Readback({"stop": stop, "save": save_all, "bad": bad, **values})
         launched = LaunchedStep(step, self._lr, logged, numbers)

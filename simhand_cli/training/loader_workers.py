@@ -33,6 +33,7 @@ def loader_workers(asked: int | None, ranks: Ranks) -> int:
         return asked
     cores = own_cores(ranks.local_world_size)
     if ranks.device == "cpu":  # the cores are needed for the step; one worker decodes far more than it uses
+        # On a single core none: decoding in place loses nothing there.
         return min(1, cores - 1)
     return min(_WORKERS_PER_GPU, cores)
 
@@ -56,6 +57,7 @@ def worker_options(workers: int, ahead: int = 1) -> dict[str, Any]:
         "num_workers": workers,
         "multiprocessing_context": context,
         "worker_init_fn": prepare_loader_worker,
+        # Two at least: while one fetch is taken the next is under way.
         "prefetch_factor": max(2, math.ceil(ahead / workers)),
     }
 
@@ -66,6 +68,7 @@ def prepare_loader_worker(worker_id: int) -> None:
     A forked worker shares the run's lock; one that lived on after ``kill -9`` would keep a rerun out.
     """
     del worker_id
+    # A terminal sends Ctrl-C to the whole group; the main process still needs the workers to finish its step.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A scheduler sends SIGTERM to every process of the job. The worker must outlive the step that the main process
     # still finishes, or its death would end the run before the save; yet it must end if the loader asks it to.
@@ -85,6 +88,7 @@ def killed_workers() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        # torch puts the signal into the cause, and breaks its messages over lines.
         told = " ".join(f"{error} {error.__cause__}".split())
         if not told.startswith("DataLoader worker (pid") and "shared memory" not in told:
             raise

@@ -37,6 +37,7 @@ _READERS = 4
 class CheckSet:
     """``simhand data check`` as a :class:`simhand_cli.stages.job.Job`; nothing of it is remembered."""
 
+    # A check is to look again each time: the user has just corrected something.
     record = NoRecord()
 
     def __init__(self, config: DataConfig) -> None:
@@ -66,6 +67,7 @@ class CheckSet:
         """Samples of each split, and how many pictures would be decoded."""
         self._each_split(self._count)
         self.summary.facts["sheet"] = str(self.sheet_path) if self.config.samples_shown else "none"
+        # Splits that cannot be opened, and odd lines; labels and pictures are not looked at.
         self.summary.problems = len(self.summary.dropped)
         return self.summary
 
@@ -106,6 +108,7 @@ class CheckSet:
                     self.verdicts += [f"'simhand {call}' refuses its split {split!r}" for call in _readers(split)]
                     continue
                 self.splits.append(split)
+                # A property of the layout, so that of the last split will do.
                 self.only_2d = isinstance(one, LabelledSet2D)
                 look(one)
                 del one  # before the next one is opened
@@ -137,6 +140,7 @@ def _flag(command: str, split: str) -> str:
 
 def _next_call(config: DataConfig, splits: list[str], only_2d: bool) -> str:
     """What to do with a set in which nothing is wrong: train; measure where there is only a test split; or either."""
+    # Reversed, so that of several splits of one role the first one is proposed.
     found = {_role(split): split for split in reversed(splits)}
     split = found.get("train") or found.get("test") or splits[-1]
     finetune = finetune_call(config.workspace, config.path) + _flag("finetune", split)
@@ -166,6 +170,7 @@ def _chosen(config: DataConfig, labelled: LabelledSet) -> NDArray[np.int64]:
     everything = np.arange(len(labelled))
     if config.all_images or len(everything) <= _DECODED:
         return everything
+    # A fixed seed: checking again after a correction looks at the same pictures.
     return np.sort(np.random.default_rng(_SEED).choice(everything, _DECODED, replace=False))
 
 
@@ -175,6 +180,7 @@ def _check_split(
     """Add a split's figures, faults and verdict; returns its sheet, None if there is nothing to show."""
     chosen = _chosen(config, labelled)
     with console.progress(f"{labelled.split} pictures", len(chosen), "pictures") as ticker:
+        # Threads pay only where a whole set is decoded.
         pictures = look_at_pictures(labelled, chosen, ticker, _READERS if config.all_images else 1)
     details = label_details(labelled)
     faults = picture_faults(pictures, details) + find_faults(labelled, details, known_sizes(pictures, details))
@@ -195,6 +201,7 @@ def _check_split(
             for entry in (labelled.left_out() if isinstance(labelled, NamingSet) else ())
         ],
     }
+    # A stream of its own, apart from that of the choice of pictures.
     shown = choose_shown(pictures.readable(), faults, config.samples_shown, np.random.default_rng([_SEED, 1]))
     return check_sheet(labelled, shown) if shown else None
 
@@ -219,5 +226,6 @@ def _record(fault: Fault) -> dict[str, Any]:
 def _save_below_each_other(path: Path, sheets: list[NDArray[np.uint8]]) -> None:
     """Save the sheets of all splits as one picture, the narrower ones with paper at their right."""
     width = max(sheet.shape[1] for sheet in sheets)
+    # The edge is paper, so repeating it is more paper.
     padded = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), mode="edge") for s in sheets]
     save_image(path, np.concatenate(padded))

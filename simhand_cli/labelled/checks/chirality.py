@@ -46,10 +46,13 @@ def right_handedness(joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bo
     wrist = joints[:, WRIST]
     normal = np.cross(joints[:, _INDEX_MCP] - wrist, joints[:, _LITTLE_MCP] - wrist)
     area, palm = np.linalg.norm(normal, axis=1), np.linalg.norm(joints[:, _MIDDLE_MCP] - wrist, axis=1)
+    # A palm without area (wrist and knuckles in a line) has no normal.
     known = joint_valid[:, list(_NEEDED)].all(axis=1) & (area > 0) & (palm > 0)
+    # Divided by the palm's length as well: the score of a child's hand and of a grown one's are then alike.
     up = normal / np.where(known, area * palm, 1.0)[:, None]
     thumb = np.einsum("nji,ni->nj", joints[:, list(_THUMB)] - wrist[:, None], up).mean(axis=1)
     tips = np.einsum("nji,ni->nj", joints[:, list(_TIPS)] - joints[:, list(_KNUCKLES)], up).mean(axis=1)
+    # Fingertips count half: an open hand's lie in the palm's plane, and those of fingers bent back on its other side.
     return np.where(known, thumb + tips / 2, np.nan)
 
 
@@ -74,6 +77,7 @@ def side_faults(
     if count == 0:
         return []
     why = "thumb and fingers bend as the other hand's: stated side is wrong, or the joints are mirrored"
+    # Single hands are wrong labels; most of them are a mistake of the whole set.
     if judged < MIN_HANDS or count <= judged / 2:
         return [Fault("side", rows_where(against), why, "correct the side, or mirror the joints back")]
     meaning = (

@@ -57,6 +57,7 @@ def look_at_pictures(labelled: LabelledSet, samples: NDArray[np.int64], ticker: 
             return str(problem)
         return width, height
 
+    # Threads do: OpenCV lets go of the interpreter while it decodes.
     with ThreadPoolExecutor(readers) as pool:
         for start in range(0, len(samples), _AT_ONCE):
             asked = samples[start : start + _AT_ONCE].tolist()
@@ -80,9 +81,11 @@ def known_sizes(pictures: Pictures, details: LabelDetails) -> NDArray[np.int64]:
     if len(here):
         first, camera = details.lenses()
         usual, alike = _usual_sizes(camera[here], found)
+        # Cameras whose decoded pictures differ in size stay unknown: guessing would call good labels outside.
         of_camera = np.zeros((len(first), 2), np.int64)
         of_camera[camera[here[alike]]] = usual[alike]
         sizes = np.where((sizes == 0).any(axis=1)[:, None], of_camera[camera], sizes)
+    # What was decoded is the truth, whatever the labels state.
     sizes[here] = found
     return sizes
 
@@ -104,6 +107,7 @@ def picture_faults(pictures: Pictures, details: LabelDetails) -> list[Fault]:
     wanted, _ = _usual_sizes(camera, found)
     if details.size_px is not None:
         stated = details.size_px[here]
+        # Stated sizes may be 0 for single pictures; for these the usual size stands in.
         wanted = np.where((stated > 0).all(axis=1, keepdims=True), stated, wanted)
     wrong = np.any(found != wanted, axis=1)
     if wrong.any():

@@ -59,6 +59,7 @@ def _in_pixels(joints_px: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict
     known = valid & np.isfinite(joints_px).all(axis=2)
     shown = np.where(known[..., None], joints_px, np.nan)[known.any(axis=1)]
     not_known = {**dict.fromkeys(_IN_3D, "not applicable: 2D only"), _CHECKS_IN_3D: "not checked: 2D only"}
+    # The same rule as that of the check, or the report would promise one that was not made.
     many = int((known.sum(axis=1) >= MIN_VALID_JOINTS).sum()) >= MIN_HANDS_FOR_ORDER
     order = "by 2D lengths alone" if many else f"not checked: 2D only, fewer than {MIN_HANDS_FOR_ORDER} hands"
     return {
@@ -70,6 +71,7 @@ def _in_pixels(joints_px: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict
 
 def _in_millimetres(joints_mm: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict[str, str]:
     """What 3D joints tell of the hands, in the order of :data:`_IN_3D`."""
+    # Damaged joints count as absent here; the checks report them.
     spans = hand_spans_mm(np.where(valid[..., None], joints_mm, 0), valid)
     both = valid[:, [WRIST, MIDDLE_MCP]].all(axis=1)
     palm = np.linalg.norm(joints_mm[:, MIDDLE_MCP] - joints_mm[:, WRIST], axis=1)[both]
@@ -89,6 +91,7 @@ def _bones(lengths_mm: NDArray[np.float64]) -> str:
     """Median lengths by finger; ``BONES`` lists four bones a finger, thumb to little."""
     parts = []
     for finger, own in zip(FINGERS, np.split(lengths_mm, len(FINGERS), axis=1), strict=True):
+        # nanmedian warns of columns that are all NaN.
         known = own[:, np.isfinite(own).any(axis=0)]
         medians = np.nanmedian(known, axis=0) if known.shape[1] else np.empty(0)
         parts.append(f"{finger} {' '.join(f'{length:.3g}' for length in medians) or 'none'}")

@@ -43,6 +43,7 @@ def nearly_all(bad: NDArray[np.bool_], tested: NDArray[np.bool_]) -> bool:
 
 
 #: Hands in a chunk.
+#: Checks need several temporaries of (N, 21, 3) in float64, which take 2 MB each in a chunk.
 CHUNK: Final = 4096
 
 

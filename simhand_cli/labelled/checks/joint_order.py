@@ -85,6 +85,7 @@ def _distances_mm(
     a, b = pairs.T
 
     def distances(joints: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+        # In double: in float32 bones of a hand a metre away lose their last digits.
         lengths = np.linalg.norm(joints[:, b].astype(np.float64) - joints[:, a], axis=-1)
         return np.where(valid[:, a] & valid[:, b], lengths, np.nan)
 
@@ -108,9 +109,12 @@ def mismatch(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         (...) float64; NaN where fewer than 15 lengths are known.
     """
+    # Logarithms, so that twice and half the typical length are equally far off.
     ratio = np.log(np.maximum(lengths, 1e-6)) - np.log(np.array(_TYPICAL_MM, np.float64))
     enough = np.isfinite(ratio).sum(axis=-1) >= _MIN_LENGTHS
+    # Rows that are not judged become NaN in the end; 0 keeps nanmedian from warning of them.
     ratio = np.where(enough[..., None], ratio, 0.0)
+    # The median takes the hand's size away, and unlike the mean is not moved by the few lengths that are wrong.
     off = np.abs(ratio - np.nanmedian(ratio, axis=-1, keepdims=True))
     return np.where(enough, np.nanmean(off, axis=-1), np.nan)
 
@@ -135,12 +139,15 @@ def fitting_order(joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_
         taken = reordering(order)
         found[name] = _set_mismatch(_distances_mm(joints_mm, joint_valid, taken[_LENGTHS]))
     best = min(found, key=lambda name: np.inf if np.isnan(found[name]) else found[name])
+    # Naming a wrong order would have the user mix up good labels, so it must be a hand and clearly better.
     if found[best] < min(_SUSPICIOUS, _BETTER * stated):
         return best
+    # Between the two limits: odd hands (children, one person), but no proof of a mistake.
     return "" if stated > _NO_HAND else None
 
 
 def _set_mismatch(lengths: NDArray[np.float64]) -> float:
+    # Medians over all hands: single misplaced joints do not move them.
     medians = [float(np.median(own[known])) if (known := np.isfinite(own)).any() else np.nan for own in lengths.T]
     return float(mismatch(np.array(medians)))
 
@@ -167,6 +174,7 @@ def order_faults(
         return []
     rows = rows_where(tested)
     joints_mm, joint_valid = joints_mm[tested], joint_valid[tested]
+    # The whole set first: in a wrong order every single hand would be reported.
     order = fitting_order(joints_mm, joint_valid)
     if order is not None:
         return [order_fault(rows, order)]
@@ -174,6 +182,7 @@ def order_faults(
     low, high = BONE_RANGE_MM
     bones = lengths[:, : len(BONES)]
     impossible = ((bones < low) | (bones > high)).any(axis=1)
+    # Each hand has one fault, the plainer one first.
     unlike = ~impossible & (by_chunks(mismatch, lengths) > SAMPLE_MISMATCH)
     faults = []
     if impossible.any():

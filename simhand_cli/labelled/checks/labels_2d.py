@@ -48,8 +48,10 @@ def faults_2d(
     finite = np.asarray((np.isfinite(joints_px).all(axis=2) | ~valid).all(axis=1))
     enough = valid.sum(axis=1) >= MIN_VALID_JOINTS
     complete = finite & enough
+    # Numbers of unlabelled joints mean nothing (0, -1 or a guess), so they are blanked before anything is measured.
     shown = np.where((valid & complete[:, None])[..., None], joints_px, np.nan)
     small = np.zeros(len(shown), bool)
+    # Others are all NaN, of which nanmax warns.
     small[complete] = extents_px(shown[complete]) < _MIN_EXTENT_PX
     nothing = "" if complete.any() else f"no sample has finite labels of {MIN_VALID_JOINTS} joints"
     point = "nearly all hands are points: are the joints in pixels?" if nearly_all(small, complete) else ""
@@ -83,6 +85,7 @@ def _order_faults(shown: NDArray[np.float64], valid: NDArray[np.bool_], sound: N
     if len(rows) < MIN_HANDS_FOR_ORDER:
         return []
     centred = shown[rows] - np.nanmean(shown[rows], axis=1, keepdims=True)
+    # In 2D a hand's size is mostly its distance; brought to one size, lengths can be compared over hands.
     spread = np.sqrt(np.nanmean((centred**2).sum(axis=2), axis=1))
     order = fitting_order(centred / spread[:, None, None], valid[rows])
     return [order_fault(rows, order)] if order else []
@@ -111,7 +114,9 @@ def _repeated(shown: NDArray[np.float64], recordings: Sequence[str], sound: NDAr
     rows = rows_where(sound)
     if not len(rows):
         return []
+    # Only within a recording: hands of two recordings that are equal to the bit are no hands, but defaults.
     _, recording = np.unique(np.asarray(recordings, np.str_)[rows], return_inverse=True)
+    # To the bit: still hands filmed twice differ in the last digits, copied labels do not.
     first, kind = distinct_rows(np.column_stack([recording.astype(np.float64), shown[rows].reshape(len(rows), -1)]))
     again = rows[first[kind] != np.arange(len(rows))]
     if not len(again):

@@ -55,8 +55,10 @@ def hand_spans_mm(joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_
     """
     spans = np.zeros(len(joints_mm))
     for start in range(0, len(joints_mm), _SPANS_AT_ONCE):
+        # NaN would make the maximum NaN; the pairs are masked below.
         joints = np.nan_to_num(joints_mm[start : start + _SPANS_AT_ONCE].astype(np.float64))
         valid = joint_valid[start : start + _SPANS_AT_ONCE]
+        # All pairs, not the box: a hand's span must not change with its rotation.
         gaps = np.linalg.norm(joints[:, :, None] - joints[:, None], axis=-1)
         pairs = valid[:, :, None] & valid[:, None]
         spans[start : start + _SPANS_AT_ONCE] = np.where(pairs, gaps, 0.0).max(axis=(1, 2))
@@ -85,6 +87,7 @@ def check_labels(
     details = label_details(labelled)
     pictures = look_at_pictures(labelled, _to_look_at(len(labelled), details), Ticker())
     faults = find_faults(labelled, details, known_sizes(pictures, details), required_joints)
+    # The first refusal is the most basic one: find_faults goes from unit over order and side to projection.
     if refusal := next((fault.refusal for fault in faults if fault.refusal), ""):
         raise InputProblem(f"--data {path}: {refusal}; 'simhand data check {path}' shows more")
     usable = np.ones(len(labelled), bool)
@@ -106,6 +109,7 @@ def _to_look_at(count: int, details: LabelDetails) -> NDArray[np.int64]:
     if details.size_px is not None and (details.size_px > 0).all():
         return spread(count, _LOOKED_AT)
     first, camera = details.lenses()
+    # A set may have a camera of its own for each picture; the frequent ones say most for the time.
     frequent = np.argsort(-np.bincount(camera), kind="stable")[:_CAMERAS_LOOKED_AT]
     return np.union1d(spread(count, _LOOKED_AT), details.samples[first[frequent]])
 
@@ -131,6 +135,7 @@ def find_faults(
     sound = _without(np.ones(len(joints_mm), bool), faults)
     if any(fault.refusal for fault in faults):
         return faults  # in another unit nothing else can be judged
+    # NaN of unlabelled joints would spread through means and cross products of the checks.
     joints_mm = np.where(joint_valid[..., None], joints_mm, np.float32(0))
     order = order_faults(joints_mm, joint_valid, sound)
     behind = depth_faults(joints_mm, joint_valid, sound)
@@ -139,6 +144,7 @@ def find_faults(
         # With joints in another order, thumb and knuckles are not where the sides are told apart.
         right = np.zeros(len(joints_mm), bool)
         right[details.samples] = details.right
+        # Where a reader gives the details of 64 samples only, the side of the others is not known here.
         stated = np.isin(np.arange(len(joints_mm)), details.samples)
         faults += side_faults(joints_mm, joint_valid, right, stated & _without(sound, order))
     return faults + projection_faults(joints_mm, joint_valid, details, size_px, _without(sound, behind))
@@ -163,6 +169,7 @@ def plain_faults(
     """
     finite = by_chunks(_finite, joints_mm, joint_valid)
     enough = (joint_valid.sum(axis=1) >= MIN_VALID_JOINTS) & joint_valid[:, list(required_joints)].all(axis=1)
+    # The largest of 210 distances: one misplaced joint is enough to show.
     spans = hand_spans_mm(joints_mm, joint_valid)
     low, high = SPAN_RANGE_MM
     alien = (spans < low) | (spans > high)
@@ -188,6 +195,7 @@ def _finite(joints_mm: NDArray[np.floating], joint_valid: NDArray[np.bool_]) -> 
 def _why_size(spans: NDArray[np.float64]) -> str:
     low, high = SPAN_RANGE_MM
     median = float(np.median(spans))
+    # Only units that make the median a hand's: "in metres?" would be a bad guess for other damage.
     for unit, factor in (("metres", 1000.0), ("centimetres", 10.0)):
         if low <= median * factor <= high:
             return f"the median hand span is {median:.3g} mm: are the labels in {unit}, not millimetres?"
@@ -205,6 +213,7 @@ def verdict(command: str, samples: int, missing: int, faults: Sequence[Fault]) -
         missing: left out on opening it already.
         faults: of labels and pictures.
     """
+    # As check_labels, which decodes too few pictures to judge their sizes.
     kept = ("picture-size", OUTSIDE) if command.split()[0] == "evaluate" else ("picture-size",)
     out = np.zeros(samples, bool)
     for fault in faults:

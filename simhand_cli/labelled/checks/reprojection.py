@@ -33,6 +33,7 @@ def depth_faults(
     if not behind.any():
         return []
     why = "a joint is at or behind the camera (z <= 0)"
+    # Sets are relative to the wrist or to the hand's middle, most often.
     wrist = np.linalg.norm(joints_mm[behind, WRIST].astype(np.float64), axis=1)
     middle = np.linalg.norm(joints_mm[behind].mean(axis=1, dtype=np.float64), axis=1)
     if float(np.median(np.minimum(wrist, middle))) < _AT_ORIGIN_MM:
@@ -119,6 +120,7 @@ def _measured(
 def project(joints_mm: NDArray[np.floating], intrinsics: NDArray[np.float64]) -> NDArray[np.float64]:
     """Pixels (M, 21, 2) of joints (M, 21, 3) under K (M, 3, 3); not finite where a joint is in the camera's plane."""
     homogeneous = np.einsum("mij,mkj->mki", intrinsics, joints_mm.astype(np.float64))
+    # z = 0 gives infinity, which lies in no picture; that is the answer that is wanted.
     with np.errstate(divide="ignore", invalid="ignore"):
         pixels: NDArray[np.float64] = homogeneous[..., :2] / homogeneous[..., 2:]
     return pixels
@@ -128,6 +130,7 @@ def share_inside(
     joints_px: NDArray[np.float64], joint_valid: NDArray[np.bool_], size_px: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Share (M,) of the valid joints (M, 21) that lie in a picture of width and height (M, 2); NaN pixels do not."""
+    # Pixel centres are whole numbers, so a picture reaches from -0.5 to width - 0.5.
     inside = ((joints_px > -0.5) & (joints_px < size_px[:, None] - 0.5)).all(axis=-1)
     return np.asarray((inside & joint_valid).sum(axis=1) / np.maximum(joint_valid.sum(axis=1), 1))
 
@@ -143,6 +146,7 @@ def _gap_and_extent(
     # Rows without a common joint are NaN in the end; 0 keeps the reductions quiet.
     gap[~known], corners[~known] = 0, 0
     extent = (np.nanmax(corners, axis=1) - np.nanmin(corners, axis=1)).max(axis=-1)
+    # The median: annotators' 2D joints have single outliers.
     return np.where(known[:, None], np.column_stack([np.nanmedian(gap, axis=1), extent]), np.nan)
 
 
@@ -150,11 +154,13 @@ def _stated_faults(
     samples: NDArray[np.int64], gap_px: NDArray[np.float64], extent_px: NDArray[np.float64]
 ) -> list[Fault]:
     known = np.isfinite(gap_px)
+    # Relative to the hand: 10 px are nothing in a close-up and another hand in a wide frame.
     apart = known & (gap_px > STATED_TOLERANCE * np.maximum(extent_px, 1))
     if not apart.any():
         return []
     why = f"the set's own 2D joints lie elsewhere than K x 3D (by more than {STATED_TOLERANCE:.0%} of the hand)"
     cause = "K, 3D and 2D are of different pictures or frames, or x and y are swapped"
+    # A number helps to tell a shift of half a pixel from another picture's K.
     typical = float(np.median(gap_px[apart]))
     refusal = f"{why}, in the middle {typical:.0f} px: {cause}" if nearly_all(apart, known) else ""
     return [Fault("own-2d", samples[apart], why, cause, refusal)]

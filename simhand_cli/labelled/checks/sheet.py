@@ -31,7 +31,9 @@ def choose_shown(
         rng: draws the others.
     """
     shown: dict[int, str] = {}
+    # A picture that cannot be read shows nothing.
     kinds = [fault for fault in faults if fault.kind != "picture" and len(fault.samples)]
+    # By turns, so that a frequent fault does not crowd out the rare ones.
     for turn in range(count):
         for fault in kinds:
             if turn < len(fault.samples) and len(shown) < (count + 1) // 2:
@@ -70,10 +72,12 @@ def _drawn(sample: HandSample) -> NDArray[np.uint8]:
     height, width = sample.image_rgb.shape[:2]
     known = sample.joint_valid & np.isfinite(sample.joints_px).all(axis=1)
     inside = float(share_inside(sample.joints_px[None], known[None], np.array([[width, height]]))[0])
+    # A crop around joints that lie elsewhere would show no hand and no reason; the whole picture does.
     if inside > 0.5:
         center, side = square_around(sample.joints_px[known], _CROP_SCALE)
     else:
         center, side = np.array([width - 1, height - 1]) / 2, float(max(width, height))
+    # At least 8 px, or a hand whose joints coincide would be a crop of no size.
     image_from_crop = square_crop(center, max(side, 8.0), _TILE_PX)
     crop = warp_crop(sample.image_rgb, image_from_crop, _TILE_PX)
     joints = np.where(known[:, None], sample.joints_px, np.nan)

@@ -21,6 +21,7 @@ def read_coco(path: Path, readers: Mapping[str, Callable[[dict[str, Any]], None]
     Raises:
         InputProblem: an entry lacks a field or has a wrong one; it is named.
     """
+    # Other lists (licences, categories) stream by unread.
     for keys, entry in stream_json(path, 2):
         if len(keys) == 2 and keys[0] in readers:
             try:
@@ -35,7 +36,9 @@ def rows_by_id(known: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[n
     """Rows (N,) of the wanted ids (N,) among the known ones, -1 where an id is not known."""
     if not len(known):
         return np.full(len(wanted), ABSENT, np.int64)
+    # A sorted search instead of a dictionary, which would hold millions of Python integers.
     order = np.argsort(known, kind="stable")
+    # An id above all known ones would be looked for behind the end.
     place = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
     return np.asarray(np.where(known[order[place]] == wanted, order[place], ABSENT), np.int64)
 
@@ -43,6 +46,7 @@ def rows_by_id(known: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[n
 def file_names(folder: Path) -> set[bytes]:
     """What lies in a folder, by name; nothing where it cannot be listed."""
     try:
+        # As bytes, like the names that readers keep: file names need not be UTF-8.
         return {os.fsencode(entry.name) for entry in os.scandir(folder)}
     except OSError:
         return set()

@@ -16,6 +16,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     """
     import cv2
 
+    # Always three channels of 8 bits: grey, alpha and 16-bit files come out the same way.
     image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if image is None:
         why = "cannot be decoded as an image" if path.is_file() else "no such image"
@@ -32,6 +33,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     from PIL import Image, UnidentifiedImageError
 
     try:
+        # Pillow reads the header alone; OpenCV would decode the whole picture.
         with Image.open(path) as image:
             return image.size
     except FileNotFoundError:
@@ -46,4 +48,5 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     Raises:
         InputProblem: the file is missing or cannot be decoded.
     """
+    # Masks stored as JPEG are not exactly 0 and 255.
     return np.asarray(read_rgb(path)[..., 0] > 127)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from simhand_cli.errors import InputProblem
 
 _PUNCTUATION = bytes.maketrans(b"[],\n\r\t", b"      ")
+#: Large enough that parsing, not calling it, takes the time; small enough for a loader's memory.
 _BLOCK_BYTES = 8 << 20
 _FOREIGN = re.compile(rb"[^0-9eE+.\-\sNaInfity]")
 
@@ -39,6 +40,7 @@ def read_json_numbers(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.flo
         raise InputProblem(f"{path} is missing") from None
     numbers = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     size = int(np.prod(item_shape))
+    # Blanks in place of brackets lose the nesting, so a file cut short is known only by its count.
     if numbers.size % size:
         raise InputProblem(f"{path}: {numbers.size} numbers are not whole items of {size}; truncated?")
     return numbers.reshape(-1, *item_shape)
@@ -50,6 +52,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK_BYTES):
             text = rest + block.translate(_PUNCTUATION)
+            # The number at the end of a block may go on in the next one.
             cut = text.rfind(b" ") + 1
             rest = text[cut:]
             yield text[:cut]
@@ -58,6 +61,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def _parse(text: bytes, path: Path) -> NDArray[np.float32]:
+    # Checked before parsing: numpy would stop at the first foreign character and return what came before.
     if foreign := _FOREIGN.search(text):
         found = foreign.group().decode(errors="replace")
         raise InputProblem(f"{path}: expected nested lists of numbers, found {found!r}")
@@ -67,6 +71,7 @@ def _parse(text: bytes, path: Path) -> NDArray[np.float32]:
         # numpy warns, instead of raising, when the text stops being numbers.
         warnings.simplefilter("error", DeprecationWarning)
         try:
+            # Parsed in double and rounded once.
             return np.fromstring(text, dtype=np.float64, sep=" ").astype(np.float32)
         except (DeprecationWarning, ValueError):
             raise InputProblem(f"{path}: damaged number list") from None

@@ -16,6 +16,7 @@ from simhand_cli.errors import InputProblem
 #: The keys (of objects) and positions (in lists) on the way to a value.
 Keys = tuple[Any, ...]
 
+#: A file of 4 GB is then a thousand reads, and a value of a few kB seldom lies across two blocks.
 _BLOCK_CHARACTERS: Final = 4 << 20
 #: No single value is larger: a longer one that cannot be decoded is damage, not a value cut by the end of a block.
 _VALUE_CHARACTERS: Final = 16 * _BLOCK_CHARACTERS
@@ -42,8 +43,10 @@ def stream_json(path: Path, depth: int) -> Iterator[tuple[Keys, Any]]:
             text = _Text(stream)
             try:
                 yield from _values(text, depth, ())
+                # A file cut and fetched again from the wrong place can hold more than one document.
                 if text.peek():
                     raise ValueError("more text after the end")
+            # Lists nested thousands deep end the decoder by recursion; they are damage too.
             except (ValueError, RecursionError):
                 where = f"near character {text.position:,}"
                 raise InputProblem(f"{path}: no JSON {where}: truncated or damaged, fetch it again") from None
@@ -69,6 +72,7 @@ class _Text:
 
     def _extend(self) -> bool:
         """Drop what was taken and read another block; False at the end of the file."""
+        # What was taken is dropped, so that memory stays at a block and a value.
         block = self._stream.read(_BLOCK_CHARACTERS)
         self._passed += self._at
         self._window, self._at = self._window[self._at :] + block, 0

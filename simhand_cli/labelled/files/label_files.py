@@ -19,6 +19,7 @@ from simhand_cli.labelled.checks.fault import NEARLY_ALL
 from simhand_cli.workspace.atomic import atomic_path, remove_leftovers_of
 from simhand_cli.workspace.paths import cache_dir
 
+#: Threads, since opening small files is waiting for a disk or network, not computing.
 _READERS: Final = 8
 #: Files handed to the readers at a time: a future takes more memory than a row.
 _AT_ONCE: Final = 4096
@@ -50,6 +51,7 @@ def label_rows(
     """
     rows = cached_labels(name, root, files, partial(_read_all, read, shape))
     problems = {}
+    # Few at most, so one by one; an error that went away meanwhile is repaired here.
     for row in np.flatnonzero(np.isinf(rows).all(axis=tuple(range(1, rows.ndim)))).tolist():
         try:
             rows[row] = read(files[row])
@@ -68,6 +70,7 @@ def _read_all(read: ReadFile, shape: tuple[int, ...], files: Sequence[Path]) -> 
         except InputProblem as problem:
             return problem
 
+    # In batches, so that a set of 582,000 files does not queue as many futures.
     with ThreadPoolExecutor(_READERS) as readers:
         for start in range(0, len(files), _AT_ONCE):
             for number, row in enumerate(readers.map(row_of, files[start : start + _AT_ONCE]), start):
@@ -97,6 +100,7 @@ def cached_labels(
         read: gives one row (N, ...) for every file; what it raises is passed on, and nothing kept.
     """
     signature = _signature(root, files)
+    # Two copies of a set have caches of their own: their files' times differ.
     where = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     try:
         kept = cache_dir() / "labels" / f"{name}-{where}.npz"
@@ -106,6 +110,7 @@ def cached_labels(
     if labels is None or len(labels) != len(files):
         labels = read(files)
         with contextlib.suppress(OSError):
+            # A cache that cannot be written (full disk, no rights) only costs time.
             remove_leftovers_of(kept)
             _save(kept, signature, labels)
     return labels
@@ -120,6 +125,7 @@ def _signature(root: Path, files: Sequence[Path]) -> str:
     for folder, names in wanted.items():
         digest.update(b"\n\n" + os.fsencode(folder.relative_to(root)))
         with os.scandir(folder) as entries:
+            # scandir's order is the file system's and changes.
             for entry in sorted((e for e in entries if e.name in names), key=lambda e: e.name):
                 with contextlib.suppress(OSError):  # a dangling link: reading it will say so
                     about = entry.stat()
@@ -129,10 +135,12 @@ def _signature(root: Path, files: Sequence[Path]) -> str:
 
 def _load(kept: Path, signature: str) -> NDArray[np.float32] | None:
     try:
+        # The cache lies where other programs can write: no pickles.
         with np.load(kept, allow_pickle=False) as stored:
             if str(stored["signature"]) != signature:
                 return None
             return np.asarray(stored["labels"], np.float32)
+    # A damaged cache is as good as none; these are what numpy raises for files that are cut or changed.
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile):
         return None
 

@@ -23,6 +23,7 @@ def read_ahead(
         waiting: deque[Future[Item]] = deque()
         try:
             for start in range(0, len(rows), batch_size):
+                # The batch to yield and the one after it; more would only take memory.
                 asked = start + len(waiting)
                 waiting.extend(readers.submit(read, row) for row in rows[asked : start + 2 * batch_size])
                 yield [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]

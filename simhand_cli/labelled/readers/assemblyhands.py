@@ -43,10 +43,12 @@ def open_assemblyhands(path: Path, split: str = "train") -> TwoHandSet:
     if not folder.is_dir():
         raise NoSuchSplit(f"--data {path}: annotations/{split} is missing")
     data = folder / f"assemblyhands_{split}_ego_data_v1-1.json"
+    # Scenes before pictures: a picture keeps the row numbers of its joints and camera, so these must be known.
     labels = TwoHandLabels()
     _read_joints(labels, folder / f"assemblyhands_{split}_joint_3d_v1-1.json")
     _read_calibration(labels, folder / f"assemblyhands_{split}_ego_calib_v1-1.json")
     read_coco(data, {"images": partial(_add_picture, labels), "annotations": partial(_add_hands, labels)})
+    # The toolkit makes this list itself where it is missing, by reading every picture; it is not made here.
     invalid = _read_invalid(folder / f"invalid_{split}_ego.txt")
     return labels.finish("assemblyhands", split, path / "images", data, invalid)
 
@@ -66,12 +68,14 @@ def _read_calibration(labels: TwoHandLabels, path: Path) -> None:
         _, recording, kind, name = keys
         if kind == "intrinsics":
             labels.lens.add((recording, name), entry, path)
+        # The cameras are worn on the head: their pose is another one in every frame.
         elif kind == "extrinsics" and isinstance(entry, dict):
             for camera, pose in entry.items():
                 labels.pose.add((recording, name, camera), pose, path)
 
 
 def _add_picture(labels: TwoHandLabels, entry: dict[str, Any]) -> None:
+    # Frame keys of the label files have six digits, frame_idx of the list of pictures is a number.
     recording, camera = str(entry["seq_name"]), str(entry["camera"])
     frame, device = f"{int(entry['frame_idx']):06d}", camera + _DEVICE
     found = _PERSON.search(recording)
@@ -83,6 +87,7 @@ def _add_picture(labels: TwoHandLabels, entry: dict[str, Any]) -> None:
 def _add_hands(labels: TwoHandLabels, entry: dict[str, Any]) -> None:
     valid = joint_flags(entry["joint_valid"])
     for number, side in enumerate(SIDES):
+        # A hand without a box is not in the picture, whatever its joints say.
         if entry["bbox"][side] is not None:
             labels.add_hand(int(entry["image_id"]), number, valid[number])
 
@@ -91,6 +96,7 @@ def _read_invalid(path: Path) -> frozenset[str]:
     """Lines ``file_name,hand_id`` of the list of invalid hands; none where there is no list."""
     try:
         return frozenset(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    # Not part of every download; all hands then stay.
     except FileNotFoundError:
         return frozenset()
     except (OSError, ValueError) as error:

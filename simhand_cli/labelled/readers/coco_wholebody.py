@@ -66,8 +66,10 @@ class CocoWholeBody:
         read_coco(file, {"images": lists.add_picture, "annotations": lists.add_person})
         picture, present = lists.pictures_of_hands(), lists.present(self._images)
         listed = picture >= 0
+        # Row -1 of a hand whose picture is not listed takes the appended False.
         there = listed & np.append(present, False)[picture]
         unlisted = [f"picture {number}" for number in lists.picture_of_hand()[~listed].tolist()]
+        # Single ones are damage; all of them mean that the file is no COCO-WholeBody file.
         if nearly_all(~listed, np.ones(len(picture), bool)):
             raise InputProblem(f"{file}: a hand of a picture that it does not list ({unlisted[0]})")
         missing = [lists.names[row] for row in picture[listed & ~there].tolist()]
@@ -87,7 +89,9 @@ class CocoWholeBody:
         self._side, self._annotation = (column[there] for column in lists.sides_and_annotations())
         numbers = np.frombuffer(lists.numbers, np.float32).reshape(-1, _KPTS + _BOX)[there]
         joints = numbers[:, :_KPTS].reshape(-1, 21, 3)
+        # v may be a fraction, so anything above 0 is a label.
         self._valid = joints[..., 2] > 0
+        # Unlabelled joints are published as (0, 0), which would be a corner of the picture.
         self._joints_px = np.where(self._valid[..., None], joints[..., :2], np.float32(np.nan))
         self._box_xywh = numbers[:, _KPTS:]
 
@@ -137,6 +141,7 @@ class CocoWholeBody:
             cameras=["unknown"] * len(self),
             size_px=self._size_px[self._picture].astype(np.int64),
             box_xyxy_px=np.hstack([corner, corner + size]),
+            # The picture that stands for a recording keeps hands together, but says nothing of recordings.
             names_sequences=False,
             names_cameras=False,
         )
@@ -163,6 +168,7 @@ class _Lists:
     def __init__(self) -> None:
         self.names: list[bytes] = []
         self.size_px = array("i")
+        # One flat array, as the annotations stream by: lists of Python floats take many times that.
         self.numbers = array("f")
         self.refused: dict[str, list[str]] = {}
         self._picture_id = array("q")
@@ -178,9 +184,11 @@ class _Lists:
 
     def add_person(self, entry: dict[str, Any]) -> None:
         """The valid hands of a person of the list of annotations."""
+        # Their boxes surround many people, whose hands nobody has labelled one by one.
         if entry.get("iscrowd"):
             return
         for side, word in enumerate(_SIDES):
+            # Of a hand that is not valid the keypoints are filled with 0.
             if not entry[f"{word}hand_valid"]:
                 continue
             kpts = _row(entry, f"{word}hand_kpts", _KPTS)

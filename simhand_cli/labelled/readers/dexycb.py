@@ -65,13 +65,17 @@ class DexYcb:
         self._missing, self._partial = listed.missing, listed.partial
         frames = listed.frames()
         files = [path / frames.labels(row) for row in range(len(frames))]
+        # 3D and 2D joints lie in the same file: one pass over up to 582,000 files gets both.
         labels, problems = label_rows(f"{self.name}-{split}", path, files, _read_labels, (21, 5))
+        # A damaged file's row is NaN too, so the test below leaves it out together with frames without a hand.
         self._damaged = list(problems.values())
+        # The 2D columns do not count: a hand with 3D joints may lack all of them.
         shown = np.flatnonzero(~np.isnan(labels[..., :3]).all(axis=(1, 2)))
         self._frames = frames.taken(shown)
         self._joints_mm, self._stated_px = labels[shown, :, :3], labels[shown, :, 3:]
         #: (8, 3, 3), NaN of cameras without pictures.
         self._intrinsics = np.full((len(SERIALS), 3, 3), np.nan)
+        # Only cameras in use: a copy of some cameras need not hold the calibration of the others.
         for camera in np.unique(self._frames.serial):
             self._intrinsics[camera] = _read_intrinsics(path, SERIALS[camera])
 
@@ -106,6 +110,7 @@ class DexYcb:
         recording, camera = frames.recording_of(index), int(frames.serial[index])
         joints_mm = self._joints_mm[index].astype(np.float64)
         intrinsics = self._intrinsics[camera]
+        # Projected, not the published joint_2d, so that 2D and 3D agree; the checks compare those with K.
         projected = joints_mm @ intrinsics.T
         return HandSample(
             image_rgb=read_rgb(self._path / frames.image(index)),
@@ -154,21 +159,25 @@ def _read_labels(path: Path) -> NDArray[np.float32]:
     """Joints in mm and the published 2D ones (21, 3 + 2), NaN where absent; all NaN where no hand is in view."""
     try:
         with np.load(path, allow_pickle=False) as labels:
+            # Stored with a leading axis of 1.
             joints = np.asarray(labels["joint_3d"], np.float64).reshape(21, 3)
             pixels = np.array(labels["joint_2d"], np.float32).reshape(21, 2) if "joint_2d" in labels else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputProblem(f"{path}: no readable joint_3d ({error})") from None
+    # Compared before the unit changes: -1 stands for "no label", and is no place of a metre behind the camera.
     absent = (joints == -1).all(axis=1)
     if absent.all():
         return np.full((21, 5), np.nan, np.float32)
     stated = np.full((21, 2), np.nan, np.float32) if pixels is None else pixels
     stated[(stated == -1).all(axis=1)] = np.nan
+    # NaN, so that no later sum can take -1 for a place.
     joints_mm = np.where(absent[:, None], np.nan, 1000.0 * joints)
     return np.concatenate([joints_mm, stated], axis=1).astype(np.float32)
 
 
 def _read_intrinsics(path: Path, serial: str) -> NDArray[np.float64]:
     file = path / "calibration" / "intrinsics" / f"{serial}_640x480.yml"
+    # The file holds the depth camera's lens too; pictures and labels are the colour camera's.
     content = read_yaml(file)
     try:
         fx, fy, cx, cy = (float(content["color"][name]) for name in ("fx", "fy", "ppx", "ppy"))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from simhand_cli.errors import InputProblem
 from simhand_cli.labelled.sample import HandSide
 
+# The order of both lists is that of the toolkit; setups and image ids count in it.
 SUBJECTS: Final = (
     "20200709-subject-01", "20200813-subject-02", "20200820-subject-03", "20200903-subject-04", "20200908-subject-05",
     "20200918-subject-06", "20200928-subject-07", "20201002-subject-08", "20201015-subject-09", "20201022-subject-10",
@@ -44,7 +45,9 @@ def official_part(setup: str, split: str) -> Part:
     """The official choice of ``train``, ``val`` or ``test`` of a setup."""
     people, cameras, sequences = set(range(10)), set(range(8)), set(range(100))
     if setup == "s0":
+        # Five recordings in a row are of one object; the last of each five is held out.
         fifth = {i for i in sequences if i % 5 == 4}
+        # Validation and test share the held-out recordings and are told apart by person.
         people = {"train": people, "val": {0, 1}, "test": people - {0, 1}}[split]
         sequences = sequences - fifth if split == "train" else fifth
     elif setup == "s1":
@@ -52,6 +55,7 @@ def official_part(setup: str, split: str) -> Part:
     elif setup == "s2":
         cameras = {"train": cameras - {6, 7}, "val": {6}, "test": {7}}[split]
     else:
+        # Twenty objects of five recordings each; "train" are all that neither of the other two has.
         objects = {"train": {3, 7, 11, 15, 19}, "val": {3, 19}, "test": {7, 11, 15}}[split]
         sequences = {i for i in sequences if (i // 5 in objects) != (split == "train")}
     return Part(frozenset(people), frozenset(cameras), frozenset(sequences))
@@ -138,13 +142,16 @@ class FrameList:
         """List a recording; raises InputProblem where its ``meta.yml`` is damaged."""
         meta = read_yaml(folder / "meta.yml")
         try:
+            # A list of one: every recording shows one hand.
             count, hand = int(meta["num_frames"]), _side(meta["mano_sides"][0])
         except (KeyError, TypeError, ValueError, IndexError):
             raise InputProblem(f"{folder / 'meta.yml'}: num_frames or mano_sides is missing or damaged") from None
         self._recordings.append(Recording(subject, folder.name, hand))
+        # The toolkit counts image ids camera by camera within a recording; another order would shift them.
         for camera in sorted(serials):
             place = folder / SERIALS[camera]
             present = {entry.name for entry in os.scandir(place)} if place.is_dir() else set()
+            # Both are needed: a picture without labels is no sample, and labels without a picture cannot be shown.
             there = np.array(
                 [{f"color_{k:06d}.jpg", f"labels_{k:06d}.npz"} <= present for k in range(count)], dtype=bool
             )
@@ -153,6 +160,7 @@ class FrameList:
             number = np.flatnonzero(there)
             of = np.tile([len(self._recordings) - 1, camera], (len(number), 1))
             self._rows.append(np.column_stack([self.images_in_split + number, of, number]))
+            # Missing frames keep their ids, as leaderboard files go by the whole split's numbering.
             self.images_in_split += count
 
 
@@ -170,9 +178,11 @@ def list_frames(root: Path, setup: str, half: str) -> FrameList:
     part, listed = official_part(setup, half), FrameList()
     for person in sorted(part.subjects):
         folder, subject = root / SUBJECTS[person], SUBJECTS[person]
+        # Names are dates and times, so that sorting gives the published numbers.
         sequences = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if folder.is_dir() else []
         if len(sequences) != _SEQUENCES:
             listed.partial.append(f"{subject} has {len(sequences)} of {_SEQUENCES} sequences")
+        # With a recording gone, number 4 would be another one, and training could see what the test holds.
         if sequences and len(sequences) != _SEQUENCES and setup in _BY_NUMBER:
             raise InputProblem(
                 f"--data {root}: {listed.partial[-1]}, and the splits of {setup} go by the number of a sequence: get "

@@ -44,6 +44,7 @@ class FreiHand:
     name = "freihand"
 
     def __init__(self, path: Path, split: str = "train", extras: bool = False) -> None:
+        # There is no validation split: finetune sets some of the training labels aside itself.
         if split not in _PREFIX:
             raise NoSuchSplit(f"--data {path}: FreiHAND has the splits 'train' and 'test', not {split!r}")
         self.split = split
@@ -51,11 +52,13 @@ class FreiHand:
         self._path = path
         if not (path / f"{self._prefix}_K.json").is_file():
             raise NoSuchSplit(f"--data {path}: {self._prefix}_K.json is missing")
+        # float32 resolves 1e-4 mm at a metre from the camera.
         self._intrinsics = read_json_numbers(path / f"{self._prefix}_K.json", (3, 3))
         self._joints_mm = read_json_numbers(self._label_file("xyz"), (21, 3)) * np.float32(1000.0)
         if len(self._intrinsics) != len(self._joints_mm):
             counts = f"{len(self._intrinsics)} K, {len(self._joints_mm)} xyz"
             raise InputProblem(f"--data {path}: the {self._prefix} labels do not belong together ({counts})")
+        # Before pictures are listed: labels of two releases have the same counts and would pass unnoticed.
         self._check_scale()
         self._image, self._missing = self._list_images()
         self._vertices = self._mano = None
@@ -67,6 +70,7 @@ class FreiHand:
     def _label_file(self, kind: str) -> Path:
         """Where a label file lies; the evaluation labels come in a folder of their own."""
         name = f"{self._prefix}_{kind}.json"
+        # They were published later, in an archive that people unpack beside the set or into it.
         places = [self._path / name]
         if self.split == "test":
             places += [self._path.parent / _EVALUATION_LABELS / name, self._path / _EVALUATION_LABELS / name]
@@ -83,6 +87,7 @@ class FreiHand:
             return
         scale = read_json_numbers(path, ()) * np.float32(1000.0)
         length = np.linalg.norm(self._joints_mm[:, 9] - self._joints_mm[:, 10], axis=1)
+        # The median, since a single damaged label must not refuse the set; it is met by the later checks.
         if len(scale) != len(length) or float(np.nanmedian(np.abs(scale - length) / length)) > 0.02:
             raise InputProblem(f"{path} does not fit the xyz labels: files of FreiHAND v1 and v2 mixed?")
 
@@ -91,8 +96,10 @@ class FreiHand:
         folder = self._path / self._prefix / "rgb"
         if not folder.is_dir():
             raise InputProblem(f"--data {self._path}: no folder {self._prefix}/rgb")
+        # One listing instead of 130,240 questions to a file system that may be a network's.
         present = {entry.name for entry in os.scandir(folder)}
         variants = len(VARIANTS) if self.split == "train" else 1
+        # The labels say which pictures there should be; a listing alone could not tell that some are missing.
         numbers = range(variants * len(self._joints_mm))
         found = np.array([i for i in numbers if f"{i:08d}.jpg" in present], dtype=np.int64)
         missing = [f"{i:08d}.jpg" for i in numbers if f"{i:08d}.jpg" not in present]
@@ -116,6 +123,7 @@ class FreiHand:
     @property
     def sequences(self) -> Sequence[str]:
         """The label number of every sample, the same for the four backgrounds of one hand."""
+        # One hand before four backgrounds must not be divided between training and validation.
         return [f"{int(i) % len(self._joints_mm):08d}" for i in self._image]
 
     def __len__(self) -> int:
@@ -133,6 +141,7 @@ class FreiHand:
             intrinsics=intrinsics,
             joints_mm=joints_mm,
             joints_px=projected[:, :2] / projected[:, 2:],
+            # No joint is marked as unlabelled, so that a NaN is found as damage.
             joint_valid=np.ones(21, bool),
             hand="right",
             subject=UNKNOWN_SUBJECT,
@@ -141,6 +150,7 @@ class FreiHand:
             sample_id=f"{number:08d}",
             vertices_mm=None if self._vertices is None else self._vertices[label].astype(np.float64),
             mano=None if self._mano is None else self._mano[label].astype(np.float64),
+            # Masks exist for the green-screen pictures only, and fit all four: the hand is in the same place.
             mask=read_mask(folder / "mask" / f"{label:08d}.jpg") if self._with_masks else None,
         )
 
@@ -159,6 +169,7 @@ class FreiHand:
             right=np.ones(len(self), bool),
             intrinsics=self._intrinsics[self._image % len(self._intrinsics)].astype(np.float64),
             cameras=[self._camera(int(number)) for number in self._image],
+            # All published pictures are of one size; asking one saves opening 130,240.
             size_px=np.tile(np.array(self._size_px(), np.int64), (len(self), 1)),
         )
 

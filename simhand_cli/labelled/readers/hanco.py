@@ -54,14 +54,17 @@ class HanCo:
             raise NoSuchSplit(f"--data {path}: HanCo has the splits 'train' and 'test', not {split!r}")
         self.split = split
         self._path = path
+        # Test sequences were filmed without the green screen; only their plain pictures exist.
         self._variants = [v for v in (VARIANTS if split == "train" else VARIANTS[:1]) if (path / v).is_dir()]
         meta = _read_meta(path / "meta.json")
         if not self._variants:
             raise InputProblem(f"--data {path}: no folder rgb")
         #: (F, 2) sequence and number of every frame.
         self._frame, self._subject = _valid_frames(meta, split == "train")
+        # By listing folders: asking for every file is slow, and reading tells missing and damaged alike.
         missing = self._keep_labelled()
         damaged = self._read_labels()
+        # One label file is of all cameras and backgrounds of a frame, so its loss costs that many pictures.
         lost = self._cameras * len(self._variants)
         #: (N, 3): frame, camera, variant.
         self._rows, absent, count = self._list()
@@ -89,11 +92,13 @@ class HanCo:
             [self._path / kind / f"{sid:04d}" / f"{number:08d}.json" for sid, number in self._frame.tolist()]
             for kind in ("xyz", "calib")
         )
+        # Not taken as 8: a copy of some cameras has a smaller calibration, and rows must be of one length.
         self._cameras = _count_cameras(calib)
         name, cameras = f"{self.name}-{self.split}", (self._cameras, _CAMERA)
         world_m, bad_joints = label_rows(f"{name}-xyz", self._path, xyz, _read_joints, (21, 3))
         read = partial(_read_calibration, cameras=self._cameras)
         calibration, bad_cameras = label_rows(f"{name}-calib", self._path, calib, read, cameras)
+        # Either file makes a frame unusable, so both tables lose the same rows and stay in step.
         problems = bad_cameras | bad_joints
         self._frame = np.delete(self._frame, list(problems), axis=0)
         self._world_m, calibration = (np.delete(rows, list(problems), axis=0) for rows in (world_m, calibration))
@@ -111,12 +116,14 @@ class HanCo:
             for v, variant in enumerate(self._variants):
                 folder = f"{variant}/{sid:04d}"
                 if not (self._path / folder).is_dir():
+                    # Named as a whole: a folder that was not fetched would fill a report with thousands of names.
                     absent.append(folder)
                     count += self._cameras * len(files)
                     continue
                 for camera in range(self._cameras):
                     present = _names(self._path / folder / f"cam{camera}")
                     there = np.array([file in present for file in files], bool)
+                    # A frame can lack one camera only; the others are still samples.
                     gone = [f"{folder}/cam{camera}/{files[k]}" for k in np.flatnonzero(~there).tolist()]
                     absent += gone if present else [f"{folder}/cam{camera}"]
                     count += len(gone)
@@ -146,6 +153,7 @@ class HanCo:
         row = self._rows[index][None]
         joints_mm, intrinsics = self._joints_of(row)[0], self._intrinsics_of(row)[0]
         projected = joints_mm @ intrinsics.T
+        # Masks are published apart and for training sequences only.
         mask = self._path / "mask_hand" / place
         return HandSample(
             image_rgb=read_rgb(self._path / self._variants[v] / place),
@@ -166,6 +174,7 @@ class HanCo:
         numbers = self._calibration[self._calibration_of[rows[:, 0]], rows[:, 1], :12]
         pose = numbers.reshape(-1, 3, 4).astype(np.float64)
         world_m = self._world_m[rows[:, 0]].astype(np.float64)
+        # Joints and t are in metres.
         return np.asarray(1000.0 * (world_m @ pose[:, :, :3].transpose(0, 2, 1) + pose[:, None, :, 3]))
 
     def _intrinsics_of(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -209,6 +218,7 @@ def _valid_frames(meta: dict[str, list[list[Any]]], train: bool) -> tuple[NDArra
     for sid, valid in enumerate(meta["is_valid"]):
         numbers = np.flatnonzero([ok and meta["is_train"][sid][k] == train for k, ok in enumerate(valid)])
         if len(numbers):
+            # The person does not change within a recording, so that of its first valid frame will do.
             subject[sid] = f"subject{meta['subject_id'][sid][numbers[0]]}"
             frames.append(np.column_stack([np.full_like(numbers, sid), numbers]))
     return np.concatenate(frames), subject
@@ -217,6 +227,7 @@ def _valid_frames(meta: dict[str, list[list[Any]]], train: bool) -> tuple[NDArra
 def _read_meta(path: Path) -> dict[str, list[list[Any]]]:
     try:
         meta = json.loads(path.read_text())
+        # Checked here since a shorter list would shift the meaning of frames without any error.
         lengths = {name: [len(row) for row in meta[name]] for name in _META}
     except FileNotFoundError:
         raise InputProblem(f"{path} is missing") from None
@@ -246,6 +257,7 @@ def _read_calibration(path: Path, cameras: int) -> NDArray[np.float32]:
     pose, intrinsics = _calibration(path)
     if len(pose) != cameras or len(intrinsics) != cameras:
         raise InputProblem(f"{path}: {len(pose)} M and {len(intrinsics)} K, not {cameras} as elsewhere")
+    # The last row of M is 0 0 0 1 and is not kept.
     numbers = [pose[:, :3].reshape(cameras, 12), intrinsics.reshape(cameras, 9)]
     return np.concatenate(numbers, axis=1).astype(np.float32)
 

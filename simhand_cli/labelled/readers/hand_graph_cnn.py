@@ -37,6 +37,7 @@ class HandGraphCnn:
         present = np.array([self._image_path(int(frame)).is_file() for frame in arrays["frame"]], dtype=bool)
         self._missing = [f"{int(frame):05d}.jpg" for frame in arrays["frame"][~present]]
         self._frame = arrays["frame"][present]
+        # From centimetres.
         self._joints_mm = arrays["joints_cam_cm"][present].astype(np.float64) * 10.0
         self._camera = arrays["cam_fx_fy_u0_v0"][present].astype(np.float64)
         self._box = arrays["bbox_xywh"][present].astype(np.float64)
@@ -60,6 +61,7 @@ class HandGraphCnn:
     def __getitem__(self, index: int) -> HandSample:
         image = read_rgb(self._image_path(int(self._frame[index])))
         joints_mm = self._joints_mm[index]
+        # The published K is the full frame's; crops may have been stored at another size than 256 px.
         intrinsics = _crop_intrinsics(self._camera[index], self._box[index], image.shape[1])
         projected = joints_mm @ intrinsics.T
         return HandSample(
@@ -68,6 +70,7 @@ class HandGraphCnn:
             joints_mm=joints_mm,
             joints_px=projected[:, :2] / projected[:, 2:],
             joint_valid=np.ones(21, bool),
+            # The set does not say which hand it is; see the head of this file.
             hand="left",
             subject=SUBJECT,
             sequence="0",

@@ -56,6 +56,7 @@ def _read_joints(labels: TwoHandLabels, path: Path) -> None:
 
 def _read_cameras(labels: TwoHandLabels, path: Path) -> None:
     """Capture -> ``campos``, ``camrot``, ``focal`` and ``princpt`` -> camera."""
+    # The file goes by field, then camera: a camera is complete only at the end of its capture.
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for keys, value in stream_json(path, 3):
         if len(keys) == 3:
@@ -82,12 +83,15 @@ def _camera(where: str, fields: dict[str, Any]) -> tuple[NDArray[np.float64], ND
     except (TypeError, ValueError) as error:
         raise InputProblem(f"{where} is damaged: {error}") from None
     lens = np.array([[focal[0], 0.0, centre[0]], [0.0, focal[1], centre[1]], [0.0, 0.0, 1.0]])
+    # campos is where the camera stands, not t.
     return np.column_stack([turn, -turn @ position]), lens
 
 
 def _add_picture(labels: TwoHandLabels, entry: dict[str, Any]) -> None:
+    # Recordings of two captures have the same names, hence the capture before them.
     capture, camera = str(entry["capture"]), str(entry["camera"])
     recording, person = f"Capture{capture}/{entry['seq_name']}", f"subject{entry['subject']}"
+    # Cameras stand still in a capture, so that pose and lens have the same key.
     scene = (capture, str(entry["frame_idx"])), (capture, camera), (capture, camera)
     labels.add_picture(entry, (recording, camera, person), scene)
 
@@ -97,5 +101,6 @@ def _add_hands(labels: TwoHandLabels, entry: dict[str, Any]) -> None:
     if hand_type not in (*SIDES, "interacting"):
         raise ValueError(f"hand_type is {hand_type!r}")
     for number, side in enumerate(SIDES):
+        # Of an interacting pair one hand may be out of the picture; without a joint in it that is no sample to drop.
         if hand_type in (side, "interacting") and valid[number].any():
             labels.add_hand(int(entry["image_id"]), number, valid[number])

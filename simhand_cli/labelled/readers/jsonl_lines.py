@@ -52,6 +52,7 @@ def read_lines(path: Path, bad: BadLines) -> Iterator[tuple[int, dict[str, Any]]
         InputProblem: the file cannot be read.
     """
     for number, text in _raw_lines(path):
+        # Files that people write by hand end in blank lines.
         if not text.strip():
             continue
         try:
@@ -72,6 +73,7 @@ def read_lines(path: Path, bad: BadLines) -> Iterator[tuple[int, dict[str, Any]]
 def _raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with path.open("rb") as stream:
+            # As bytes, so that a line that is not UTF-8 costs itself and not the rest of the file.
             yield from enumerate(stream, 1)
     except OSError as error:
         raise InputProblem(f"{path} cannot be read: {error.strerror or error}") from None
@@ -84,6 +86,7 @@ def jsonl_splits(path: Path) -> list[str]:
         InputProblem: the file cannot be read, or lines are damaged; the first is named.
     """
     bad = BadLines(path / LABELS_NAME)
+    # A dictionary keeps the order of the lines and each name once.
     found = list(dict.fromkeys(str(line.get("split", "train")) for _, line in read_lines(bad.path, bad)))
     bad.refuse()
     return found
@@ -92,6 +95,7 @@ def jsonl_splits(path: Path) -> list[str]:
 def jsonl_findings(path: Path) -> list[Dropped]:
     """What refuses no line but is likely a mistake: unknown keys, unusual splits, pictures in several splits."""
     file = path / LABELS_NAME
+    # Counted, not listed: a misspelt key is in every line.
     keys: Counter[str] = Counter()
     splits: Counter[str] = Counter()
     pictures: dict[str, set[str]] = {}
@@ -99,6 +103,7 @@ def jsonl_findings(path: Path) -> list[Dropped]:
         split = str(line.get("split", "train"))
         keys.update(name for name in line if name not in _KNOWN)
         splits[split] += 1
+        # a.jpg and ./a.jpg are one picture.
         pictures.setdefault(posixpath.normpath(str(line["image"])), set()).add(split)
     lines = f"lines of {file}"
     found = [Dropped(lines, n, f"unknown key {key!r}, not read", _nearest(key, _KNOWN)) for key, n in keys.items()] + [
@@ -115,5 +120,6 @@ def jsonl_findings(path: Path) -> list[Dropped]:
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:
+    # Only what is near enough to be a slip of the pen; a field of one's own gets no advice.
     near = difflib.get_close_matches(name.lower(), known, n=1)
     return f"did you mean {near[0]!r}?" if near else ""

@@ -47,6 +47,7 @@ class JsonlSet:
         for number, line in read_lines(bad.path, bad):
             if line.get("split", "train") != split:
                 continue
+            # Left out and counted, not refused like damaged labels: copies of a part of a set are common.
             if not (path / str(line["image"])).is_file():
                 self._missing.append(str(line["image"]))
                 continue
@@ -60,14 +61,18 @@ class JsonlSet:
                 bad.note(number, str(problem))
                 continue
             joints.append(row)
+            # null means unlabelled; NaN, which JSON does not know but Python reads, is damage and is found as such.
             valid.append([joint is not None for joint in line["joints_mm"]])
             intrinsics.append(camera)
             self._images.append(str(line["image"]))
             self._hands.append(hand)
+            # Whether any line names recordings and cameras: the defaults below would look like as many of them.
             self._named |= line.keys()
             texts = [str(line.get(name, default)) for name, default in (
                 ("subject", UNKNOWN_SUBJECT), ("sequence", line["image"]), ("camera", "camera"))]  # fmt: skip
+            # The number of the line finds the sample again in an editor.
             self._texts.append((texts[0], texts[1], texts[2], f"line{number:07d}"))
+        # After all lines are read, so that the message can say how many there are.
         bad.refuse()
         self._joints = np.array(joints, np.float32).reshape(-1, 21, 3)
         self._valid = np.array(valid, bool).reshape(-1, 21)

@@ -62,6 +62,7 @@ class SynthSet:
         self._shards = [shard_path(path, split, k) for k in range(int(card["splits"][split]["shards"]))]
         parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
         self._subject_names: list[str] = []
+        # Labels are small (about 1 kB a sample) and needed whole by every check; pictures stay in the files.
         for shard in self._shards:
             with open_h5(shard, SHARD_SCHEMA, VERSION) as file:
                 for name, column in parts.items():
@@ -70,6 +71,7 @@ class SynthSet:
         self._first = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         self._columns = {name: np.concatenate(found) if found else np.zeros(0) for name, found in parts.items()}
         self._subjects = [str(s) for s in self._columns["subject"].astype("U16")]
+        # A shard that was exchanged or made by another run would pass every other check.
         if len(self) != int(card["splits"][split]["samples"]):
             raise InputProblem(
                 f"{path}: split {split!r} has {len(self)} samples, dataset.json says otherwise; make it anew"
@@ -113,6 +115,7 @@ class SynthSet:
     def __getitem__(self, index: int) -> HandSample:
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
+        # As a list does: -1 is the last sample.
         index %= len(self)
         shard = int(np.searchsorted(self._first, index, side="right")) - 1
         row = index - int(self._first[shard])
@@ -140,6 +143,7 @@ class SynthSet:
         if "depth" not in file:
             return None
         tenths = self._picture(file, "depth", index - int(self._first[shard]), shard)
+        # Stored as whole tenths of a millimetre, which a 16-bit PNG holds up to 6.5 m.
         return np.asarray(tenths, np.float32) / np.float32(10)
 
     def column(self, name: str) -> NDArray[Any]:
@@ -158,6 +162,7 @@ class SynthSet:
             if self._pid != os.getpid():  # handles of a forked parent must not be used
                 self._open, self._pid = {}, os.getpid()
             if shard not in self._open:
+                # The oldest goes first; dictionaries keep the order in which shards were opened.
                 while len(self._open) >= MAX_OPEN:
                     self._open.pop(next(iter(self._open))).close()
                 self._open[shard] = open_h5_file(self._shards[shard], SHARD_SCHEMA, VERSION)
@@ -166,6 +171,7 @@ class SynthSet:
     def _picture(self, file: Any, name: str, row: int, shard: int) -> NDArray[Any]:
         import cv2
 
+        # All pictures of a shard are one array of bytes: thousands of HDF5 objects would be slow to open.
         start, end = file[f"{name}_offsets"][row : row + 2]
         flag = cv2.IMREAD_COLOR_RGB if name == "jpeg" else cv2.IMREAD_UNCHANGED
         image = cv2.imdecode(file[name][int(start) : int(end)], flag)
@@ -174,6 +180,7 @@ class SynthSet:
         return np.asarray(image)
 
     def __getstate__(self) -> dict[str, Any]:
+        # Open files cannot be pickled, and -1 is no process, so that the copy opens its own.
         return {**self.__dict__, "_open": {}, "_pid": -1}
 
 
@@ -203,5 +210,6 @@ def _read_card(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError) as error:
         raise InputProblem(f"{file} cannot be read: {error}") from None
     if schema != SET_SCHEMA or version != VERSION:
+        # Another version may mean other units or joints; guessing would give wrong labels without an error.
         raise InputProblem(f"{file} is {schema} version {version}; this simhand reads {SET_SCHEMA} version {VERSION}")
     return card

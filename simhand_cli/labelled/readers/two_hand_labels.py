@@ -37,6 +37,7 @@ class KeyedRows:
     def __init__(self, *shape: int) -> None:
         self.damaged = ""
         self._shape = shape
+        # Grows as the file streams by, at 8 bytes a number; Python floats in lists take four times that.
         self._numbers = array("d")
         self._row: dict[Key, int] = {}
 
@@ -49,6 +50,7 @@ class KeyedRows:
         if numbers.shape != self._shape:
             self.refuse(f"{path}: {'/'.join(key)} is not {' x '.join(map(str, self._shape))} numbers")
             return
+        # A key that comes again overwrites its row, as it would in a dictionary.
         start = self._row.setdefault(key, len(self._row)) * numbers.size
         self._numbers[start : start + numbers.size] = array("d", numbers.tobytes())
 
@@ -100,9 +102,11 @@ class TwoHandLabels:
         """
         picture_id, file_name = int(entry["id"]), str(entry["file_name"])
         size_px = [int(entry.get(name) or 0) for name in ("width", "height")]
+        # Folders are kept once: with their pictures' names whole, file names would be most of the memory.
         folder, _, name = file_name.rpartition("/")
         self._picture_id.append(picture_id)
         self._file_name.append(name.encode())
+        # Half a size tells nothing, so either both or none.
         self._size_px.extend(size_px if min(size_px) > 0 else (0, 0))
         self._columns.extend(self._texts.setdefault(text, len(self._texts)) for text in (folder, *texts))
         parts = (self.world_mm, self.pose, self.lens)
@@ -144,22 +148,27 @@ class TwoHandLabels:
             keys = (f"{self._name(texts, p)},{s}" for p, s in zip(picture.tolist(), hand[:, 1].tolist(), strict=True))
             asked = np.array([key not in invalid for key in keys], bool)
         there = np.append(self._present(images, texts, columns[:, 0]), False)[picture]
+        # A wrong --data or pictures not fetched yet: one line, instead of a set of which every sample is left out.
         if kept.any() and not there[kept].any():
             first = images / self._name(texts, int(picture[kept][0]))
             raise InputProblem(f"none of the pictures that {annotations} names is there, first: {first}")
         where = f"hands in pictures of {images}"
+        # Each hand has one reason: the set's own list first, since these are not expected to be there.
         others = [
             *left_out(where, "in the set's list of invalid hands", names(picture, kept & ~asked)),
             *left_out(where, "picture is missing", names(picture, kept & asked & ~there)),
         ]
         kept &= asked & there
+        # Fused views need to know which hands the published set shows, also those that are missing here.
         shown, known = np.zeros((len(frames), len(SIDES)), bool), scene[:, 0] >= 0
         shown[scene[known, 0], hand[known, 1]] = True
         valid = np.frombuffer(b"".join(self._valid), np.bool_).reshape(-1, TWO_HANDS // 2)
         file_name, size_px = np.array(self._file_name, np.bytes_), np.frombuffer(self._size_px, np.int32).reshape(-1, 2)
+        # A column is spread over the whole table; on its own, looking it up for all samples touches only itself.
         apart = (np.ascontiguousarray(column) for column in columns.T)
         hands = Hands(picture[kept], hand[kept, 1].astype(np.int8), valid[kept], file_name, texts, size_px, *apart)
         scenes = Scenes(
+            # Joints in float32 (within 1e-4 mm of a metre); poses and K stay in float64, as they multiply.
             world_mm=self.world_mm.stacked().astype(np.float32),
             frame_name=np.array([key[-1].encode() for key in frames], np.bytes_),
             frame_recording=np.array(recording, np.int32),
@@ -179,6 +188,7 @@ class TwoHandLabels:
         refusal = f"a hand of a picture that it does not list ({found[0].names[0]})" if found else ""
         parts = (("3D joints", self.world_mm), ("camera pose", self.pose), ("intrinsics", self.lens))
         for number, (what, rows) in enumerate(parts):
+            # The first missing part is the reason, so that a hand is counted once.
             lacking = ~bad & (scene[:, number] == ABSENT)
             bad |= lacking
             entry = left_out(f"hands of {annotations}", rows.damaged or f"no {what}", names(picture, lacking))
@@ -213,6 +223,7 @@ class TwoHandLabels:
 
 def joint_flags(values: Any) -> NDArray[np.bool_]:
     """``joint_valid`` of an annotation as (2, 21) bool, right hand first; ValueError where it is something else."""
+    # A row of 42 or a column of 42 x 1, whichever a release has; flags are the numbers 0 and 1.
     return np.asarray(np.asarray(values, np.float64).reshape(2, TWO_HANDS // 2) > 0)
 
 

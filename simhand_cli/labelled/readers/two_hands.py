@@ -24,6 +24,7 @@ TWO_HANDS: Final = 42
 SIDES: Final[tuple[HandSide, HandSide]] = ("right", "left")
 #: Of one published hand, the joint of every joint of ours (wrist first, each finger from palm to tip).
 WRIST_FIRST: Final = np.array([20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16])
+#: Samples whose float64 joints are in memory at a time: 8 MB of them.
 _CHUNK: Final = 1 << 14
 
 
@@ -162,10 +163,12 @@ class TwoHandSet:
         """Joints (n, 21, 3) of some samples in the camera's frame: R x + t, NaN where not labelled."""
         hands, scenes = self._hands, self._scenes
         picture = hands.picture[rows]
+        # The left hand's joints follow the right one's 21.
         joint = 21 * hands.side[rows].astype(np.int64)[:, None] + WRIST_FIRST
         world_mm = scenes.world_mm[hands.frame[picture][:, None], joint].astype(np.float64)
         pose = scenes.camera_from_world[hands.pose[picture]]
         joints_mm = world_mm @ pose[:, :, :3].transpose(0, 2, 1) + pose[:, None, :, 3]
+        # Coordinates without a valid flag were not seen; a place that nobody saw is no label.
         joints_mm[~hands.valid[rows][:, WRIST_FIRST]] = np.nan
         return np.asarray(joints_mm, np.float64)
 
@@ -175,6 +178,7 @@ class TwoHandSet:
         places = zip(scenes.frame_recording.tolist(), scenes.frame_name.tolist(), strict=True)
         return [(self._hands.texts[recording], name.decode()) for recording, name in places]
 
+    # Asked for by the challenge's file, which has an entry for every hand that is visible at all.
     def shown(self) -> NDArray[np.bool_]:
         """(F, 2) which right and left hands of :meth:`frames` some listed picture shows, left out on opening or not."""
         return self._scenes.shown

@@ -51,16 +51,19 @@ def contrastive_loss(
         they are compared, and, with weights, ``positive_weight``, its minimum and maximum, and two vectors of shares,
         ``positive_weight_histogram`` and ``negative_weight_histogram``.
     """
+    # Float32 from here on: exp of similarities over a low temperature overflows fp16 and is coarse in bf16.
     z = torch.cat([z1, z2]).to(torch.promote_types(z1.dtype, torch.float32))
     params = ViewParameters.joined(params1, params2)
     joints_px = torch.cat([keypoints1_px, keypoints2_px])
     with torch.autocast(z.device.type, enabled=False):
+        # Before gathering: each rank knows its own views' parameters only.
         z = _undone(geometric, settings, z, params, joints_px, output_px)
         share = settings.negatives == "global"
         joints = _batch_joints(settings, joints_px, params, output_px, share)
         weighed = _weighed(settings, joints, embeddings, share)
         weights = None if weighed is None else _pair_weights(settings, weighed)
         first, second = z.chunk(2)
+        # Both views in one exchange.
         everyone = gather_with_gradient(torch.stack([first, second], dim=1)) if share else None
         all_first, all_second = (first, second) if everyone is None else everyone.unbind(1)
         result = weighted_nt_xent(
@@ -68,6 +71,7 @@ def contrastive_loss(
             second,
             all_z1=all_first,
             all_z2=all_second,
+            # With negatives of the own rank the batch is this rank's, and begins at 0.
             offset=world()[0] * len(first) if share else 0,
             temperature=settings.temperature,
             joints=joints,
@@ -106,6 +110,7 @@ def _batch_joints(
     """The joints whose distances are needed, or None."""
     if settings.false_negative_px == 0 and (settings.weights == "none" or settings.weight_metric == "embedding"):
         return None
+    # In the views, distances are those of the two rotations, not of the poses (docs/decisions.md).
     if settings.weight_joints == "undone":
         joints_px = undo_view(joints_px, params, output_px)
     return _batch_points(joints_px, share)
@@ -121,6 +126,7 @@ def _weighed(
         return joints
     if embeddings is None:
         raise ValueError("weight_metric='embedding' needs the pose embeddings of the batch")
+    # An embedding as a hand of one point, so that one formula serves both.
     return _batch_points(torch.cat(embeddings)[:, None], share)
 
 
@@ -128,6 +134,7 @@ def _batch_points(points: Tensor, share: bool) -> BatchPoints:
     """This rank's points (2n, P, C), among those of all ranks if they share the batch."""
     if not share:
         return BatchPoints(points, points, offset=0, reduce=False)
+    # By pair, then parted again: ranks follow each other within each view, as in the features.
     everyone = gather(torch.stack(points.chunk(2), dim=1))
     return BatchPoints(points, torch.cat(everyone.unbind(1)), offset=world()[0] * (len(points) // 2), reduce=True)
 
@@ -142,6 +149,7 @@ def _pair_weights(settings: LossSettings, points: BatchPoints) -> PairWeights | 
     else:
         return None
     if settings.weighted == "positives":
+        # None and not ones: a matrix of ones would cost the distances of all pairs once more.
         return replace(weights, of_distance=None)
     if settings.weighted == "negatives":
         return replace(weights, positive=torch.ones_like(weights.positive))
@@ -170,6 +178,7 @@ def _false_negatives(settings: LossSettings, images: Tensor | None, share: bool)
 def _similarities(first: Tensor, second: Tensor) -> dict[str, Tensor]:
     """Mean cosine of this rank's positive pairs and of its negative pairs."""
     positive = (first * second).sum()
+    # Vectors have length 1, so that the pairs of each with itself add up to their number.
     count = 2 * len(first)
     # The sum over all ordered pairs is the squared length of the vectors' sum.
     everything = (first + second).sum(dim=0).square().sum()

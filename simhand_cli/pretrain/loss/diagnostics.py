@@ -20,6 +20,7 @@ def weight_shares(weights: Tensor, counted: Tensor | None = None) -> Tensor:
         weights: of any shape, in [0, 1].
         counted: of that shape, which of them; None for all, else at least one.
     """
+    # By comparison and not torch.histc or bincount, which are not deterministic on a GPU or wait for it.
     place = (weights * BINS).to(torch.int64).clamp(0, BINS - 1)
     hits = place.reshape(-1, 1) == torch.arange(BINS, device=weights.device)
     if counted is not None:
@@ -39,6 +40,7 @@ def negative_weight_shares(points: BatchPoints, of_distance: WeightOfDistance) -
     own = points.rows[:_ROWS, None]
     distance = points.distances(0, len(own))
     counted = torch.ones_like(distance, dtype=torch.bool)
+    # The positive stands half the batch further on, around the end.
     counted.scatter_(1, own, False).scatter_(1, (own + samples // 2) % samples, False)
     return weight_shares(of_distance(distance), counted)
 
@@ -55,6 +57,7 @@ def uniformity(unit: Tensor) -> Tensor:
     """
     unit = unit[:_SAMPLES]
     count = len(unit)
+    # Of unit vectors; rounding can take it below 0.
     squared = (2 - 2 * unit @ unit.T).clamp_min(0)
     apart = ~torch.eye(count, dtype=torch.bool, device=unit.device)
     # Not by the mask as an index, which would make the host wait for the device.

@@ -56,10 +56,14 @@ def invert_view_in_features(
     Returns:
         (B, 2P) of length 1 each, in the dtype of ``z``. Means, spreads and ranges take no gradient, as published.
     """
+    # Lengths are free in a contrastive loss, and shifts need a unit.
     z = functional.normalize(z, dim=1)
     points = z.reshape(len(z), -1, 2)
+    # The picture was turned first and then cropped, so the crop is undone first.
     if undo_translation:
+        # Detached: else the network could shrink the shift by shrinking its points' spread.
         shift = _feature_shift(points.detach(), params, shift_unit, spread, output_px)
+        # Plus: the window's move to the right has moved the hand in it to the left.
         points = points + shift.to(z.dtype)[:, None]
     if undo_rotation:
         center = points.detach().mean(dim=1, keepdim=True)

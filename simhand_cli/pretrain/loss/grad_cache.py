@@ -38,6 +38,7 @@ def backward_in_parts(
     Returns:
         the loss (detached) and its metrics, as from ``loss(model, batch)``.
     """
+    # One part is the plain way, without the second forward pass.
     if pairs >= len(batch.rows1):
         value, metrics = loss(model, batch)
         scaler.scale(value).backward()  # type: ignore[no-untyped-call]  # torch has no types here
@@ -45,16 +46,20 @@ def backward_in_parts(
     bounds = [(s, min(s + pairs, len(batch.rows1))) for s in range(0, len(batch.rows1), pairs)]
     parts = [batch.part(start, stop) for start, stop in bounds]
     states, projected = [], []
+    # Running statistics move in the second pass; in both they would move twice a step.
     with torch.no_grad(), _statistics_kept(model), _statistics_kept(loss.companion or nn.Identity()):
         for part in parts:
             states.append(_random_state(loss.device))
             projected.append(loss.project(model, part))
     whole = _joined(projected)
+    # Small beside the network: 128 numbers a view, so the whole batch fits.
     value, metrics = loss.compare(whole, batch)
     scaler.scale(value).backward()  # type: ignore[no-untyped-call]  # torch has no types here
     for part, state, (start, stop) in zip(parts, states, bounds, strict=True):
         _set_random_state(state, loss.device)  # dropout drops what it dropped before
+        # DDP sums the gradients over the ranks once, with the last part.
         with nullcontext() if stop == bounds[-1][1] else without_reduction(model):
+            # The same views again: their parameters follow from the pairs' keys, not from a generator's state.
             again = loss.project(model, part)
             pairs_of = ((again.z1, whole.z1.grad), (again.z2, whole.z2.grad))
             # Projections of a momentum encoder have no way back into the weights.

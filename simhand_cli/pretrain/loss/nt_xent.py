@@ -125,7 +125,9 @@ class _BlockwiseLoss(torch.autograd.Function):
             total += loss
             hits += hit
             local_gradient[start:stop] = slope @ everyone
+            # What this rank's rows do to the others' vectors; gather_with_gradient sums it over the ranks.
             everyone_gradient += slope.T @ local[start:stop]
+        # Gradients and no similarities: (2N, D) instead of (2N, 2N).
         ctx.save_for_backward(local_gradient / rows, everyone_gradient / rows)
         top1 = hits / rows
         ctx.mark_non_differentiable(top1)
@@ -143,7 +145,9 @@ def _block(similarity: Tensor, start: int, rows: int, problem: _Problem) -> tupl
     count, samples = similarity.shape
     n, total = rows // 2, samples // 2
     index = torch.arange(start, start + count, device=similarity.device)
+    # Local rows are [view 1, view 2] of this rank; among all samples the second views begin at N.
     own = problem.offset + index + torch.where(index >= n, total - n, 0)
+    # Half the batch further on, around the end: it is its own inverse.
     positive = (own + total) % samples
     own, positive = own[:, None], positive[:, None]
 
@@ -151,20 +155,25 @@ def _block(similarity: Tensor, start: int, rows: int, problem: _Problem) -> tupl
     numerator_weight, denominator_weight = _weights(similarity, weighed, index % n, positive, problem)
     others = samples - 1
     if problem.centred:
+        # Over all others; the similarity of a sample with itself is 1 whatever it learns.
         mean = (similarity.sum(dim=1, keepdim=True) - similarity.gather(1, own)) / others
         similarity = similarity - mean
     logits = similarity * denominator_weight / problem.temperature
+    # exp of it is 0: a sample is no negative of its own.
     logits.scatter_(1, own, -torch.inf)
     excluded = _excluded(own, positive, distance, samples, problem.false_negatives)
     if excluded is not None:
         logits.masked_fill_(excluded, -torch.inf)
 
     positive_similarity = similarity.gather(1, positive)
+    # Not log of a sum of exp, which overflows at small temperatures.
     log_sum = logits.logsumexp(dim=1, keepdim=True)
     loss = (log_sum - numerator_weight * positive_similarity / problem.temperature).sum()
+    # By plain similarities: whether the positive is nearest must not depend on weights and masks.
     nearest = similarity.scatter(1, own, -torch.inf).argmax(dim=1, keepdim=True) == positive
 
     slope = torch.exp(logits - log_sum) * denominator_weight
+    # Added, since the positive is a term of the denominator as well.
     slope.scatter_add_(1, positive, -numerator_weight)
     if problem.centred:  # every other sample of the row has its share in the mean
         slope -= (slope.sum(dim=1, keepdim=True) / others).expand_as(slope).scatter(1, own, 0.0)
@@ -178,6 +187,7 @@ def _distances(problem: _Problem, start: int, stop: int) -> tuple[Tensor | None,
         of_joints = problem.joints.distances(start, stop)
     if problem.weights is None or problem.weights.of_distance is None or problem.weighed is None:
         return of_joints, None
+    # The same distances serve both; they are the dearest part of a block.
     if of_joints is not None and problem.weighed is problem.joints:
         return of_joints, of_joints
     return of_joints, problem.weighed.distances(start, stop)
@@ -212,8 +222,10 @@ def _excluded(
         images = false_negatives.images
         mine = images[own[:, 0] % (samples // 2)]
         shared = (mine[:, None, :, None] == images[None, :, None, :]).any(dim=3).any(dim=2)
+        # Both views of a pair show its two images, so one matrix serves both halves.
         excluded = torch.cat([shared, shared], dim=1)
     if false_negatives.distance_px > 0 and distance is not None:
         near = distance < false_negatives.distance_px
         excluded = near if excluded is None else excluded | near
+    # A pair shares its images with itself, and its joints are near each other.
     return None if excluded is None else excluded.scatter(1, positive, False)

@@ -24,6 +24,7 @@ WeightOfDistance = Callable[[Tensor], Tensor]
 def point_distance(first: Tensor, second: Tensor) -> Tensor:
     """Mean over P points of their distances in C dimensions: (A, P, C) and (B, P, C) to (A, B)."""
     total = first.new_zeros(len(first), len(second))
+    # Joint by joint: all at once would be (A, B, 21, 2), 0.7 GB for 1,024 pairs.
     for a, b in zip(first.unbind(1), second.unbind(1), strict=True):
         # Not by a matrix product, which loses the small distances, and they matter most here; nor by torch.cdist, whose
         # GPU kernel spends a block of threads on every pair of 2D points.
@@ -104,10 +105,12 @@ class PairWeights:
 
 def _linear(low: Tensor, high: Tensor) -> WeightOfDistance:
     width = high - low
+    # A tensor and no Python bool, so that the host does not wait for the device.
     equal = width <= SAME_DISTANCE
 
     def weight(distance: Tensor) -> Tensor:
         # The clamp only removes rounding beyond the extremes.
+        # Divided by 1 where all are equal, as 0 / 0 would be NaN even where it is not chosen.
         scaled = ((high - distance) / torch.where(equal, 1, width)).clamp(0, 1)
         return torch.where(equal, 1, scaled)
 
@@ -116,6 +119,7 @@ def _linear(low: Tensor, high: Tensor) -> WeightOfDistance:
 
 def _nonlinear(mean: Tensor, steepness: float) -> WeightOfDistance:
     def weight(distance: Tensor) -> Tensor:
+        # The same as 1 / (1 + exp), but exp does not overflow where hands are far apart.
         return torch.sigmoid(steepness * (mean - distance))
 
     return weight
@@ -139,8 +143,10 @@ def linear_weights(points: BatchPoints, weight_range: WeightRange, block_rows: i
     for distance, rows in points.blocks(block_rows):
         high = torch.maximum(high, distance.amax())
         if weight_range == "single":
+            # The zero distance of a sample to itself is no pair's.
             distance.scatter_(1, rows[:, None], torch.inf)
         low = torch.minimum(low, distance.amin())
+    # Minima as maxima of the negated: one exchange over the ranks for all four.
     negated_low, high, negated_low_positive, high_positive = points.largest(
         -low, high, -positive.amin(), positive.amax()
     )

@@ -80,6 +80,7 @@ class Method:
                 margin=None if self.geometric else _OFFICIAL_SIMCLR_MARGIN,
             )
         if not self.geometric:
+            # Last, and only what is still open: a user may rotate SimCLR's views on purpose.
             options = options.filled(rotation_deg=still, translation=still)
         return options.settled()
 

@@ -49,12 +49,14 @@ def choose_decoding(
     Raises:
         EnvironmentProblem: decoding on the GPU was asked for, and this GPU or this torchvision cannot.
     """
+    # Asked for or not: the command refuses --decode gpu without a GPU before this.
     if not ranks.device.startswith("cuda"):
         return Decoding("workers", "there is no GPU")
     if requested == "workers":
         return Decoding("workers", "asked for")
     if requested == "auto" and earlier is not None:
         return Decoding(earlier, "kept from the start of this run")
+    # One rank measures for all: pixels must not depend on the rank that decodes them.
     told = _told_by_main(requested, ranks.device, workers, sample, crops_per_s) if ranks.is_main else ""
     name, _, reason = ranks.from_main(told).partition("|")
     if name == "impossible":
@@ -85,6 +87,7 @@ def measure_decoders(jpegs: Jpegs, device: str) -> tuple[str, float, float]:
     except (RuntimeError, ImportError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         return f"this machine cannot ({lines[0]})", 0.0, 0.0
+    # A mean, since single pixels at edges differ by more where decoders smooth chroma differently.
     levels = float((by_cpu.float() - by_gpu.cpu().float()).abs().mean())
     fault = f"its pixels are {levels:.1f} of 255 levels off the CPU's" if levels > TOLERATED_LEVELS else ""
     return fault, cpu_per_s, gpu_per_s
@@ -104,6 +107,7 @@ def faster(cpu_per_s: float, gpu_per_s: float, step_per_s: float, workers: int) 
 
 def _timed(decode: Callable[[], Tensor]) -> tuple[Tensor, float]:
     """What it returns, and crops a second in the fastest of some calls after one to warm up."""
+    # The first call also opens the decoder.
     images, times = decode(), []
     for _ in range(3):
         start = time.perf_counter()

@@ -43,11 +43,13 @@ def epoch_order(pairs: int, seed: int, epoch: int, sampling: Sampling) -> EpochO
 
 def earlier_draws(drawn: NDArray[np.int64]) -> NDArray[np.int64]:
     """How often each number (P,) stands before itself, (P,) int64."""
+    # Stable: among equal numbers the earlier draw stays first, or repeats would be numbered at random.
     by_value = np.argsort(drawn, kind="stable")
     ordered = drawn[by_value]
     place = np.arange(len(drawn))
     starts = np.concatenate([[True], ordered[1:] != ordered[:-1]])
     repeats = np.empty(len(drawn), dtype=np.int64)
+    # The running maximum is where the present run of equal numbers began.
     repeats[by_value] = place - np.maximum.accumulate(np.where(starts, place, 0))
     return repeats
 
@@ -98,8 +100,10 @@ class StepBatches:
         part = self.batch_size // self.world_size
         for step in range(self.start_step, self.total_steps):
             epoch, position = divmod(step, self.steps_per_epoch)
+            # One order an epoch, not a step: permuting millions of pairs is not free.
             if epoch != drawn_epoch:
                 order, drawn_epoch = epoch_order(self.pairs, self.seed, epoch, self.sampling), epoch
+            # Slices in rank order, so that joined they are a single process's batch.
             first = position * self.batch_size + self.rank * part
             mine = slice(first, first + part)
             yield Request(epoch, order.pairs[mine], None if order.repeats is None else order.repeats[mine])

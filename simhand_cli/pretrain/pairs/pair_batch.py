@@ -58,6 +58,7 @@ class PairBatch:
         """Copy a part to the pairs from ``start`` on."""
         filled = {
             "crops1", "keypoints1_px", "keypoints2_px", "rows1", "rows2", "embeddings1", "embeddings2", "repeats",
+            # One tensor for both views of a crop: half the memory and half the transfer.
             *(() if self.crops2 is self.crops1 else ("crops2",)),
         }  # fmt: skip
         for name in filled:
@@ -163,6 +164,7 @@ class Jpegs:
         """
         try:
             return self.by_gpu(device)
+        # A full GPU is told as such; decoding elsewhere would hide it.
         except torch.OutOfMemoryError:
             raise
         except RuntimeError:  # decoders differ in what they forgive
@@ -193,5 +195,6 @@ class EncodedBatch:
             InputProblem: a crop is damaged.
         """
         crops1 = self.jpegs1.decoded(device)
+        # Decoded once where both views are of one crop.
         crops2 = crops1 if self.jpegs2 is self.jpegs1 else self.jpegs2.decoded(device)
         return replace(self.pairs.to(device), crops1=crops1, crops2=crops2)

@@ -29,6 +29,7 @@ def pair_batches(dataset: PairDataset, steps: StepBatches, ranks: Ranks, workers
     loader = DataLoader(
         dataset,
         batch_sampler=fetches,  # type: ignore[arg-type]  # torch asks for a Sampler, any iterable will do
+        # The dataset gives whole batches; torch's own would try to stack them.
         collate_fn=_as_fetched,
         pin_memory=ranks.device.startswith("cuda"),
         # Loader seeds are drawn from a generator of its own: the run's random state is for the model alone.
@@ -37,8 +38,10 @@ def pair_batches(dataset: PairDataset, steps: StepBatches, ranks: Ranks, workers
     )
     filling = _Filling(steps.batch_size // steps.world_size)
     for fetched in loader:
+        # Raised here, in the main process, where it is one line.
         if isinstance(fetched, SimhandError):
             raise fetched
+        # Part by part: copying to the GPU goes on while the next part is fetched.
         filling.add(fetched.to(ranks.device))
         if filling.missing == 0:
             yield filling.taken()
@@ -57,6 +60,7 @@ class _Filling:
         if count == self._pairs:
             self._batch = part
         else:
+            # Memory of the whole batch at once, as parts of it joined would be there twice for a moment.
             self._batch = part.enlarged(self._pairs) if self._batch is None else self._batch
             self._batch.fill(self._pairs - self.missing, part)
         self.missing -= count

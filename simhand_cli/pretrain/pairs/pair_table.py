@@ -102,12 +102,14 @@ def load_pair_table(
         positive = temporal_positives(workspace, rows.strings("video_ids"), *place, temporal_gap)[:, None]
     else:
         first, last = positive_rank - 1, positive_rank + drawn_among - 1
+        # Mined anew: the mined neighbours of a subset mostly lie outside it.
         if limit_crops is not None and limit_crops < len(anchor):
             beyond, anchor = len(anchor) - limit_crops, _draw(np.asarray(anchor), limit_crops, seed)
             positives = _mined_among(anchor, rows, last)
         else:
             _check_enough_mined(positive_rank, drawn_among, positives.shape[1])
         positive = positives[:, first:last]
+    # Neighbours fill up from the nearest on, so the first one tells whether there is any.
     chosen = np.flatnonzero(positive[:, 0] >= 0)
     without = len(positive) - len(chosen)
     if kind != "mined" and limit_crops is not None and limit_crops < len(chosen):
@@ -118,6 +120,7 @@ def load_pair_table(
             "ingest more videos, or mine with a larger --topk"
         )
     return PairTable(
+        # Copies: indexing a mapped file page by page in random order would be slow.
         anchor=np.ascontiguousarray(anchor[chosen], dtype=np.int64),
         positive=np.ascontiguousarray(positive[chosen], dtype=np.int64),
         video_index=rows.mapped("video_index"),
@@ -140,6 +143,7 @@ def _check_enough_mined(positive_rank: int, drawn_among: int, mined: int) -> Non
 
 def _draw(rows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
     """So many of the rows, in order."""
+    # In order, so that pages of the files are read one after the other.
     chosen: NDArray[np.int64] = np.sort(np.random.default_rng([seed, 1]).permutation(len(rows))[:count])
     return rows[chosen]
 
@@ -169,6 +173,7 @@ class _Columns:
 
     def mapped(self, name: str) -> NDArray[Any]:
         dataset = self._dataset(name)
+        # HDF5 stores an uncompressed dataset in one piece; its place in the file is enough to map it.
         place = dataset.id.get_offset()
         if place is None or dataset.size == 0:  # compressed by someone else, or empty
             return np.asarray(dataset[...])
@@ -188,9 +193,11 @@ class _Columns:
 
 def draw_positives(candidates: NDArray[np.int64], keys: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """One positive (B,) of each pair's candidates (B, K), -1 for none: a function of (seed, key) alone."""
+    # The usual case draws nothing, and so leaves no trace in the numbers.
     if candidates.shape[1] == 1:
         return candidates[:, 0]
     count = (candidates >= 0).sum(axis=1)
+    # By the pair's key and not in turn: whichever worker or rank asks gets the same positive.
     number = uniforms(seed, torch.from_numpy(keys), _POSITIVE_STREAM, 1)[:, 0].numpy()
     return np.asarray(candidates[np.arange(len(keys)), (number * count).astype(np.int64)])
 

@@ -40,6 +40,7 @@ def next_of_same_hand(
     times, frame = np.unique(timestamp_s, return_inverse=True)
     if len(times) < 2:
         return following
+    # Detection leaves frames out, but hardly ever every second one all along.
     step_s = float(np.diff(times).min())
     crops_of = _grouped(frame)
     taken = np.zeros(len(timestamp_s), bool)
@@ -48,6 +49,7 @@ def next_of_same_hand(
             # Half a step of room: frames are not sampled to the microsecond.
             if times[second] - times[first] > (largest_gap + 1.5) * step_s:
                 break
+            # A hand that was found in the next frame is not looked for behind it.
             earlier = [int(i) for i in crops_of[first] if following[i] < 0]
             later = [int(i) for i in crops_of[second] if not taken[i]]
             _match(earlier, later, handedness, box_xyxy_px, following, taken)
@@ -75,6 +77,7 @@ def _match(
         for b in later
         if handedness[a] == handedness[b] and (overlap := box_iou(box_xyxy_px[a], box_xyxy_px[b])) >= SMALLEST_OVERLAP
     ]
+    # Greedy, the surest first: with two hands of a side in a frame this is the best assignment, nearly always.
     for _, a, b in sorted(found, key=lambda pair: -pair[0]):
         if following[a] < 0 and not taken[b]:
             following[a], taken[b] = b, True
@@ -104,6 +107,7 @@ def temporal_positives(
     for rows in np.split(order, np.flatnonzero(np.diff(video_index[order])) + 1):
         if len(rows) == 0:
             continue
+        # Shard by shard: of millions of crops only one video's boxes are in memory.
         with open_h5(workspace.crops_shard(video_ids[int(video_index[rows[0]])]), CROPS_SCHEMA, CROPS_VERSION) as file:
             names = ("timestamp_s", "handedness", "box_xyxy_px")
             times, sides, boxes = (file[name][:][crop_index[rows]] for name in names)

@@ -21,7 +21,9 @@ class MetricsLog:
         The trackers are told every line too, and closed with the log.
         """
         self._trackers = trackers
+        # Steps after the checkpoint are done again, and would be in the curve twice.
         kept = [line for line in read_metrics(path) if line["step"] <= steps_done] if steps_done else []
+        # As a whole and atomically: a torn last line must not be appended to.
         write_text(path, "".join(_line(values) for values in kept))
         self._last: list[dict[str, Any]] = [line for line in kept if line["step"] == steps_done]
         self._file: TextIO = path.open("a", encoding="utf-8")
@@ -67,6 +69,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             values = json.loads(line)
+        # A line torn by a crash is not worth refusing the run's whole curve.
         except ValueError:
             continue
         if isinstance(values, dict) and isinstance(values.get("step"), int):
@@ -75,5 +78,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _line(values: Mapping[str, Any]) -> str:
+    # NaN is no JSON, and other programs refuse it.
     plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
     return json.dumps(plain) + "\n"

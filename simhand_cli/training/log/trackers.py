@@ -56,6 +56,7 @@ def open_trackers(
     """
     return [
         TensorBoardTracker(run_dir, steps_done) if name == "tensorboard" else WandbTracker(run_dir, options)
+        # Given twice it would write everything twice.
         for name in dict.fromkeys(names)
     ]
 
@@ -75,6 +76,7 @@ class TensorBoardTracker:
         for name, value in values.items():
             if isinstance(value, list):
                 self._add_histogram(name, value, step)
+            # Anything else (names, None) has no curve.
             elif isinstance(value, int | float):
                 self._writer.add_scalar(name, value, step)
 
@@ -85,6 +87,7 @@ class TensorBoardTracker:
             name,
             min=0.0,
             max=1.0,
+            # Shares, not counts: the histogram is of one unit in all.
             num=1,
             sum=sum(c * s for c, s in zip(centres, shares, strict=True)),
             sum_squares=sum(c * c * s for c, s in zip(centres, shares, strict=True)),
@@ -151,6 +154,7 @@ def logged_in() -> bool:
     """Whether the user has logged in to W&B on this machine: a key in the environment, or in the netrc file."""
     if os.environ.get("WANDB_API_KEY"):
         return True
+    # W&B's own program keeps keys by host name.
     host = urlsplit(os.environ.get("WANDB_BASE_URL", _WANDB_SERVER)).hostname
     path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
     try:

@@ -49,10 +49,12 @@ def job_place(environment: Mapping[str, str] = os.environ) -> JobPlace | None:
     Raises:
         EnvironmentProblem: some of the variables are missing or no numbers.
     """
+    # torchrun first: inside an srun step that starts torchrun both sets of variables are there.
     if "RANK" in environment and "WORLD_SIZE" in environment:
         return _of_torchrun(environment)
     if "SLURM_PROCID" in environment and _step(environment) is not None:
         place = _of_srun(environment)
+        # srun with one task is a plain run, which may still use all GPUs of the machine.
         return place if place.world_size > 1 else None
     return None
 
@@ -98,9 +100,11 @@ def _parent_process() -> str:
 
 def _of_srun(environment: Mapping[str, str]) -> JobPlace:
     """As srun's manual lists its output variables; MASTER_ADDR and MASTER_PORT go first where somebody has set them."""
+    # The step's own number: SLURM_NTASKS may be the job's.
     name = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in environment else "SLURM_NTASKS"
     world_size = _number(environment, name)
     job_id, step = _number(environment, "SLURM_JOB_ID", 0), _step(environment)
+    # The step's list first: a step may run on some of the job's machines only.
     lists = ("SLURM_STEP_NODELIST", "SLURM_NODELIST", "SLURM_JOB_NODELIST")
     nodes = next((environment[name] for name in lists if environment.get(name)), "")
     if "MASTER_ADDR" not in environment and not nodes:
@@ -112,6 +116,7 @@ def _of_srun(environment: Mapping[str, str]) -> JobPlace:
         world_size=world_size,
         local_world_size=_tasks_here(environment, world_size),
         address=environment.get("MASTER_ADDR") or first_host(nodes),
+        # Every task computes the same port; 997, a prime, keeps the steps of one job apart.
         port=_number(environment, "MASTER_PORT", _FIRST_PORT + (job_id + 997 * int(step or 0)) % _PORTS),
         job=f"slurm {job_id}.{step}",
     )
@@ -138,6 +143,7 @@ def tasks_of_nodes(text: str) -> list[int]:
 def _tasks_here(environment: Mapping[str, str], world_size: int) -> int:
     text = environment.get("SLURM_STEP_TASKS_PER_NODE") or environment.get("SLURM_TASKS_PER_NODE", "")
     counts, node = tasks_of_nodes(text), _number(environment, "SLURM_NODEID", 0)
+    # Without a list all tasks are taken to be on one machine.
     return counts[node] if node < len(counts) else world_size
 
 
@@ -148,6 +154,7 @@ def _step(environment: Mapping[str, str]) -> str | None:
 
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
     text = environment.get(name, "" if default is None else str(default))
+    # int() would take " 1", "+1" and "1_0" too.
     if not re.fullmatch(r"[0-9]+", text):
         raise EnvironmentProblem(f"the environment asks to join a job, but {name} is {text!r}, not a number")
     return int(text)

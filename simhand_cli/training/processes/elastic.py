@@ -62,6 +62,7 @@ def launch_many(
                 args=(worker, args, world.use_gpu, str(notes), os.getpid()),
                 rdzv_handler=handler,
                 max_restarts=world.max_restarts,
+                # Seconds: a dead process is noticed at once, whatever torch's default is.
                 monitor_interval=0.1,
             )
             result = _run(_Agent(spec, Path(folder), notes, console), notes)
@@ -83,8 +84,10 @@ def _run(agent: "_Agent", notes: Path) -> RunResult | None:
     except SignalException:
         left = [problem.as_error() for problem, _ in _read_notes(notes)]
         told = [error for error in left if isinstance(error, KeyboardInterrupt)]
+        # A worker's own interrupt says after which step it has saved.
         raise (told[0] if told else KeyboardInterrupt) from None
     finally:
+        # Tells the other machines that nobody comes back, so that they do not wait ten minutes.
         agent.get_worker_group().spec.rdzv_handler.shutdown()
         for number, action in previous.items():
             signal.signal(number, action)
@@ -95,6 +98,7 @@ class _Agent(LocalElasticAgent):
 
     def __init__(self, spec: WorkerSpec, folder: Path, notes: Path, console: Console) -> None:
         super().__init__(spec, DefaultLogsSpecs(log_dir=str(folder / "logs")))
+        # torch kills after 30 s, in the middle of a large batch's step on a CPU.
         self._shutdown_timeout = STOP_TIMEOUT_S
         self._notes, self._console = notes, console
         self._why, self._args = "", spec.args
@@ -111,6 +115,7 @@ class _Agent(LocalElasticAgent):
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result: RunResult = super()._monitor_workers(worker_group)
         if result.state == WorkerState.FAILED:
+            # Out of restarts is torch's only way to stop at a failure.
             if not _worth_a_restart(result, self._notes):
                 self._remaining_restarts = 0
             self._why = _how_it_died(result, _read_notes(self._notes))
@@ -125,10 +130,12 @@ class _Agent(LocalElasticAgent):
         super()._restart_workers(worker_group)
 
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
+        # Notes of an earlier start would be told as this one's.
         for note in self._notes.iterdir():
             note.unlink()
         store = worker_group.store
         assert isinstance(store, PrefixStore), "every meeting has a part of the store of its own"
+        # Only now is there a store to agree in.
         worker_group.spec.args = (*self._args, agreed_job(store))
         started: dict[int, Any] = super()._start_workers(worker_group)
         return started
@@ -138,6 +145,7 @@ def _run_rank(
     worker: Callable[[Ranks, Args], Result], args: Args, use_gpu: bool, notes: str, parent: int, job: str
 ) -> Result:
     """Entry point of a launched process: join the group, run, leave a note about any failure."""
+    # A launcher that is killed cannot end its workers, which would go on writing into the run.
     die_with(parent)
     place = job_place()
     assert place is not None, "the elastic launcher sets RANK and WORLD_SIZE"
@@ -170,6 +178,7 @@ def _worth_a_restart(result: RunResult, notes: Path) -> bool:
     errors = [problem.as_error() for problem, _ in _read_notes(notes)]
     if any(error is not None and not isinstance(error, LostPeers | NoGroup) for error in errors):
         return False
+    # A negative exit code is the number of the signal.
     killed = any(failure.exitcode < 0 for failure in result.failures.values())
     return killed or (bool(errors) and all(isinstance(error, LostPeers) for error in errors))
 
@@ -221,6 +230,7 @@ def _follows(problem: Problem) -> int:
 
 def _silence_launcher() -> None:
     """The launcher logs the death of every worker at length; the user gets our one line instead."""
+    # A handler that does nothing, or logging would print to stderr itself.
     for name in ("torch.distributed.elastic", "torch.distributed.launcher", "torch.multiprocessing.spawn"):
         logger = logging.getLogger(name)
         logger.addHandler(logging.NullHandler())

@@ -26,6 +26,7 @@ from simhand_cli.errors import (
 from simhand_cli.training.processes.cluster import JobPlace
 
 #: How long a process that has lost the others looks for the reason.
+#: Longer than politeness, or a lost peer would give up before the others have told.
 _PATIENCE_S = 2.0
 #: How long a process with a problem lets rank 0 go first.
 _POLITENESS_S = 0.5
@@ -101,11 +102,13 @@ class ProblemBoard:
 
         Rank 0 goes first where all have met the same; a process that has merely lost the others waits for the reason.
         """
+        # Losing the others is what follows from a problem, seldom the problem.
         rank, lost = self.place.rank, is_lost_peer(error)
         own = Problem.of(_as_lost(error) if lost else error, rank)
         try:
             told = self._look(_PATIENCE_S if lost else _POLITENESS_S if rank else 0)
             if told is None:
+                # Compare and set: whoever comes first is told by all, whatever the order in which they look.
                 told = Problem(**json.loads(self.store.compare_set(_FIRST, "", json.dumps(asdict(own)))))
             self.store.add(_HEARD, 1)
             if rank == 0:  # with whom the store may end
@@ -166,6 +169,7 @@ def open_board(place: JobPlace) -> ProblemBoard:
     Raises:
         EnvironmentProblem: rank 0 does not answer.
     """
+    # IPv6 addresses need brackets in a URL.
     host = f"[{place.address}]" if ":" in place.address else place.address
     url = f"tcp://{host}:{place.port}?rank={place.rank}&world_size={place.world_size}"
     try:
@@ -193,6 +197,7 @@ def told_once(place: JobPlace | None) -> Iterator[ProblemBoard | None]:
         yield board
     except (Exception, KeyboardInterrupt) as error:
         told = board.first(error)
+        # The exit code is the same everywhere, since srun and torchrun report any of them.
         if told.rank != place.rank:
             raise SaidElsewhere(told.message, told.code) from error
         if place.rank and (own := told.as_error()) and not isinstance(own, KeyboardInterrupt):

@@ -22,6 +22,7 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, local: Tensor) -> Tensor:
         ctx.rank, ranks = world()
         ctx.rows = len(local)
+        # One large tensor: a list of tensors would be copied again to be joined.
         gathered = local.new_empty((ranks * len(local), *local.shape[1:]))
         dist.all_gather_into_tensor(gathered, local.contiguous())
         return gathered

@@ -28,14 +28,17 @@ def run_in_group(worker: Callable[[Ranks, Args], Result], args: Args, board: Pro
     # torch renames its collectives; the old names work in every version that we support.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     place, device = board.place, "cpu"
+    # The board's store is used again: a second one would need a second port.
     group: dict[str, Any] = {"store": board.store, "rank": place.rank, "world_size": place.world_size}
     if use_gpu:
         device = f"cuda:{gpu_index(place)}"
         torch.cuda.set_device(torch.device(device))
         with memory_problems(), group_problems():
+            # With device_id, NCCL connects at once, so that a bad network is a NoGroup and not a later step's error.
             dist.init_process_group("nccl", device_id=torch.device(device), **group)
     else:
         if not threads_are_given():
+            # Every process would take all cores, and they would wait for each other.
             torch.set_num_threads(own_cores(place.local_world_size))
         with group_problems():
             dist.init_process_group("gloo", **group)
@@ -49,6 +52,7 @@ def run_in_group(worker: Callable[[Ranks, Args], Result], args: Args, board: Pro
         job=place.job,
     )
     with memory_problems():
+        # By rank 0's text: its result alone is whole, and all processes return the same.
         result: Result = json.loads(ranks.from_main(json.dumps(worker(ranks, args))))
     dist.destroy_process_group()
     return result

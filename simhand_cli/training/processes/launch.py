@@ -43,11 +43,13 @@ def launch(
     if board is not None:
         return run_in_group(worker, args, board, use_gpu=world.use_gpu)
     if world.size > 1:
+        # Loaded here alone: a single process needs no launcher.
         from simhand_cli.training.processes.elastic import launch_many
 
         return launch_many(worker, args, world, name, console or Console(quiet=True))
     device = "cuda:0" if world.use_gpu else "cpu"
     if world.use_gpu:
+        # Libraries that say only "cuda" then mean the same GPU.
         torch.cuda.set_device(0)
     with memory_problems():
         return worker(Ranks(device=device), args)
@@ -69,5 +71,6 @@ def run_in_world(
     with told_once(place_of(config)) as board:
         world = find_world(config, board.place if board else None)
         summary = work(console if console is not None and world.is_main else Console(quiet=True), world, board)
+        # Its exit code still counts: srun looks at every task's.
         summary.silent = not world.is_main
         return summary

@@ -42,6 +42,7 @@ class Ranks:
         """Element-wise maximum over all processes; every process must call it with as many values."""
         if not self.grouped:
             return values
+        # On the process's device, since NCCL moves nothing else.
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
         return [float(v) for v in tensor.tolist()]
@@ -58,8 +59,10 @@ class Ranks:
         """The text that rank 0 passes, on every process."""
         if not self.grouped:
             return text
+        # As tensors and not by broadcast_object_list, which pickles.
         content = torch.tensor(list(text.encode()), dtype=torch.uint8, device=self.device)
         length = torch.tensor([content.numel()], dtype=torch.int64, device=self.device)
+        # The others must know how much memory to have ready.
         dist.broadcast(length, src=0)
         if not self.is_main:
             content = torch.empty(int(length.item()), dtype=torch.uint8, device=self.device)

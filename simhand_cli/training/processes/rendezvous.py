@@ -28,8 +28,10 @@ def meeting(world: World, name: str, console: Console) -> RendezvousParameters:
     """Where machines meet; a single one meets itself on a free port."""
     timeouts = {"join_timeout": MEET_TIMEOUT_S, "read_timeout": MEET_TIMEOUT_S}
     if world.endpoint is None:
+        # A random id: two runs on one machine at a time must not meet.
         return RendezvousParameters("c10d", "localhost:0", uuid.uuid4().hex, 1, 1, local_addr="localhost", **timeouts)
     console.say(f"waiting for {world.nodes} machines at {world.endpoint}")
+    # torch would take the host name, which others need not be able to resolve.
     address = _own_address(world.endpoint)
     return RendezvousParameters(
         "c10d", world.endpoint, f"simhand {name}", world.nodes, world.nodes, local_addr=address, **timeouts
@@ -48,12 +50,14 @@ def _own_address(endpoint: str) -> str:
         family, _, _, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise EnvironmentProblem(f"--rdzv-endpoint {endpoint}: {error.strerror}") from error
+    # The address of the network card that leads there: a machine has several.
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect(target)  # sends nothing, but chooses the way there
         own = str(probe.getsockname()[0])
     if own == target[0] or ip_address(own).is_loopback:  # this machine, whose name may mean a loopback address here
         return host
     end = time.monotonic() + MEET_TIMEOUT_S
+    # Until somebody listens: the machine that keeps the store may be started last.
     while True:
         try:
             socket.create_connection((host, int(port)), timeout=5).close()
@@ -74,6 +78,7 @@ def meeting_problems(world: World) -> Iterator[None]:
     """
     try:
         yield
+    # Closed on purpose by a machine whose run has failed.
     except RendezvousClosedError as error:
         raise EnvironmentProblem("the run has ended on another machine, where the reason is told") from error
     except RendezvousTimeoutError as error:
@@ -95,5 +100,6 @@ def agreed_job(store: PrefixStore) -> str:
     Args:
         store: the part of one meeting of the store that stays for as long as the job.
     """
+    # The underlying store: its parts are one meeting's each, and the id must outlive them.
     agreed: bytes = store.underlying_store.compare_set("simhand job", "", uuid.uuid4().hex)
     return agreed.decode()

@@ -62,6 +62,7 @@ def place_of(config: TrainingConfig) -> JobPlace | None:
         UsageProblem: --nnodes inside a job whose processes torchrun has started already.
         EnvironmentProblem: the environment names a job, but not completely.
     """
+    # Where somebody has started several processes, simhand joins them instead of starting more.
     place = job_place()
     if place is None or config.nnodes == 1:
         return place
@@ -83,6 +84,7 @@ def find_world(config: TrainingConfig, place: JobPlace | None) -> World:
     if place is not None:
         return World(place.local_world_size, _joined_use_gpu(config.gpus, place), place=place)
     _check_endpoint(config.nnodes, config.rdzv_endpoint)
+    # No GPU is no error: the same command works on a laptop, if slowly.
     gpus = resolve_gpus(config.gpus)
     return World(gpus or config.cpu_ranks, gpus > 0, config.nnodes, config.rdzv_endpoint, config.max_restarts)
 
@@ -109,6 +111,7 @@ def gpu_index(place: JobPlace) -> int:
         EnvironmentProblem: more processes on this machine than GPUs.
     """
     available = _visible_gpus()
+    # With --gpus-per-task every task sees its own GPU, as number 0.
     if place.starter == "srun" and available == 1:
         return 0
     if place.local_rank >= available:
@@ -127,6 +130,7 @@ def _joined_use_gpu(gpus: int | None, place: JobPlace) -> bool:
     """Whether to train on GPUs: unless there is none, or --gpus 0; another number must be that of the processes."""
     if gpus is None:
         return _visible_gpus() > 0
+    # One process per GPU is torch's rule; another number would leave GPUs idle or share them.
     if gpus not in (0, place.local_world_size):
         raise UsageProblem(
             f"--gpus {gpus}, but {place.starter} has started {place.local_world_size} processes on this machine, "
@@ -142,6 +146,7 @@ def _check_endpoint(nodes: int, endpoint: str | None) -> None:
         raise UsageProblem("--rdzv-endpoint is for several machines: say how many with --nnodes")
     if endpoint is None:
         return
+    # A bare IPv6 address has colons of its own, so it must stand in brackets.
     given = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):([0-9]{1,5})", endpoint)
     if given is None or not 1 <= int(given[2]) <= 65_535:
         raise UsageProblem(f"--rdzv-endpoint {endpoint}: give it as HOST:PORT, for example node1:29400")
@@ -166,6 +171,7 @@ def own_cores(processes: int, environment: Mapping[str, str] = os.environ) -> in
     on_machine = environment.get("SLURM_CPUS_ON_NODE", "")
     if place is None or place.starter != "srun" or not on_machine.isdecimal():
         return max(1, seen // processes)
+    # Bound to cores of its own: these are not to be divided again.
     if seen < int(on_machine):
         return seen
     return max(1, int(on_machine) // processes)

@@ -47,9 +47,11 @@ def save_checkpoint(
         the checkpoint's folder.
     """
     final = run_dir / CHECKPOINTS / f"step-{step:08d}"
+    # Nothing new since: a stop right after a save asks for the same step again.
     if is_complete(final):
         return final
     part = final.with_name(final.name + PART)
+    # Of a process that was killed while writing; the run's lock keeps others away.
     remove_partial_checkpoints(run_dir)
     part.mkdir(parents=True)
     save_file(_storable(tensors), part / TENSORS_FILE, metadata={"schema": SCHEMA})
@@ -58,16 +60,19 @@ def save_checkpoint(
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
         "step": step,
+        # Tells a file that is cut short without reading gigabytes.
         "files": {TENSORS_FILE: (part / TENSORS_FILE).stat().st_size},
         "state": dict(state),
     }
     (part / STATE_FILE).write_text(json.dumps(document, indent=2) + "\n")
+    # Contents before the name: after a power cut a new name must not stand for an empty file.
     for path in (part / TENSORS_FILE, part / STATE_FILE, part):
         _fsync(path)
     if final.exists():
         shutil.rmtree(final)  # an incomplete one, e.g. of a disk that lost data
     part.rename(final)
     _fsync(final.parent)
+    # Two stay: should the newest be damaged on disk, the one before goes on.
     for old in checkpoint_folders(run_dir)[: -max(keep, 1)]:
         shutil.rmtree(old, ignore_errors=True)  # a failed delete costs disk space, never the run
     return final
@@ -91,6 +96,7 @@ def load_checkpoint(folder: Path, device: str = "cpu") -> tuple[dict[str, Tensor
 
 def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous CPU copies that share no memory, as safetensors wants them."""
+    # Tied weights share memory, and a copy also holds still while the next step changes the original.
     return {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
 
 

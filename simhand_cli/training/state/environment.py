@@ -68,8 +68,10 @@ def record_start(
         steps_done: before this start.
         further: other choices, by what was chosen.
     """
+    # A run that begins anew forgets what an earlier one chose.
     document = read_document(path) if steps_done else {}
     for what, choice in {"precision": precision, **(further or {})}.items():
+        # The first choice stays: two number formats in one run would be no run at all.
         document.setdefault(what, {"name": choice.name, "reason": choice.reason})
     starts = [*document.get("starts", []), {"steps_done": steps_done, **describe_environment(ranks)}]
     write_json(path, {**document, "starts": starts})

@@ -41,6 +41,7 @@ class TrainingState:
             values: plain values to find again in :meth:`load`'s result.
             keep: number of newest checkpoints that stay.
         """
+        # Before rank 0 alone goes on: all ranks have to take part.
         random_tensors = _gathered_random_states(ranks)
         if ranks.is_main:
             tensors: dict[str, Tensor] = dict(random_tensors)
@@ -50,6 +51,7 @@ class TrainingState:
             tensors.update(optimiser_tensors)
             state = {**values, "optimiser": optimiser_values, "scaler": self.scaler.state_dict()}
             save_checkpoint(run_dir, step, tensors, state, keep)
+        # Nobody trains on while the file is being written, so that a stop finds all ranks at the same step.
         ranks.barrier()
 
     def load(self, folder: Path, ranks: Ranks) -> dict[str, Any]:
@@ -73,6 +75,7 @@ class TrainingState:
                 raise InputProblem(f"{folder} does not fit this model ({reason}); start over with --redo") from error
         restore_optimiser(self.optimiser, tensors, state.pop("optimiser"))
         self.scaler.load_state_dict(state.pop("scaler"))
+        # Last, so that nothing that loading does can draw from them.
         restore_random_states(tensors, ranks.rank)
         return state
 
@@ -81,11 +84,13 @@ def flatten_optimiser(optimiser: Optimizer) -> tuple[dict[str, Tensor], dict[str
     """An optimiser's per-parameter state as named tensors and plain values (options are not part of it)."""
     tensors: dict[str, Tensor] = {}
     values: dict[str, dict[str, Any]] = {}
+    # By number, since an optimiser does not know its parameters' names.
     for index, state in optimiser.state_dict()["state"].items():
         for key, value in state.items():
             if isinstance(value, Tensor):
                 tensors[f"optimiser.{index}.{key}"] = value
             else:
+                # JSON knows only texts as keys.
                 values.setdefault(str(index), {})[key] = value
     return tensors, values
 
@@ -99,6 +104,7 @@ def restore_optimiser(
         if name.startswith("optimiser."):
             _, index, key = name.split(".", 2)
             state.setdefault(int(index), {})[key] = tensor
+    # Rates and decays are the config's, not the checkpoint's.
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     # Fused updates walk through memory, so that moments must lie in it as their parameters do (channels last).
     for parameter, own in optimiser.state.items():
@@ -114,6 +120,7 @@ def _gathered_random_states(ranks: Ranks) -> dict[str, Tensor]:
     return {
         f"random.{kind}.{rank}": content
         for kind, own in states.items()
+        # Each rank's dropout and the like are its own.
         for rank, content in enumerate(ranks.gather_bytes(own))
     }
 
@@ -133,9 +140,11 @@ def restore_random_states(tensors: Mapping[str, Tensor], rank: int) -> None:
     if (state := tensors.get(f"random.torch.{rank}")) is None:
         return
     torch.set_rng_state(state)
+    # Left out where a run goes on without its GPU.
     if (cuda := tensors.get(f"random.cuda.{rank}")) is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(cuda)
     numpy_state = tensors[f"random.numpy.{rank}"].numpy()
+    # 624 words of 4 bytes, two more, and a double.
     words, (position, has_gauss) = numpy_state[:2496].view(np.uint32), numpy_state[2496:2504].view(np.uint32)
     cached = float(numpy_state[2504:].view(np.float64)[0])
     # The global generator is what is to be kept.
@@ -160,4 +169,5 @@ def _python_state() -> Tensor:
 
 
 def _bytes(integers: NDArray[np.uint32], spare: float) -> Tensor:
+    # As bytes: 32-bit words and a double in one tensor, kept bit for bit.
     return torch.from_numpy(np.frombuffer(integers.tobytes() + np.float64(spare).tobytes(), dtype=np.uint8).copy())

@@ -15,7 +15,9 @@ class Readback:
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
         self._sizes = {name: value.numel() if value.ndim else None for name, value in values.items()}
+        # One copy for all: every transfer from a GPU has a fixed cost.
         flat = torch.cat([value.detach().double().reshape(-1) for value in values.values()])
+        # The host may read this only after the event: before, the memory holds anything.
         self._host = flat.to("cpu", non_blocking=True)
         self._arrived: torch.cuda.Event | None = None
         if flat.is_cuda:

@@ -34,6 +34,7 @@ def check_compiler(device: str) -> None:
         EnvironmentProblem: torch.compile does not work here; with torch's reason.
     """
     try:
+        # A missing compiler would show only when the first graph is built, after data and weights are read.
         torch.compile(_trial)(torch.ones(16, device=device))
     except Exception as error:  # whatever a compiler, its headers or its driver do wrong
         reason = " ".join(str(error).partition("Set TORCH")[0].split())[:_REASON_CHARACTERS]  # less its advice
@@ -52,4 +53,5 @@ def compile_model(model: nn.Module) -> None:
 
     The module stays what it is: names of its weights, checkpoints and copies are those of one that is not compiled.
     """
+    # torch.compile(model) would return another module, whose weights have a prefix.
     model.compile()

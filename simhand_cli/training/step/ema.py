@@ -26,8 +26,10 @@ class MovingAverage(Generic[Net]):
     def update(self, net: Net, step: int) -> None:
         """Take the weights after optimiser step ``step`` (from 1) in."""
         rate = 1.0 - min(self._decay, (1 + step) / (10 + step))
+        # Statistics of batch norm are averaged as well: averaged weights have other activations.
         new = net.state_dict()
         for name, value in self.net.state_dict().items():
+            # Counters of batch norm are whole numbers, of which there is no average.
             if value.is_floating_point():
                 value.lerp_(new[name], rate)
             else:

@@ -41,6 +41,7 @@ class LaunchedStep:
         """
         values = self.numbers.read()
         stop, save, bad = (values.pop(name) for name in ("stop", "save", "bad"))
+        # Out of the way first, so that they come first in the log.
         loss, norm = values.pop("loss"), values.pop("grad_norm")
         assert isinstance(loss, float)
         assert isinstance(norm, float)
@@ -52,6 +53,7 @@ class LaunchedStep:
 
 def runs_ahead(optimiser: Optimizer) -> bool:
     """Whether the optimiser itself can skip an update on the device, so that the host need not know how a step went."""
+    # torch's own mark of the optimisers that heed found_inf.
     return bool(getattr(optimiser, "_step_supports_amp_scaling", False))
 
 
@@ -75,5 +77,6 @@ def means_over_ranks(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Means over all ranks of small tensors, by one exchange."""
     sizes = [value.numel() for value in values.values()]
     flat = torch.cat([value.detach().double().reshape(-1) for value in values.values()])
+    # In double: sums over many ranks, and shares that have to add up to 1.
     parts = torch.split(reduce_over_ranks(flat) / world()[1], sizes)
     return {name: part.reshape(value.shape) for (name, value), part in zip(values.items(), parts, strict=True)}

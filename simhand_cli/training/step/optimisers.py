@@ -37,9 +37,11 @@ def parameter_groups(
     for root in modules:
         for module in root.modules():
             for name, parameter in module.named_parameters(recurse=False):
+                # Tied weights are met twice and must be in one group only; torch refuses them otherwise.
                 if not parameter.requires_grad or id(parameter) in decayed:
                     continue
                 if isinstance(module, _WEIGHTED) and name == "weight":
+                    # Tied to something that was met before as no kernel: the kernel decides.
                     others.pop(id(parameter), None)
                     decayed[id(parameter)] = parameter
                 else:
@@ -112,6 +114,7 @@ class Lars(Optimizer):
             weight_norm, gradient_norm = parameter.norm(), gradient.norm()
             ratio = group["trust"] * weight_norm / (gradient_norm + decay * weight_norm)
             one = torch.ones_like(ratio)
+            # Not by an if on the host, which would wait for the device at every tensor.
             update = update * torch.where((weight_norm > 0) & (gradient_norm > 0), ratio, one)
         state = self.state[parameter]
         if "momentum" not in state:
@@ -152,6 +155,7 @@ class AdamLars(Adam):
     def _scale(self, parameter: Tensor, gradient: Tensor, lr: float, decay: float) -> None:
         weight_norm, gradient_norm = parameter.norm(), gradient.norm()
         rate = self.TRUST * weight_norm / (gradient_norm + decay * weight_norm + self.EPSILON)
+        # The first step of the released schedule has a rate of exactly 0.
         ratio = (rate / lr).clamp(max=1.0) if lr > 0 else torch.ones_like(rate)
         adapted = (weight_norm > 0) & (gradient_norm > 0)
         scaled = gradient.add(parameter, alpha=decay).mul_(ratio)

@@ -48,10 +48,12 @@ class Precision:
     def autocast(self, device: str) -> AbstractContextManager[object]:
         """Context for the forward pass."""
         reduced = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.name)
+        # autocast wants a type even where it is off.
         return torch.autocast(device.split(":")[0], dtype=reduced or torch.bfloat16, enabled=reduced is not None)
 
     def scaler(self, device: str) -> torch.amp.GradScaler:
         """The loss scaler: active for fp16, transparent otherwise."""
+        # bf16 has the range of fp32, so that only fp16's small gradients need it.
         return torch.amp.GradScaler(device.split(":")[0], enabled=self.name == "fp16")
 
 
@@ -86,14 +88,17 @@ def choose_precision(
     if requested != "auto":
         _check(requested, ranks.device)
         return Precision(requested, "asked for")
+    # A run must not change its format in the middle, nor may its curve.
     if earlier is not None:
         _check(earlier, ranks.device)
         return Precision(earlier, "kept from the start of this run")
     if ranks.device.startswith("cuda"):
+        # Emulated bf16 is slower than fp32.
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return Precision("bf16", "the GPU computes in bf16")
         return Precision("fp32", "the GPU has no bf16")
     decision = ""
+    # One rank measures and all obey: their timings would differ.
     if ranks.is_main:
         decision = f"{usual}|{AS_USUAL}" if usual else _measure_on_cpu(trial_step)
     name, _, reason = ranks.from_main(decision).partition("|")
@@ -116,6 +121,7 @@ def _measure_on_cpu(trial_step: Callable[[Precision], object]) -> str:
     start = time.perf_counter()
     while len(times) < _TRIALS or (time.perf_counter() - start < trial_s and len(times) < _MOST_TRIALS):
         times.append([shortest_s(trial_step, one, repeats=1, warm=not times) for one in formats])
+    # The fastest trials: others on the machine make steps slower, never faster.
     fp32_s, bf16_s = (min(column) for column in zip(*times, strict=True))
     name = "bf16" if fp32_s > CPU_GAIN * bf16_s else "fp32"
     found = f"{name}|measured {1e3 * fp32_s:.0f} ms in fp32 and {1e3 * bf16_s:.0f} ms in bf16 on the CPU"
@@ -154,9 +160,11 @@ def usual_precision(runs: Path, network: str) -> PrecisionName | None:
 def keep_usual_precision(runs: Path, network: str, precision: Precision) -> None:
     """Note what was measured, if nothing is noted yet; the main process alone calls it."""
     known = read_document(runs / USUAL_FILE)
+    # The first measurement stands, so that the runs of a workspace can be compared.
     if _kind(network) not in known:
         write_json(runs / USUAL_FILE, {**known, _kind(network): precision.name})
 
 
 def _kind(network: str) -> str:
+    # Whatever changes the ratio of both formats' speeds: network, threads, instruction set.
     return f"{network} on {torch.get_num_threads()} threads of {torch.backends.cpu.get_cpu_capability()}"

@@ -21,6 +21,7 @@ class SaveClock:
 
     def __init__(self, every: int | None, total_steps: int, by_cost_steps: int = SAVE_EVERY_STEPS) -> None:
         self._every, self._total_steps, self._by_cost_steps = every, total_steps, by_cost_steps
+        # Monotonic: a clock that is set back must not put off a save. The first save counts as free.
         self._saved_at, self._cost_s = time.monotonic(), 0.0
 
     def due(self, step: int) -> bool:
@@ -31,6 +32,7 @@ class SaveClock:
         """Whether this process would like one by its clock."""
         passed = time.monotonic() - self._saved_at
         cheap = self._cost_s <= SAVE_SHARE * passed
+        # Ten minutes are what a crash may cost at most, however dear a checkpoint is.
         return passed > SAVE_EVERY_S or (self._every is None and step % self._by_cost_steps == 0 and cheap)
 
     @contextmanager

@@ -47,6 +47,7 @@ def warmup_cosine(step: int, total_steps: int, warmup_steps: int, peak_lr: float
         peak_lr: rate at the end of the warm-up.
         final_lr: rate that the cosine would reach at step ``total_steps``.
     """
+    # A short run (--max-steps) ends within its warm-up rather than above its peak.
     warmup_steps = min(warmup_steps, total_steps)
     if step < warmup_steps:
         return peak_lr * (step + 1) / warmup_steps

@@ -21,9 +21,11 @@ def step_seconds(measure: Callable[[int], float], first: int, wanted: int) -> tu
     few = measure(first)
     if first >= wanted:
         return few, first
+    # By proportion, which is near enough to tell seconds from minutes.
     if few * wanted / first <= _LONGEST_S:
         return measure(wanted), wanted
     more = min(max(2 * first, round(first * _LONGEST_S / few)), wanted)
     many = measure(more)
+    # Noise can make the larger step the faster one; a negative slope would promise a run of no time.
     slope = max(many - few, 0.0) / (more - first)
     return many + slope * (wanted - more), more

@@ -31,11 +31,13 @@ class StopSignals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # After the loop Ctrl-C ends the report at once: there is nothing left to save.
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # what signal() had returned
         self._previous.clear()
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
+        # Nothing else: a handler may run in the middle of anything, also of a write.
         self.requested = True
         # Only SIGINT counts: a launcher adds its own SIGTERM to the terminal's first SIGINT.
         self._interrupts += number == signal.SIGINT

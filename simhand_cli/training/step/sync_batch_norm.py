@@ -21,6 +21,7 @@ def synchronise_batch_norm(module: nn.Module, ranks: Ranks) -> nn.Module:
     Raises:
         UsageProblem: on CPUs, a kind of batch norm that cannot be synchronised there.
     """
+    # One process: its own statistics are the joined batch's, and plain kernels are faster.
     if not ranks.grouped:
         return module
     if ranks.device.startswith("cuda"):
@@ -29,6 +30,7 @@ def synchronise_batch_norm(module: nn.Module, ranks: Ranks) -> nn.Module:
         converted: nn.Module = convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]  # torch has no types here
         return converted
     for name, child in module.named_children():
+        # The private base class, which timm's norms share with torch's.
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
             setattr(module, name, CpuSyncBatchNorm.like(child))
         else:
@@ -56,6 +58,7 @@ class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         """
         from timm.layers.norm_act import BatchNormAct2d
 
+        # The exact type, since a class derived from these may compute something else.
         if type(norm) not in (nn.BatchNorm1d, nn.BatchNorm2d, BatchNormAct2d):
             raise UsageProblem(
                 f"the encoder's {type(norm).__name__} cannot be synchronised on CPUs; use another --backbone or one "
@@ -73,10 +76,12 @@ class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         return activated
 
     def _normalised(self, features: Tensor) -> Tensor:
+        # Evaluation uses what is remembered, and must exchange nothing: rank 0 alone may be measuring.
         if not self.training:
             evaluated: Tensor = super().forward(features)
             return evaluated
         normalised, mean, variance, count = _SynchronisedNorm.apply(features, self.weight, self.bias, self.eps)
+        # Running variances are unbiased, those used for training are not: torch's convention.
         self._remember(mean, variance * (count / (count - 1)))
         result: Tensor = normalised
         return result
@@ -104,13 +109,16 @@ class _SynchronisedNorm(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         channels = features.shape[1]
         zeros, ones = _zeros_and_ones(features)
+        # torch's kernel, with fresh buffers and momentum 0: only its statistics are wanted.
         mean, variance = torch.batch_norm_update_stats(features, zeros.clone(), ones.clone(), 0.0)
         mean, variance = mean.double(), variance.double()  # so that little is lost in the difference of squares below
         own = features.numel() // channels
+        # Weighted by the rank's own count, which samples that cannot be read may make smaller.
         sums = torch.cat([own * mean, own * (variance + mean.square()), mean.new_tensor([own])])
         dist.all_reduce(sums)
         count = sums[-1]
         mean, squares = (sums[:-1] / count).chunk(2)
+        # Rounding could leave a variance just below 0, of which there is no root.
         variance = (squares - mean.square()).clamp_min(0)
         mean, variance = mean.to(zeros.dtype), variance.to(zeros.dtype)
         ctx.save_for_backward(features, weight, mean, variance, count)
