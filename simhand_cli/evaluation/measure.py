@@ -45,6 +45,7 @@ def measure(job: EvaluationRun, console: Console) -> dict[str, Any]:
             for labelled, label, indices in zip(job.sets, job.labels, job.indices, strict=True)
         ]
     finally:
+        # MediaPipe's landmarker holds native threads and memory until it is closed.
         predictor.close()
     kept = [(s, r.predictions) for s, r in zip(job.sets, runs, strict=True) if r.predictions is not None]
     if not kept:
