@@ -128,5 +128,6 @@ def _dropped(label: str, run: SetRun) -> list[Dropped]:
 def _stack(sheets: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Sheets below each other, on light paper."""
     width = max(sheet.shape[1] for sheet in sheets)
+    # Sets have sheets of different widths.
     padded = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=250) for s in sheets]
     return np.concatenate(padded, axis=0)

@@ -155,7 +155,7 @@ _GPA_ROUNDS = 6
 def mean_of_aligned(poses_mm: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean (21, 3) of poses (M, 21, 3) that were turned, moved and scaled onto each other (Gower 1975), wrist at 0."""
     valid = np.ones(poses_mm.shape[:2], dtype=bool)
-    # Any start will do: after a few rounds the mean no longer depends on it.
+    # Any start will do: after a few rounds the mean hardly depends on it.
     shape = poses_mm[0]
     for _ in range(_GPA_ROUNDS):
         target = np.repeat(shape[None], len(poses_mm), axis=0)

@@ -52,6 +52,7 @@ def pair_statistics(
     # Both sides in one number, 0 to 3.
     by_hand = np.bincount(2 * handedness[anchor].astype(np.int64) + handedness[positive], minlength=4).reshape(2, 2)
     used = np.bincount(positive)
+    # What distances mean is seen beside those of pairs drawn blindly.
     random = _random_distances(embedding, video_index, seed)
     low, middle, high = (float(q) for q in np.quantile(top1, [0.05, 0.5, 0.95]))
     return PairStatistics(

@@ -140,6 +140,7 @@ def _retrieval_references(
         every = np.full((len(test.poses), NEIGHBOURS[-1]), np.nan)
         every[asked] = distances
         oracle += [retrieval_figure(k, name, values) for k, values in means_of_nearest(every).items()]
+        # The sheet shows one oracle, that of its captions' alignment.
         if name == ALIGNMENTS[0]:
             shown[asked] = rows
     return {"random retrieval": chance, "oracle": oracle}, shown, count
@@ -195,6 +196,7 @@ def _encoder_records(job: ProbeRun, figures: Sequence[list[Figure]], how: Resamp
 
 def _maps(job: ProbeRun, test: Embedded) -> tuple[bytes, dict[str, Any]]:
     """The picture of all maps, and facts."""
+    # The same hands in every encoder's map, or the maps could not be compared.
     rows = choose_samples(np.arange(len(test.poses)), job.config.plotted, job.config.seed)
     poses = Poses(test.poses.joints_mm[rows], test.poses.valid[rows])
     panels = [

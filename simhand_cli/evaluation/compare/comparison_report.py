@@ -190,6 +190,7 @@ def _sheet(
     """Pictures of the samples with the largest gains and losses, as far as they can be read."""
     rows, labels = [], []
     _, unit, factor = alignment_words(found.ranked_by)
+    # Both ends: gains alone would flatter.
     for what, positions in zip(("gains", "loses"), found.extremes(_PICTURED), strict=True):
         tiles: list[Tile] = []
         for k in positions:

@@ -129,6 +129,7 @@ def check_leaderboard(
                 "get the whole set or leave --leaderboard out"
             )
         ranked.append(labelled)
+    # Names are those that the scorers ask for, and so cannot tell two copies apart.
     names = [_file_name(one) for one in ranked]
     if len(set(names)) < len(names):
         raise UsageProblem("--leaderboard: two sets of --data would have the same file; evaluate them one by one")

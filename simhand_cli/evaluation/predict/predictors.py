@@ -175,6 +175,7 @@ class ConstantPose:
         # An orthographic shadow: without a picture there is no depth to project with.
         flat = self.pose_mm[:, :2]
         low, high = flat.min(axis=0), flat.max(axis=0)
+        # The hand fills the crop's share that every labelled hand fills, whatever its true size.
         scale = side / self.crop_scale / max(float((high - low).max()), 1e-9)
         shadow = (flat - (low + high) / 2) * scale + (side - 1) / 2
         return CropPoses(

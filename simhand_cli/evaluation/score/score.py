@@ -199,6 +199,7 @@ def _figures(
         intervals=dict(zip(("mpjpe", *areas), intervals, strict=True)),
         per_joint=per_joint,
         per_sample=sample_means(errors, valid),
+        # In 2D a curve over millimetres has no meaning.
         curve=pck_curve(errors, valid, CURVE_MM) if conditions["unit"] == "mm" else np.empty(0),
     )
 

@@ -28,6 +28,7 @@ def hand_openness(poses: Poses) -> Floats:
     Below 1 for a fist, about 2 for an open hand; NaN where a label it needs is missing.
     """
     joints = np.where(poses.valid[..., None], poses.joints_mm, np.nan)
+    # Without the thumb, which lies beside the palm in open hands and fists alike.
     reach = np.linalg.norm(joints[:, _TIPS] - joints[:, WRIST : WRIST + 1], axis=-1).mean(axis=1)
     openness: Floats = reach / np.linalg.norm(joints[:, MIDDLE_MCP] - joints[:, WRIST], axis=-1)
     return openness
