@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Section(BaseModel):
     """A group of options: unknown keys are refused, values are checked at construction and never change."""
 
+    # NaN and infinity pass every limit unnoticed; frozen, since a config is the record of what was done.
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, protected_namespaces=()
     )
@@ -70,6 +71,7 @@ class CommandConfig(Section):
 
     def identity(self) -> dict[str, Any]:
         """The options that determine the result, as plain values: all but where, whether and how to run."""
+        # As JSON, since it is compared with what a file holds.
         return self.model_dump(mode="json", exclude={"workspace", "redo", "dry_run", "strict", *self.not_identity()})
 
     @classmethod

@@ -70,12 +70,14 @@ class Earlier:
             name = said[0].removeprefix(prefix)
             if isinstance(value, Mapping):
                 found[name] = self.today_nested(value, f"{prefix}{key}.")
+            # A file with both names: the old one was forgotten there.
             elif name == key or name not in values:
                 found[name] = said[1]
         return found
 
     def _is_old_none(self, name: str, value: Any) -> bool:
         old = self.none_was[name]
+        # True equals 1, but is no number that somebody typed.
         if isinstance(old, str) or not isinstance(value, str):
             return bool(value == old) and not isinstance(value, bool)
         try:
@@ -84,5 +86,6 @@ class Earlier:
             return False
 
     def _hint(self, line: str) -> None:
+        # A file and a flag may use the same old word; one hint is enough.
         if line not in self.hints:
             self.hints.append(line)

@@ -44,6 +44,7 @@ def make_callback(
         flags = {
             named[key][0]: _choice(named[key][1], list(value) if isinstance(value, tuple) else value)
             for key, value in given.items()
+            # What was not typed stays out, so that files and defaults keep their say.
             if key in named and value is not None and value != []
         }
         run(
@@ -57,6 +58,7 @@ def make_callback(
         )
 
     everything = [*parameters, *_shared_parameters(page)]
+    # typer reads signatures; a made one spares a hand-written parameter for each option.
     callback.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]  # a function may have one
     callback.__annotations__ = {p.name: p.annotation for p in everything}
     return callback
@@ -73,6 +75,7 @@ def command_line(name: str, config: CommandConfig) -> str:
         items = [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
         if extras(info).get("positional"):
             words += items
+        # Only what differs: the line is for people to copy.
         elif value is not None and (info.is_required() or value != info.get_default(call_default_factory=True)):
             flag = as_flag(dotted)
             if isinstance(value, bool):
@@ -99,6 +102,7 @@ def _field_parameters(model: type[CommandConfig], named: dict[str, tuple[str, Fi
         else:
             flag, short = as_flag(name), extras(info).get("short")
             kind = value_type(info.annotation)[0]
+            # --no-redo and --no-dry-run would say nothing.
             two_ways = kind is bool and name not in CommandConfig.model_fields
             spellings = [f"{flag}/{negated(flag)}" if two_ways else flag, *([str(short)] if short else [])]
             declared = typer.Option(*spellings, help=info.description, show_default=False)
@@ -130,6 +134,7 @@ def _shared_parameters(page: HelpPage | None) -> list[inspect.Parameter]:
     """Those that every command takes and no config holds."""
 
     def show_all(asked: bool) -> None:
+        # Eager, so that it answers before a missing argument is complained of.
         if asked and page is not None:
             typer.echo(page.text(everything=True))
             raise typer.Exit

@@ -146,6 +146,7 @@ def paged_command(page: HelpPage) -> type[TyperCommand]:
 
 def _wrapped(text: str, width: int, first: str = "", other: str = "") -> list[str]:
     """Lines of whole words and flags, however narrow."""
+    # A flag that is broken at its hyphen cannot be copied.
     return textwrap.wrap(
         text, width, initial_indent=first, subsequent_indent=other, break_long_words=False, break_on_hyphens=False
     )
@@ -175,6 +176,7 @@ def _names(name: str, info: FieldInfo) -> str:
     kind, value, _ = value_type(info.annotation)
     if kind is bool and name not in CommandConfig.model_fields:
         flag = f"{flag}/{negated(flag)}"
+    # A short word of a group's option stands alone; its full name is in the help.
     spellings = [flag] if not short else [short, flag] if len(short) == 2 else [short]
     return f"{', '.join(spellings)} {value}".rstrip()
 
@@ -183,6 +185,7 @@ def _help(name: str, info: FieldInfo) -> str:
     """What an option does, its full name where it is known by a shorter one, the words it takes, its default."""
     text, words, short = info.description or "", choices(info.annotation), str(extras(info).get("short", ""))
     full = f"(in full {as_flag(name)})" if len(short) > 2 else ""
+    # Words that the help explains one by one need no list.
     told = all(f"{word}:" in text for word in words)  # one by one, by the text
     taken = "" if told else f"[{' | '.join(words)}]"
     return " ".join(filter(None, [text, full, taken, default_in_words(info)]))

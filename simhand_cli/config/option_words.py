@@ -64,6 +64,7 @@ def value_type(annotation: Any) -> tuple[type, str, bool]:
     """(bool or str for the parser, the value's name in help, whether it repeats); pydantic reads the strings."""
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
+        # X | None: the flag that is left out is the None.
         return value_type(next(a for a in get_args(annotation) if a is not type(None)))
     if origin is Literal:
         return str, "WORD", False
@@ -73,4 +74,5 @@ def value_type(annotation: Any) -> tuple[type, str, bool]:
         return value_type(get_args(annotation)[0])
     if annotation is bool:
         return bool, "", False
+    # Text for the parser: pydantic checks values of flags, files and Python calls by the same rules and words.
     return str, {int: "INTEGER", float: "NUMBER", Path: "PATH"}.get(annotation, "TEXT"), False

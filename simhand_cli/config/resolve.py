@@ -43,6 +43,7 @@ def resolve_config(
     earlier = Earlier.of(model)
     values: dict[str, Any] = earlier.today_nested(_read_yaml(file)) if file is not None else {}
     if WORKSPACE_VARIABLE in os.environ:
+        # After the file and before flags: nearer to the user goes first.
         values.setdefault("workspace", os.environ[WORKSPACE_VARIABLE])
     for name, value in flags.items():
         _assign(values, earlier.today(name, value))
@@ -69,6 +70,7 @@ def save_config(config: CommandConfig, path: Path, note: str = "") -> None:
 
     from simhand_cli.workspace.atomic import write_text
 
+    # Without what says how a run was made: a saved config must not redo anything by itself.
     plain = _portable(config.model_dump(exclude={"redo", "dry_run", "strict", "workspace"}))
     comment = f"# {note}\n" if note else ""
     write_text(path, comment + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
@@ -86,6 +88,7 @@ def _portable(value: Any) -> Any:
 def describe_error(model: type[BaseModel], error: ValidationError) -> str:
     """The first problem of a validation error as one line: which option, what is wrong, what is near."""
     details = error.errors(include_url=False)
+    # A misspelt name first: it often causes the other problems.
     first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
@@ -128,6 +131,7 @@ def _nearest_word(detail: ErrorDetails) -> str:
 
 def _nearest(model: type[BaseModel], name: str) -> str:
     known = flat_fields(model)
+    # Low enough to find loss.weights for weights.
     found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if not found:
         return f"; known: {', '.join(known)}"
@@ -179,7 +183,9 @@ def _parse_yaml(text: str, where: str) -> Any:
     import yaml
 
     try:
+        # safe_load: a YAML file can name Python objects to be made.
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
+        # The rest of YAML's message is a drawing of several lines.
         reason = str(error).splitlines()[0]
         raise UsageProblem(f"{where}: not valid YAML: {reason}") from error

@@ -37,6 +37,7 @@ class TrainingSet:
 
     def is_same_set(self, name: str, path: Path) -> bool:
         """Whether a set of this name, lying there, is the same one, whatever the split."""
+        # Where the path is not known, saying "the same" would refuse good test sets; the digest still finds them.
         if self.name in _OF_MANY_SETS and (self.path is None or self.path.resolve() != path.resolve()):
             return False
         return self.name == name
@@ -52,6 +53,7 @@ def training_sets(model_file: Path) -> list[TrainingSet]:
         name, _, split = kind.partition("/")
         # Told apart by their order alone: a list of another length is not of this model's sets.
         record = recorded[s] if len(recorded) == len(named) else {}
+        # "unknown" is nobody: it would make all hands of unnamed people known.
         subjects = frozenset(record.get("subjects", [])) - {UNKNOWN_SUBJECT}
         path = paths[s] if s < len(paths) else None
         found.append(TrainingSet(name, split, path, record.get("labels_sha256", ""), subjects))
@@ -69,12 +71,14 @@ def training_paths(model_file: Path) -> list[Path]:
 
 def default_split(trained: list[TrainingSet], name: str, path: Path) -> str:
     """The split to test on where none is named: ``test``, of the training split's setup."""
+    # A model of s1-train is tested on s1-test: s0's test people were in its training.
     return next((matching_test_split(one.split) for one in trained if one.is_same_set(name, path)), "test")
 
 
 def trained_on(trained: list[TrainingSet], labelled: LabelledSet, path: Path, labels_sha256: str) -> bool:
     """Whether these labels are ones that the model was trained on."""
     return any(
+        # By content first: a copied or renamed folder holds the same labels.
         one.labels_sha256 == labels_sha256 or (one.is_same_set(labelled.name, path) and one.split == labelled.split)
         for one in trained
     )
@@ -96,6 +100,7 @@ def _model_training(model_file: Path) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        # The header alone: no weights are loaded to know where a model comes from.
         with safe_open(model_file, framework="np") as stored:
             document = json.loads((stored.metadata() or {}).get("simhand", "{}"))
     except (SafetensorError, OSError, ValueError):
@@ -126,6 +131,7 @@ def open_test_sets(config: "EvaluateConfig", model_file: Path | None, workspace:
         InputProblem: a set that cannot be opened, or no set has the split.
     """
     trained = training_sets(model_file) if model_file else []
+    # Without --data the sets of the training are meant, on their test splits.
     run_paths = training_paths(model_file) if model_file and not config.data else []
     opened = OpenedSets()
     for path in config.data or run_paths or [newest_own_set(workspace)]:
@@ -165,12 +171,14 @@ def training_warnings(
     for path, labelled, digest in zip(opened.paths, opened.sets, labels_sha256, strict=True):
         kind = f"{labelled.name}/{labelled.split}"
         if trained_on(trained, labelled, path, digest):
+            # By name it is a wish (how far does it overfit?), by default it would be a mistake.
             if not split_named:
                 raise InputProblem(
                     f"--data {path}: the model was trained on {kind} itself; give other labels (--data, --split), or "
                     f"--split {labelled.split} to measure on these all the same"
                 )
             warnings.append(f"the model was trained on {kind} itself: its errors say nothing about other hands")
+        # A warning only: some official splits share people between training and test.
         elif people := known_people(trained, labelled, path):
             count = len(set(labelled.subjects))
             warnings.append(f"{len(people)} of the {count} people of {kind} are known from training, e.g. {people[0]}")

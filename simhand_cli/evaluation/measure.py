@@ -45,6 +45,7 @@ def measure(job: EvaluationRun, console: Console) -> dict[str, Any]:
             for labelled, label, indices in zip(job.sets, job.labels, job.indices, strict=True)
         ]
     finally:
+        # MediaPipe's landmarker holds native threads and memory until it is closed.
         predictor.close()
     kept = [(s, r.predictions) for s, r in zip(job.sets, runs, strict=True) if r.predictions is not None]
     if not kept:
@@ -127,5 +128,6 @@ def _dropped(label: str, run: SetRun) -> list[Dropped]:
 def _stack(sheets: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Sheets below each other, on light paper."""
     width = max(sheet.shape[1] for sheet in sheets)
+    # Sets have sheets of different widths.
     padded = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=250) for s in sheets]
     return np.concatenate(padded, axis=0)

@@ -95,10 +95,12 @@ def prepare(config: EvaluateConfig, console: Console) -> EvaluationRun:
             f"--model {config.model} takes the mean of one set's training split: give exactly one --data"
         )
     training = find_training_hands(paths[0]) if config.model in MEANS else None
+    # What the alignments need: a hand without root or reference bone has no figure of them.
     required = (JOINT_NAMES.index(config.root_joint), *Scale().bone)
     checks = []
     for one, path in zip(sets, paths, strict=True):
         console.say(f"checking the labels of {path} ({one.split}, {len(one):,} samples)")
+        # Hands outside their pictures stay: published test sets count them.
         checks.append(check_labels(one, path, required, keep_out_of_view=True))
     indices = [choose_samples(np.flatnonzero(c.usable), config.limit, config.seed) for c in checks]
     name = config.name or _default_name(config, model_file)
@@ -107,6 +109,7 @@ def prepare(config: EvaluateConfig, console: Console) -> EvaluationRun:
     identity = {
         **config.identity(),
         "model_sha256": sha256_file(model_file) if model_file else config.model,
+        # As it was found: the option may have been left open.
         "split": ", ".join(dict.fromkeys(one.split for one in sets)),
         "labels_sha256": digests,
     }
@@ -146,5 +149,6 @@ def _default_name(config: EvaluateConfig, model_file: Path | None) -> str:
     name = model_name(model_file) if model_file else str(config.model)
     if not config.data:
         return name
+    # The first set and a number: all folders' names would not fit into one.
     others = f"-and-{len(config.data) - 1}" if len(config.data) > 1 else ""
     return f"{name}-{config.data[0].resolve().name[:40]}{others}"

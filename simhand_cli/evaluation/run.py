@@ -34,6 +34,7 @@ class Evaluation:
         config = self.config
         self.prepared = job = prepare(config, console)
         self.ranked: list[RankedSet] = []
+        # What is asked for beside the figures is refused now, not after hours of predicting.
         if config.leaderboard:
             self.ranked = check_leaderboard(job.sets, job.paths, config.limit, job.model_file)
         self.other: Path | None = None
@@ -71,6 +72,7 @@ class Evaluation:
         result = self.record.done_before(console, "evaluated")
         if result is None:
             result = self.record.run.finish(measure(job, console))
+        # From the result and not from memory, so that a run that is read back says the same.
         job.dropped.extend(Dropped(**entry) for entry in result["dropped"])
         summary = _summary(job, result)
         if self.ranked:
@@ -134,6 +136,7 @@ def find_evaluation(named: str, workspace: Workspace, this: Path) -> Path:
     """
     folders = [Path(named)]
     if Path(named).name == named:
+        # A folder of that name here goes before a run's.
         folders.append(workspace.run_dir("evaluate", named.removeprefix("evaluate-")))
     if any(folder.resolve() == this.resolve() for folder in folders):
         raise UsageProblem(f"--against {named} is this evaluation itself: give another one, or this one another --name")

@@ -54,6 +54,7 @@ class FrozenEncoder:
     def __call__(self, images_rgb: NDArray[np.uint8]) -> Features:
         """Features of (B, S, S, 3) uint8 pictures of right hands, normalised as in pre-training."""
         images = torch.from_numpy(images_rgb).to(self._device).permute(0, 3, 1, 2)
+        # Statistics as in pre-training; other ones would shift every feature.
         pooled = self._encoder(normalise(images).contiguous(memory_format=torch.channels_last))
         projected = None if self._head is None else self._head(pooled).float().cpu().numpy()
         return Features(pooled.float().cpu().numpy(), projected)
@@ -96,6 +97,7 @@ def projection_head(source: EncoderSource) -> ProjectionHead | None:
     except InputProblem:  # the backbone is whole, and it is what was asked for
         return None
     found = {name.removeprefix(_HEAD_PREFIX): t for name, t in tensors.items() if name.startswith(_HEAD_PREFIX)}
+    # Of an earlier step it would belong to another encoder than the one written.
     if not found or state["step"] != result.get("steps"):
         return None
     hidden, out = found["layers.0.weight"].shape[0], found["layers.3.weight"].shape[0]
@@ -107,6 +109,7 @@ def projection_head(source: EncoderSource) -> ProjectionHead | None:
 def head_sha256(head: ProjectionHead) -> str:
     """sha256 of a head's names and numbers."""
     digest = hashlib.sha256()
+    # Sorted: the order of a dictionary is no content.
     for name, tensor in sorted(head.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

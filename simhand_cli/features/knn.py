@@ -45,10 +45,12 @@ def nearest(
     rows = np.full((len(queries), count), -1, np.int64)
     for start in range(0, len(gallery), _GALLERY):
         part = slice(start, start + _GALLERY)
+        # Made again for every block rather than kept: in double precision a large gallery is gigabytes.
         known = unit_rows(gallery[part]).T
         for first in range(0, len(queries), _QUERIES):
             block = slice(first, first + _QUERIES)
             similarity = unit_rows(queries[block]) @ known
+            # The same person's hands look alike for other reasons than their pose.
             similarity[query_groups[block, None] == gallery_groups[None, part]] = -np.inf
             best[block], rows[block] = _merge(best[block], rows[block], similarity, start)
     return np.where(np.isfinite(best), rows, -1)

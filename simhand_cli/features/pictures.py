@@ -135,6 +135,7 @@ class LabelledPictures:
             usable = np.flatnonzero(check.usable)
             rows.append(np.column_stack([np.full(len(usable), number), usable]))
         self._rows = np.concatenate(rows)
+        # HDF5 files and readers' caches are not made for several threads at once.
         self._threaded = [ThreadedSet(labelled) for labelled in self._sets]
 
     @property
@@ -185,6 +186,7 @@ class WorkspacePictures:
     def __init__(self, workspace: Workspace, size_px: int) -> None:
         self._crops = load_crop_set(workspace)
         self._reader = CropReader(workspace.crops_dir, self._crops.video_ids, self._crops.crop_size_px)
+        # Without usable keypoints there is nothing to frame a hand by.
         self._rows = np.flatnonzero(self._crops.valid)
         self._size_px = size_px
         self.title = f"crops of {len(self._crops.video_ids)} videos"

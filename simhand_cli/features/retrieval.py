@@ -91,6 +91,7 @@ def oracle_distances(
     kept = np.full((len(queries), count), np.nan)
     rows = np.full((len(queries), count), -1, np.int64)
     for number in range(len(queries)):
+        # One query at a time: all pairs at once would be a gigabyte of joints.
         allowed = np.flatnonzero(gallery_groups != query_groups[number])
         one = Poses(queries.joints_mm[number : number + 1], queries.valid[number : number + 1])
         distances = pair_distances(name, one, gallery, allowed[None])[0]

@@ -96,6 +96,7 @@ def open_side(path: Path, split: str, limit: int, seed: int) -> ProbeSide:
 
 def common_groups(first: Sequence[str], second: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Names of two lists as numbers, equal where the names are equal."""
+    # Both lists together, or the same name would get two numbers.
     numbers = np.unique([*first, *second], return_inverse=True)[1].astype(np.int64)
     return numbers[: len(first)], numbers[len(first) :]
 
@@ -163,6 +164,7 @@ def embed_side(
         unreadable += [item for item in batch if isinstance(item, str)]
         if good:
             images = np.stack([item.crop.image_rgb for item in good])
+            # Every picture is decoded once, however many encoders are compared.
             for encoder, found in zip(encoders, features, strict=True):
                 found.append(encoder(images).pooled)
             joints += [item.crop.joints_mm for item in good]
@@ -171,6 +173,7 @@ def embed_side(
     if len(kept) < LEAST_SAMPLES:
         what = f"{len(kept)} of {len(side.indices)} samples of {side.name} could be read"
         raise InputProblem(f"only {what}, first: {unreadable[0]}")
+    # By the sample's number: some samples may have been left out as unreadable.
     place = {int(index): name for index, name in zip(side.indices, side.who(), strict=True)}
     return Embedded(
         features=[np.concatenate(found) for found in features],

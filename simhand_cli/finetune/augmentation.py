@@ -48,9 +48,9 @@ def vary_colours(image_rgb: NDArray[np.uint8], rng: np.random.Generator, options
     change = rng.uniform(-ranges, ranges)
     blur_px = float(rng.uniform(0, options.blur_px))
     if options.colour > 0:
-        # Of the whole crop, black border included; the published jitter does the same.
+        # Of the whole crop, black border included, as colour jitters commonly take it.
         grey = float(np.array(cv2.mean(image_rgb)[:3]) @ _LUMA)
-        # Strengths above 1 could make a factor negative and so invert the picture.
+        # A factor below 0 would invert the picture.
         factors = np.maximum(1 + change[:3], 0.0)
         matrix = colour_matrix(factors[0], factors[1], factors[2], float(change[3]), grey)
         image_rgb = np.asarray(cv2.transform(image_rgb, matrix), dtype=np.uint8)

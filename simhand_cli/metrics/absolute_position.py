@@ -42,9 +42,11 @@ def place_in_camera(relative_mm: Floats, joints_px: Floats, intrinsics: Floats, 
     """
     weight = np.ones(relative_mm.shape[:2]) if weight is None else weight
     homogeneous = np.concatenate([joints_px, np.ones_like(joints_px[..., :1])], axis=-1)
+    # The whole inverse, so that a K with skew is right too.
     rays = homogeneous @ np.swapaxes(np.linalg.inv(intrinsics), -1, -2)
     ray_xy = rays[..., :2] / rays[..., 2:]
     finite = np.isfinite(relative_mm).all(axis=(1, 2)) & np.isfinite(ray_xy).all(axis=(1, 2))
+    # One NaN hand would make the batch's solver fail.
     ray_xy = np.where(finite[:, None, None], ray_xy, 0.0)
     relative = np.where(finite[:, None, None], relative_mm, 0.0)
     # Rows of the system are (1, 0, -a) and (0, 1, -b); their normal equations are written out.
@@ -67,5 +69,6 @@ def place_in_camera(relative_mm: Floats, joints_px: Floats, intrinsics: Floats, 
     translation = np.linalg.solve(normal, moments[..., None])[..., 0]
     placed = np.where(solvable[:, None, None], relative + translation[:, None, :], np.nan)
     with np.errstate(invalid="ignore"):
+        # Lines also meet behind the camera, where no hand was seen.
         determined = solvable & (placed[:, 0, 2] > 0)
     return Placed(placed, determined)

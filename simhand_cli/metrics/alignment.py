@@ -110,9 +110,11 @@ def procrustes(
     pred_mean = (weight * pred).sum(axis=1, keepdims=True) / count
     source = pred - pred_mean
     cross = np.swapaxes(weight * source, 1, 2) @ (gt - gt_mean)
+    # Kabsch: the rotation that fits best comes from the cross-covariance.
     u, singular, vt = np.linalg.svd(cross)
     signs = np.ones_like(singular)
     if not allow_reflection:
+        # The smallest singular value is turned over: that costs least of all ways to avoid a mirror image.
         signs[:, 2] = np.where(np.linalg.det(u) * np.linalg.det(vt) < 0, -1.0, 1.0)
     rotation = (u * signs[:, None, :]) @ vt
     moved = source @ rotation
@@ -153,10 +155,12 @@ _GPA_ROUNDS = 6
 def mean_of_aligned(poses_mm: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean (21, 3) of poses (M, 21, 3) that were turned, moved and scaled onto each other (Gower 1975), wrist at 0."""
     valid = np.ones(poses_mm.shape[:2], dtype=bool)
+    # Any start will do: after a few rounds the mean hardly depends on it.
     shape = poses_mm[0]
     for _ in range(_GPA_ROUNDS):
         target = np.repeat(shape[None], len(poses_mm), axis=0)
         shape = procrustes(poses_mm, target, valid, with_scale=True).joints_mm.mean(axis=0)
+        # Each round shrinks the mean a little; without this it would go to nothing.
         shape *= np.linalg.norm(poses_mm[0, MIDDLE_MCP]) / max(
             float(np.linalg.norm(shape[MIDDLE_MCP] - shape[WRIST])), 1e-9
         )

@@ -89,6 +89,7 @@ def intervals_95(figures: Sequence[tuple[Floats, Mask]], how: Resampling) -> lis
     uses = [valid & np.isfinite(values) for values, valid in figures]
     sums = np.hstack([_group_sums(np.where(use, f[0], 0.0), how) for f, use in zip(figures, uses, strict=True)])
     counts = np.hstack([_group_sums(use.astype(np.float64), how) for use in uses])
+    # One generator for all blocks: the draws do not depend on how many fit into memory.
     rng = np.random.default_rng(how.seed)
     block = max(1, _BLOCK_ENTRIES // max(how.groups, 1))
     drawn: list[Floats] = []
@@ -110,12 +111,14 @@ def _joint_averages(sums: Floats, counts: Floats, joints: int) -> Floats:
 
 
 def _percentiles(drawn: Floats) -> tuple[float, float]:
+    # A draw may hold no sample of a figure at all.
     low, high = np.percentile(drawn[np.isfinite(drawn)], [2.5, 97.5])
     return float(low), float(high)
 
 
 def _group_sums(values: Floats, how: Resampling) -> Floats:
     """(G, J) sums of values (N, J) over each group."""
+    # Every sample a group of its own: sorting is faster than adding up.
     if how.groups == len(values):
         order = np.argsort(how.group, kind="stable")
         return values[order]
@@ -127,5 +130,6 @@ def _group_sums(values: Floats, how: Resampling) -> Floats:
 def _draw_counts(rng: np.random.Generator, rows: int, groups: int) -> Floats:
     """(rows, groups) how often each group is in each draw of ``groups`` with replacement."""
     picks = rng.integers(0, groups, size=(rows, groups))
+    # One bincount for all draws, each in a range of numbers of its own.
     flat = (picks + np.arange(rows)[:, None] * groups).ravel()
     return np.bincount(flat, minlength=rows * groups).reshape(rows, groups).astype(np.float64)

@@ -93,8 +93,10 @@ def joint_areas(errors: Floats, thresholds: Thresholds) -> Floats:
     """
     values = thresholds.values()
     weight = np.full(thresholds.steps, values[1] - values[0])
+    # The trapezoid rule: the ends count half.
     weight[[0, -1]] /= 2
     tail = np.append(np.cumsum(weight[::-1])[::-1], 0.0) / (values[-1] - values[0])
+    # "left", since an error equal to a threshold is within it; NaN sorts behind all and adds 0.
     areas: Floats = tail[np.searchsorted(values, errors, side="left")]
     return areas
 

@@ -92,6 +92,7 @@ def _search_block(
     database = np.flatnonzero(video_index != own_video[0]) if one_video else np.arange(len(embedding))
     for start in range(0, len(database), _DATA_ROWS):
         part = database[start : start + _DATA_ROWS]
+        # In double: in float32 the product form loses the distances of near hands, which are what is looked for.
         theirs = embedding[part].astype(np.float64)
         their_norms = (theirs**2).sum(axis=1)
         # |a|^2 - 2ab + |b|^2 in place; the factor goes into the smaller matrix, which saves a pass over the block.
@@ -124,6 +125,7 @@ def _merge(best: Neighbours, query: NDArray[np.int64], rows: NDArray[np.int64], 
     touched = np.unique(query)
     kept, topk = best.rows[touched], best.rows.shape[1]
     filled = kept >= 0
+    # The kept ones compete again, which keeps one rule for ties between blocks.
     owner = np.concatenate([np.repeat(touched, filled.sum(axis=1)), query])
     candidates = np.concatenate([kept[filled], rows])
     distances = np.concatenate([best.squared[touched][filled], squared])

@@ -81,6 +81,7 @@ def find_pairs(
     """
     pca, embedding = embed(keypoints_px, rows, settings.dimensions)
     with console.progress("index", len(rows), "crops") as ticker:
+        # Also for exact search: the index is part of what mining leaves.
         index = build_index(embedding, settings.index, ticker)
     log: SearchLog | None = None
     with console.progress(f"{settings.search} search", len(rows), "crops") as ticker:
@@ -95,6 +96,7 @@ def find_pairs(
     if log is not None:
         generator = np.random.default_rng(settings.index.seed)
         checked = min(settings.recall_rows, len(rows))
+        # Sorted, so that queries of one video stand together in exact search.
         sample = np.sort(generator.choice(len(rows), checked, replace=False))
         recall = measure_recall(found, embedding, video_index, sample)
     return Mined(pca, embedding, index, found, recall, checked, log)

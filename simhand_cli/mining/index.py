@@ -68,6 +68,7 @@ def build_index(embedding: NDArray[np.float32], settings: IndexSettings, ticker:
     )
     for start in range(0, len(embedding), _ADD_ROWS):
         block = embedding[start : start + _ADD_ROWS]
+        # Labels are row ids, said and not left to hnswlib's own counting.
         index.add_items(block, np.arange(start, start + len(block)), num_threads=1)
         if ticker is not None:
             ticker.advance(len(block))
@@ -143,6 +144,7 @@ def _check_answers(index: Any, reloaded: Any, embedding: NDArray[np.float32], pa
     same = reloaded.get_current_count() == len(embedding)
     if same:
         asked = embedding[rows]
+        # On one thread, and both by the same call: any difference is the file's.
         before, after = (i.knn_query(asked, k=1, num_threads=1) for i in (index, reloaded))
         same = all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     if not same:

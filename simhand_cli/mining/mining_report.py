@@ -82,6 +82,7 @@ def _variety(page: Page, rows: MinedRows, found: Neighbours, figures: PairStatis
     )
     sides = ("left", "right")
     share = 100 * figures.by_hand / max(anchors, 1)
+    # Had the side no influence: the product of both margins.
     expected = 100 * np.outer(share.sum(axis=1), share.sum(axis=0)) / 1e4
     table: list[list[Cell]] = [
         [sides[a], sides[b], int(figures.by_hand[a, b]), _percent(share[a, b]), _percent(expected[a, b])]
@@ -101,6 +102,7 @@ def _variety(page: Page, rows: MinedRows, found: Neighbours, figures: PairStatis
 
 def _embedding(page: Page, pca: PosePca) -> None:
     page.heading("Pose embedding")
+    # All hands alike have no variance, and nothing to divide by.
     kept = 100 * np.cumsum(pca.variance) / max(float(pca.variance.sum()), 1e-300)
     dimensions = list(range(1, len(kept) + 1))
     page.picture(

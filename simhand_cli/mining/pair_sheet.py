@@ -69,6 +69,7 @@ def choose_queries(video_index: NDArray[np.int32], count: int, seed: int) -> NDA
 
 def shown_ranks(video_index: NDArray[np.int32], queries: NDArray[np.int64]) -> list[int]:
     """The ranks of the sheet that every query has."""
+    # The same columns for all rows of the sheet.
     most = int(available_neighbours(video_index)[queries].min())
     return [rank for rank in RANKS if rank <= most]
 
@@ -87,6 +88,7 @@ def pair_sheet(rows: MinedRows, read_crops: ReadCrops, count: int, seed: int) ->
     """
     queries = choose_queries(rows.video_index, count, seed)
     ranks = shown_ranks(rows.video_index, queries)
+    # Exact: the sheet judges the embedding, not the index.
     found = exact_neighbours(rows.embedding, rows.video_index, queries, ranks[-1])
     same_video = np.array([_nearest_of_own_video(rows, query) for query in queries])
     columns = np.column_stack([queries, same_video, found.rows[:, np.array(ranks) - 1]])

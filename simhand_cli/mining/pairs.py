@@ -80,6 +80,7 @@ def write_pairs(path: Path, found: Neighbours, *, index: str, recall: float, rec
     arrays: dict[str, NDArray[Any]] = {
         "anchor": np.arange(len(found.rows), dtype=np.int64),
         "positive": found.rows,
+        # Ordered in float64 before; the stored distance is to be looked at.
         "distance": np.sqrt(found.squared).astype(np.float32),
     }
     attributes = {

@@ -63,12 +63,14 @@ class Mining:
         self.crops = load_crop_set(self.workspace)
         self.waiting = waiting_dropped(self.crops.waiting)
         self.selection, self.dropped = _select(self.config, self.crops)
+        # Of the catalog's digests, not of the files: seconds instead of minutes for many videos.
         self.inputs = crop_set_fingerprint(self.workspace)
         self.done: dict[str, Any] | None = None
         found = self.record.state(self.identity(), redo=self.config.redo)
         if found != "finished":
             return found
         self.done = self.record.still_valid(self.inputs)
+        # Changed crops are no mistake of the user's: mining follows them without --redo.
         if self.done is None:
             self._console.say("mine: the crops changed since the last time, or a result is damaged; mining again")
             return "redo"
@@ -98,6 +100,7 @@ class Mining:
         sheet = pair_sheet(rows, partial(read_crops, self.workspace), config.sheet_queries, config.seed)
         page = build_report(rows, mined.found, mined.pca, figures, sheet, facts, dropped)
 
+        # First of all writing: from here until the new manifest the folder counts as unfinished.
         remove_manifest(directory)
         remove_leftovers(directory)
         save_config(config, directory / "config.yaml")
@@ -145,6 +148,7 @@ def _plan(config: MineConfig, rows: int) -> Facts:
     search = _search_kind(config, rows)
     seconds = rows * _INDEX_SECONDS_PER_ROW
     seconds += rows * (rows * _EXACT_SECONDS_PER_PAIR if search == "exact" else _HNSW_SEARCH_SECONDS_PER_ROW)
+    # Embedding, keypoints (21 x 2 x 4 bytes), places and pairs; then the graph.
     size = rows * (4 * config.pca_dim + 168 + 8 + 8 + 12 * config.topk) + rows * (
         4 * config.pca_dim + 16 + 9 * config.hnsw_m
     )
@@ -181,6 +185,7 @@ def _video_names(workspace: Workspace) -> dict[str, str]:
             for video in catalog.videos()
         }
     often = Counter(names.values())
+    # Cameras name their files alike in every folder.
     return {v: name if often[name] == 1 else f"{name} ({v[:4]})" for v, name in names.items()}
 
 

@@ -67,6 +67,7 @@ def indexed_neighbours(
     """
     total = len(embedding)
     found = Neighbours.empty(total, topk)
+    # Of a video that is most of the set, fewer neighbours than K exist; waiting for more would never end.
     needed = np.minimum(available_neighbours(video_index), topk)
     todo = np.flatnonzero(needed)
     # Measured: past this share of all rows, looking at everything is cheaper than walking the graph.
@@ -75,6 +76,7 @@ def indexed_neighbours(
     rounds: list[tuple[int, int]] = []
     while len(todo):
         rounds.append((fetch, len(todo)))
+        # hnswlib returns at most ef neighbours.
         index.set_ef(max(ef, fetch))
         finished = np.zeros(len(todo), dtype=bool)
         # The more a row fetches, the fewer rows a call: a call's memory stays the same.
@@ -90,6 +92,7 @@ def indexed_neighbours(
         if fetch >= limit:
             break
         fetch = min(limit, 2 * fetch)
+    # What is left are rows in large videos; exact search leaves such a video out as a whole.
     if len(todo):
         rest = exact_neighbours(embedding, video_index, todo, topk, ticker)
         found.rows[todo], found.squared[todo] = rest.rows, rest.squared
@@ -130,6 +133,7 @@ def _keep_others(
     # Measured again, since hnswlib's distances are float32: index and exact search must put equal hands in one order.
     squared = squared_distance(embedding, np.broadcast_to(queries[:, None], labels.shape), labels)
     squared[~other] = np.inf
+    # By distance, then row id: equal hands come in one order, whatever the graph's.
     order = np.lexsort((labels, squared), axis=-1)[:, : found.rows.shape[1]]
     nearest = np.take_along_axis(squared, order, axis=1)
     chosen = np.where(np.isfinite(nearest), np.take_along_axis(labels, order, axis=1), -1)
@@ -152,5 +156,6 @@ def measure_recall(
     truth = exact_neighbours(embedding, video_index, sample, found.rows.shape[1]).squared
     wanted = np.isfinite(truth)
     farthest = np.where(wanted, truth, -1.0).max(axis=1, keepdims=True)
+    # The tolerance is rounding between two ways of summing one distance.
     hits = (found.squared[sample] <= farthest * (1 + _TIE)) & wanted
     return float(hits.sum() / max(int(wanted.sum()), 1))

@@ -49,8 +49,10 @@ def pair_statistics(
     positive = found.rows[anchor, 0]
     top1 = np.sqrt(found.squared[anchor, 0])
     last = found.squared[:, -1][found.rows[:, -1] >= 0]
+    # Both sides in one number, 0 to 3.
     by_hand = np.bincount(2 * handedness[anchor].astype(np.int64) + handedness[positive], minlength=4).reshape(2, 2)
     used = np.bincount(positive)
+    # What distances mean is seen beside those of pairs drawn blindly.
     random = _random_distances(embedding, video_index, seed)
     low, middle, high = (float(q) for q in np.quantile(top1, [0.05, 0.5, 0.95]))
     return PairStatistics(
@@ -62,6 +64,7 @@ def pair_statistics(
         by_hand=by_hand,
         distinct_positives=int((used > 0).sum()),
         most_used=int(used.max()),
+        # Chance would give nearly 0; a high share hints at duplicated videos.
         mutual_share=float((found.rows[positive, 0] == anchor).mean()),
         histograms=_histograms({"Top-1": top1, "random pairs of other videos": random}),
     )

@@ -109,7 +109,7 @@ def read_joints(maps: DetNetMaps, input_px: int, average: bool = True) -> JointR
         average: mean over the heat in a 7 x 7 window around the peak, which sees between cells; else the values at
             the peak's cell, as published.
     """
-    # Half precision counts cells to 2,048 only and sums windows coarsely.
+    # In half precision sums over a window would be off by fractions of a cell.
     heat = maps.heat.float()
     size = heat.shape[-1]
     confidence, peak = heat.flatten(2).max(dim=2)

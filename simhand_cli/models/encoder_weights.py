@@ -44,7 +44,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     import torch
 
     try:
-        # A pickle can run any program when it is loaded; weights_only refuses all but tensors.
+        # A pickle can run any program when it is loaded; weights_only takes tensors and plain values alone.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputProblem(

@@ -74,10 +74,9 @@ class PretrainTask(Task[ContrastiveModel, PairBatch]):
             ranks, place, EngineOptions.of(settings, combine(settings.seed, ranks.rank, 1), settings.optimiser)
         )
         self._settings, self._plan, self._table, self._workspace = settings, plan, table, workspace
+        # Both kinds are made, since where to decode is chosen later; neither opens a file before it is asked.
         self._dataset, self._encoded = (
-            # Both kinds are made, since where to decode is chosen later; neither opens a file before it is asked.
-            PairDataset(table, workspace.crops_dir, settings.seed, encoded=encoded)
-            for encoded in (False, True)
+            PairDataset(table, workspace.crops_dir, settings.seed, encoded=encoded) for encoded in (False, True)
         )
         self._decoded_on_gpu = False
         self._pose_probe: PoseProbe | None = None

@@ -61,6 +61,7 @@ def measure(job: ProbeRun, console: Console) -> dict[str, Any]:
         ``dropped``: entries of what could not be read.
     """
     test, gallery = _embed(job, console)
+    # Whole recordings: their frames resemble each other, and frames drawn singly make intervals too narrow.
     how = resampling(test.sequences, "sequence", job.config.bootstrap, job.config.seed)
     groups = common_groups(test.who, gallery.who)
     rows = [
@@ -126,8 +127,10 @@ def _retrieval_references(
     job: ProbeRun, test: Embedded, gallery: Embedded, groups: tuple[NDArray[np.int64], NDArray[np.int64]]
 ) -> tuple[dict[str, list[Figure]], NDArray[np.int64], int]:
     """Chance and oracle, (Q, K) rows of the oracle's poses (-1 for samples it was not asked about), how many it was."""
+    # Streams of their own: another number of oracle samples does not change what chance gives.
     rng = np.random.default_rng([job.config.seed, _CHANCE_STREAM])
     chance = _retrieval_figures(test.poses, gallery.poses, random_rows(rng, *groups, NEIGHBOURS[-1]))
+    # A smaller exact sample says more than an approximation on all.
     count = min(len(test.poses), max(_ORACLE_PAIRS // len(gallery.poses), 1))
     asked = np.sort(np.random.default_rng([job.config.seed, _ORACLE_STREAM]).permutation(len(test.poses))[:count])
     queries = Poses(test.poses.joints_mm[asked], test.poses.valid[asked])
@@ -137,6 +140,7 @@ def _retrieval_references(
         every = np.full((len(test.poses), NEIGHBOURS[-1]), np.nan)
         every[asked] = distances
         oracle += [retrieval_figure(k, name, values) for k, values in means_of_nearest(every).items()]
+        # The sheet shows one oracle, that of its captions' alignment.
         if name == ALIGNMENTS[0]:
             shown[asked] = rows
     return {"random retrieval": chance, "oracle": oracle}, shown, count
@@ -184,6 +188,7 @@ def _encoder_records(job: ProbeRun, figures: Sequence[list[Figure]], how: Resamp
     for number, (source, title, own) in enumerate(zip(job.sources, job.titles, figures, strict=True)):
         record = {"name": title, **encoder_record(source), "figures": [figure_record(f, how) for f in own]}
         if number:
+            # Under the same draws as the figures themselves.
             record["minus_first"] = [figure_record(f.minus(first[f.key]), how) for f in own]
         records.append(record)
     return records
@@ -191,6 +196,7 @@ def _encoder_records(job: ProbeRun, figures: Sequence[list[Figure]], how: Resamp
 
 def _maps(job: ProbeRun, test: Embedded) -> tuple[bytes, dict[str, Any]]:
     """The picture of all maps, and facts."""
+    # The same hands in every encoder's map, or the maps could not be compared.
     rows = choose_samples(np.arange(len(test.poses)), job.config.plotted, job.config.seed)
     poses = Poses(test.poses.joints_mm[rows], test.poses.valid[rows])
     panels = [

@@ -97,6 +97,7 @@ def linear_rows(
     groups: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> LinearRows | str:
     """What of the gallery the linear probe is fitted on, or why there is none; groups as for retrieval."""
+    # Whoever is tested is not fitted on.
     tested = np.isin(groups[1], groups[0])
     return choose_linear_rows(gallery.labelled, indices, joint_valid, tested, config.val_fraction, config.seed)
 
@@ -109,7 +110,9 @@ def find_encoders(config: ProbeConfig, workspace: Workspace) -> list[EncoderSour
     ]
     backbones = list(dict.fromkeys(source.backbone for source in trained if source is not None))
     first = config.backbone or (backbones[0] if backbones else None)
+    # Untrained, but of the trained ones' architecture, or the comparison would be of two things.
     sources = [source or find_encoder("random", workspace, first) for source in trained]
+    # A floor for every architecture: random features already know silhouettes.
     if config.untrained and None not in trained:
         sources += [find_encoder("random", workspace, backbone) for backbone in backbones]
     return sources

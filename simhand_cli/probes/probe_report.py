@@ -120,6 +120,7 @@ def overview_rows(metrics: Mapping[str, Any]) -> list[list[Cell]]:
 def _named_figures(metrics: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
     encoders = [(encoder["name"], encoder["figures"]) for encoder in metrics["encoders"]]
     asked, of = metrics["oracle_samples"], metrics["test_samples"]
+    # Of other hands than the encoders' figures, which the row must say.
     titles = {"oracle": f"oracle, {asked:,} of {of:,}"} if asked < of else {}
     return [*encoders, *((titles.get(name, name), figures) for name, figures in metrics["references"].items())]
 

@@ -42,6 +42,7 @@ def retrieval_sheet(
     # Spread over the set: neighbours in it are often frames of one recording.
     chosen = asked[np.linspace(0, len(asked) - 1, min(_SHOWN, len(asked))).round().astype(int)]
     columns = [one[:, :1] for one in (*rows, oracle_rows)]
+    # As in the table: root and bone scale, by which the oracle was ranked too.
     distances = [pair_distances(ALIGNMENTS[0], test.poses, gallery.poses, one) for one in columns]
     sheet = []
     for query in chosen:

@@ -66,6 +66,7 @@ class Probe:
 
 
 def _summary(job: ProbeRun, result: Mapping[str, Any]) -> Summary:
+    # From the file, so that a finished probe that is read back shows the same.
     metrics = json.loads((job.folder / "metrics.json").read_text())
     no_linear = metrics["linear_probe"]["not_done"]
     summary = Summary("probe", dropped=[*job.dropped, *(Dropped(**entry) for entry in result["dropped"])])

@@ -13,6 +13,7 @@ PART = ".part"
 def checkpoint_folders(run_dir: Path) -> list[Path]:
     """All complete checkpoints of a run, oldest first."""
     found = [p for p in (run_dir / CHECKPOINTS).glob("step-*") if is_complete(p)]
+    # By number: a step of nine digits sorts before one of eight as text.
     return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
 
 
@@ -40,6 +41,7 @@ def is_complete(folder: Path) -> bool:
         return False
     try:
         sizes = json.loads((folder / STATE_FILE).read_text())["files"]
+        # Sizes and no digests: gigabytes are not read at every start, and a file cut short is what happens.
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -28,6 +28,7 @@ def take_earlier(config: Config, earlier: Mapping[str, Any] | None, console: Con
     wanted = {
         name: before[name]
         for name, value in now.items()
+        # Whatever was said, even the default, is meant as said.
         if name in before and name not in config.model_fields_set and value != before[name]
     }
     if not wanted:

@@ -93,7 +93,9 @@ def run_job(job: Job[Config], console: Console | None = None) -> Summary:
     record = job.record
     with record.held(dry_run=job.config.dry_run):
         if not job.config.redo:
+            # Under the lock, so that nobody changes the record between reading and writing.
             job.config = take_earlier(job.config, record.earlier(), console)
+        # Refuses changed options before a dry run too: it must promise nothing that a run would refuse.
         job.state()
         if job.config.dry_run:
             return job.dry()

@@ -72,8 +72,10 @@ def run_pool(
 
         while queue or suspects:
             alone = not queue
+            # Of the jobs that were under way when a worker died, one at a time shows which one kills.
             batch = [suspects.pop()] if alone else queue
             with ProcessPoolExecutor(
+                # A pool whose worker has died takes no more jobs, so each round has a new one.
                 1 if alone else workers,
                 mp_context=context,
                 initializer=_initialise,
@@ -117,10 +119,12 @@ def _drain(
     in_flight: int,
 ) -> tuple[list[StageJob[Payload]], list[StageJob[Payload]]]:
     """Feed the pool; if a worker dies, returns the jobs that were in flight and those never started."""
+    # Taken from the end, which costs nothing, in the order of the jobs.
     unstarted = list(reversed(jobs))
     running: dict[Future[Result], StageJob[Payload]] = {}
     try:
         while True:
+            # Two jobs a worker: none waits for the next one, and few are lost with a worker.
             while unstarted and len(running) < in_flight:
                 running[pool.submit(_guarded, work, unstarted[-1].payload)] = unstarted[-1]
                 unstarted.pop()
@@ -133,6 +137,7 @@ def _drain(
     except BrokenProcessPool:
         return list(running.values()), unstarted[::-1]
     except BaseException:
+        # Ctrl-C or a full disk: results of jobs under way would not be recorded any more.
         for child in multiprocessing.active_children():
             child.terminate()
         pool.shutdown(wait=False, cancel_futures=True)

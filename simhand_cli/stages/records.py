@@ -94,6 +94,7 @@ class CatalogRecord:
     @contextmanager
     def held(self, *, dry_run: bool) -> Iterator[None]:
         """Hold the workspace's lock, with the catalog open; a dry run creates no workspace."""
+        # Opening a catalog creates it, and a dry run creates nothing.
         if dry_run and not self._workspace.catalog_path.is_file():
             yield
             return
@@ -131,6 +132,7 @@ class CatalogRecord:
             self.catalog.clear_all()
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
+            # Under the lock: whoever left them is dead.
             remove_leftovers(self._folder)
         self.catalog.set_stage_config(self._stage, dict(identity))
         if self._folder is not None:

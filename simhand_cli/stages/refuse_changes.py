@@ -36,11 +36,13 @@ def refuse_changes(
     if before is None or before == now:
         return
     flat_now = _flat(now)
+    # Nested options by dotted names, as people type them.
     flat_before = _in_todays_words(_flat(before), flat_now)
     names = sorted(flat_before.keys() | flat_now.keys())
     changed = [n for n in names if flat_before.get(n) != flat_now.get(n)]
     if not changed:  # an option that a newer version added, left at None
         return
+    # Options before files: a person can take back an option, and a digest means nothing to read.
     options = [n for n in changed if not (_holds_digest(flat_before.get(n)) or _holds_digest(flat_now.get(n)))]
     if not options:
         kinds = {name.split(".")[0] for name in changed}
@@ -74,6 +76,7 @@ def _in_todays_words(before: dict[str, Any], now: Mapping[str, Any]) -> dict[str
     """Recorded options under their names of today; one is renamed only where today's record lacks the old name."""
     before = dict(before)
     for name, old in RECORDED_AS.items():
+        # Commands that still have an option of the old name keep it.
         if name in now and old not in now and name not in before and old in before:
             before[name] = before.pop(old)
     for name, word in NOT_GIVEN_WAS.items():

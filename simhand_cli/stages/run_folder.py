@@ -62,6 +62,7 @@ def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool, job: str = 
             named.
     """
     path.mkdir(parents=True, exist_ok=True)
+    # A restart of the same job repeats --redo's command line, but must not discard what the job has done since.
     if redo and not (job and _read_json(path / _REDONE) == {"job": job}):
         discard_run(path)
         if job:
@@ -72,6 +73,7 @@ def open_run(path: Path, identity: Mapping[str, Any], *, redo: bool, job: str = 
     if replaced:
         discard_run(path)
     remove_leftovers(path)
+    # What a killed writer left counts as nothing.
     remove_partial_checkpoints(path)
     if known is None:
         write_json(path / _IDENTITY, wanted)
@@ -125,6 +127,7 @@ def read_result(path: Path) -> dict[str, Any] | None:
 def discard_run(path: Path) -> None:
     """Delete a run's files but its lock: result and checkpoints first, so that half a run is never gone on with."""
     last = (_IDENTITY, LOCK_NAME)
+    # The identity last: killed in between, the folder is still known as that run's and is discarded again.
     for entry in sorted(path.iterdir(), key=lambda p: (p.name != _RESULT, not p.is_dir(), p.name in last)):
         if entry.name == LOCK_NAME:
             continue

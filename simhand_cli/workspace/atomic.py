@@ -31,12 +31,14 @@ def atomic_path(final: Path) -> Iterator[Path]:
     :func:`remove_leftovers` at the next start.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target: a rename is atomic within a file system only.
     part = final.with_name(f"{final.name}.{os.getpid()}{PART_SUFFIX}")
     try:
         yield part
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    # Before the rename, or a power cut could leave the name with nothing behind it.
     _fsync(part)
     part.replace(final)
     # The new name itself survives a power cut only once the folder is on disk.
@@ -89,6 +91,7 @@ def write_text(path: Path, content: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON document atomically, indented, non-finite numbers refused."""
+    # NaN would make a file that other programs refuse.
     write_text(path, json.dumps(value, indent=2, allow_nan=False, default=str) + "\n")
 
 

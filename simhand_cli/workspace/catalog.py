@@ -102,7 +102,9 @@ class Catalog:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
+            # Readers do not wait for the writer.
             self._db.execute("PRAGMA journal_mode=WAL")
+            # A video that counts as done must still be done after a power cut.
             self._db.execute("PRAGMA synchronous=FULL")
             with self._transaction():
                 for statement in _TABLES.split(";\n"):
@@ -129,6 +131,7 @@ class Catalog:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        # The write lock at once: a transaction that reads first could fail halfway.
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -188,6 +191,7 @@ class Catalog:
             copies = self._db.execute(
                 "SELECT path FROM sources WHERE video_id = ? AND status = 'duplicate' ORDER BY path", (old_id,)
             )
+            # In the order of paths, so that every run chooses the same copy.
             heir = next((copy for (copy,) in copies.fetchall() if Path(copy).exists()), None)
             if heir is not None:
                 self._db.execute("UPDATE videos SET path = ? WHERE video_id = ?", (heir, old_id))

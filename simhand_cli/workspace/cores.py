@@ -42,6 +42,7 @@ def cgroup_quota(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> float | 
         return None
     quotas: list[float] = []
     for line in lines:
+        # "0::/path" is version 2; "3:cpu,cpuacct:/path" names the controllers of version 1.
         _, controllers, path = line.split(":", 2)
         if not controllers:
             quotas += _of_group_and_above(cgroups, path, _quota_v2)
@@ -130,5 +131,6 @@ def _busy_s(stat: Path, cores: set[int]) -> float:
     found = [[int(word) for word in words[1:9]] for words in lines if words[0] in {f"cpu{core}" for core in cores}]
     if not found:
         raise ValueError(f"{stat} names no core")
+    # Idle, and waiting for a disk.
     idle = sum(ticks[3] + ticks[4] for ticks in found)
     return (sum(map(sum, found)) - idle) / os.sysconf("SC_CLK_TCK")

@@ -14,6 +14,7 @@ def die_with(parent: int) -> None:
     """
     if sys.platform != "linux":
         return
+    # PR_SET_PDEATHSIG of linux/prctl.h. SIGKILL, as loader workers outlive SIGTERM for a while.
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
     if os.getppid() != parent:  # died before the request was made

@@ -27,6 +27,7 @@ def workspace_lock(directory: Path, command: str) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
+            # Without waiting: a second command that hangs silently would look broken.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(descriptor, 500).decode(errors="replace").strip() or "another process"

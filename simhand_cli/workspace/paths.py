@@ -80,6 +80,7 @@ class Workspace:
         Raises:
             UsageProblem: a name that is not one plain folder name.
         """
+        # A name with "../" in it would write, and with --redo delete, elsewhere.
         if not name or Path(name).name != name or name in (".", ".."):
             raise UsageProblem(f"--name {name!r} must be a plain name without slashes")
         return self.runs_dir / f"{command}-{name}"
@@ -87,4 +88,5 @@ class Workspace:
     def latest_run(self, command: str, artefact: str) -> Path | None:
         """The newest run folder of ``command`` that holds a finished ``artefact``, or None."""
         found = [p for p in self.runs_dir.glob(f"{command}-*/{artefact}") if p.is_file()]
+        # Names break ties of clocks that count seconds only.
         return max(found, key=lambda p: (p.stat().st_mtime_ns, p.parent.name)).parent if found else None

@@ -96,6 +96,7 @@ def open_h5_file(path: Path, schema: str, version: int) -> Any:
 
 def pack_blobs(blobs: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Concatenate byte strings into a flat uint8 array and (N + 1) int64 offsets."""
+    # One offset more than blobs: the end of the last needs no special case.
     offsets = np.zeros(len(blobs) + 1, dtype=np.int64)
     np.cumsum([len(b) for b in blobs], out=offsets[1:])
     return np.frombuffer(b"".join(blobs), dtype=np.uint8), offsets

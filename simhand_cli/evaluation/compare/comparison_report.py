@@ -52,6 +52,7 @@ def add_comparison(job: EvaluationRun, other: Path) -> tuple[Compared, Path, dic
     config = job.config
     scale = Scale(root=JOINT_NAMES.index(config.root_joint), reflections=config.reflections)
     files = job.folder / "predictions.h5", other / "predictions.h5"
+    # Also the key of the report's section: the same comparison again replaces it.
     name = other_name(job.folder, other)
     found = compare(*files, scale, config.bootstrap, config.seed, config.bootstrap_over)
     record = comparison_record(found, scale, job.folder, other)
@@ -59,6 +60,7 @@ def add_comparison(job: EvaluationRun, other: Path) -> tuple[Compared, Path, dic
     write_json(path, record)
     this, that = (read_predictions(file) for file in files)
     by_label = dict(zip(job.labels, job.sets, strict=True))
+    # A set may not be open any more; then there are figures without pictures.
     sheets = [_sheet(by_label.get(one.label), one, this, that) for one in found.sets]
     model = evaluated_model(other)
     about = f"{name} is {other.resolve()}, model {model.get('path', model['kind'])}."
@@ -76,6 +78,7 @@ def other_name(this: Path, other: Path) -> str:
     """
     place = other.resolve()
     name = place.name.removeprefix("evaluate-")
+    # Beside each other names are unique already.
     if place.parent == this.resolve().parent:
         return name
     return f"{name}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
@@ -142,6 +145,7 @@ def _table_row(one: PairedDifference) -> list[Cell]:
     title, _, factor = alignment_words(one.alignment)
     low, high = (factor * end for end in one.interval)
     lacking = "no interval" if np.isfinite(one.mean) else None
+    # With signs: what counts is on which side of 0 both ends are.
     interval = f"{low:+.2f} to {high:+.2f}" if np.isfinite(low) else lacking
     difference = f"{factor * one.mean:+.2f}" if np.isfinite(one.mean) else None
     better = f"{100 * one.better:.0f} %" if np.isfinite(one.better) else None
@@ -186,6 +190,7 @@ def _sheet(
     """Pictures of the samples with the largest gains and losses, as far as they can be read."""
     rows, labels = [], []
     _, unit, factor = alignment_words(found.ranked_by)
+    # Both ends: gains alone would flatter.
     for what, positions in zip(("gains", "loses"), found.extremes(_PICTURED), strict=True):
         tiles: list[Tile] = []
         for k in positions:
@@ -213,6 +218,7 @@ def _sample(labelled: LabelledSet | None, index: int, sample_id: str) -> HandSam
         sample = labelled[index]
     except InputProblem:
         return None
+    # A set that has changed since would show another hand below these figures.
     return sample if sample.sample_id == sample_id else None
 
 

@@ -113,6 +113,7 @@ class Comparison:
         per_sample = self.of(self.ranked_by).per_sample
         gap = per_sample[:, 0] - per_sample[:, 1]
         known = np.flatnonzero(np.isfinite(gap))
+        # Stable, so that ties come in the order of the set on every machine.
         ranked = known[np.argsort(gap[known], kind="stable")]
         gains = [int(k) for k in ranked if gap[k] < 0]
         losses = [int(k) for k in ranked[::-1] if gap[k] > 0]
@@ -147,6 +148,7 @@ def compare(first: Path, second: Path, scale: Scale, repeats: int, seed: int, ov
         InputProblem: a file is missing, no sample is in both, or the truth of a sample differs.
     """
     a, b = read_predictions(first), read_predictions(second)
+    # By name and not by row: one of them may be limited, or have left other samples out.
     place = {key: row for row, key in enumerate(b.keys)}
     partners = {label: _partner(label, digest, b) for label, digest in a.labels_sha256.items()}
     shared: dict[str, list[tuple[int, int]]] = {label: [] for label in partners}
@@ -159,6 +161,7 @@ def compare(first: Path, second: Path, scale: Scale, repeats: int, seed: int, ov
         rows = np.array(pairs, np.int64).reshape(-1, 2)
         if not (a.found[rows[:, 0]] & b.found[rows[:, 1]]).any():
             continue
+        # The same names with other labels: the difference would be one of labels, not of models.
         if apart := _truth_apart(a, b, rows):
             raise InputProblem(f"--against {second.parent}: its labels of {label} are others (by up to {apart})")
         sets.append(_compare_set(label, (a, b), rows, scale, (repeats, seed, over)))
@@ -173,6 +176,7 @@ def _partner(label: str, digest: str, other: StoredPredictions) -> str:
     """What the other evaluation calls a set: the one with its labels, preferably by the same name."""
     if other.labels_sha256.get(label) == digest:
         return label
+    # Names depend on the order and number of sets in an evaluation; labels do not.
     return next((name for name, theirs in other.labels_sha256.items() if theirs == digest), label)
 
 
@@ -203,8 +207,10 @@ def _compare_set(
     one, two = shared.T
     found = a.found[one] & b.found[two]
     rows = shared[found]
+    # Of the first: both evaluations have the same samples, and so the same sequences.
     groups = grouped_by(over, a)
     how = resampling([groups[row] for row in rows[:, 0]], over, repeats, seed)
+    # One truth for both, so that rounding between the two files cannot make a difference.
     truth, valid = a.truth_mm[one], a.valid_mm[one] & b.valid_mm[two]
     answers = all(any_in_3d(run.found[own], run.relative_mm[own]) for run, own in zip(runs, shared.T, strict=True))
     in_3d = answers and bool(valid.any())
@@ -223,6 +229,7 @@ def _errors(
 ) -> tuple[Floats, Mask]:
     """(S, 21) errors of one run after alignment, and which of them count."""
     source = (run.camera_mm if name == "absolute" else run.relative_mm)[rows]
+    # NaN is a miss in PCK and no error in means.
     source = np.where(run.found[rows, None, None], source, np.nan)
     aligned = align(name, source, truth, valid, root=scale.root, bone=scale.bone, allow_reflection=scale.reflections)
     return joint_errors(aligned.joints_mm, truth), valid & aligned.scored[:, None]
@@ -248,6 +255,7 @@ def _difference(
     gap = (first - second)[found]
     use = counts[found] & np.isfinite(gap)
     per_joint = joint_means(gap, use)
+    # Over the joints that both have, or a model that leaves hard joints out would look better.
     per_sample = np.stack([sample_means(errors[found], use) for errors in (first, second)], axis=1)
     ahead = per_sample[use.any(axis=1)]
     (interval,) = intervals_95([(gap, use)], how)
@@ -261,6 +269,7 @@ def _difference(
         means=(mean_over_joints(joint_means(first[found], use)), mean_over_joints(joint_means(second[found], use))),
         mean=mean_over_joints(per_joint),
         interval=interval,
+        # A tie is not better; it counts for neither.
         better=float((ahead[:, 0] < ahead[:, 1]).mean()) if len(ahead) else float("nan"),
         per_joint=per_joint,
         per_sample=per_sample,

@@ -52,6 +52,7 @@ def _evaluation(folder: Path) -> dict[str, Any]:
     return {
         "folder": str(folder.resolve()),
         "model": evaluated_model(folder),
+        # An evaluation that was done over since is no longer the one compared with.
         "predictions_sha256": sha256_file(folder / "predictions.h5"),
     }
 

@@ -106,6 +106,7 @@ def check_leaderboard(
             the same name.
         InputProblem: a copy of DexYCB that cannot have the published image ids.
     """
+    # Before hours of predicting: what cannot become a whole file is refused at once.
     if limit is not None:
         raise UsageProblem("--leaderboard needs a prediction of every image: leave --limit out")
     if model_file is not None and not _in_millimetres(model_file):
@@ -121,12 +122,14 @@ def check_leaderboard(
                 f"--leaderboard: {labelled.name}/{labelled.split} has no such file; FreiHAND's test split, DexYCB and "
                 "AssemblyHands do"
             )
+        # One missing frame would shift the ids of all that follow.
         if isinstance(labelled, DexYcb) and labelled.partial():
             raise InputProblem(
                 f"--leaderboard: image ids count all frames of the split, and in {path} {labelled.partial()}; "
                 "get the whole set or leave --leaderboard out"
             )
         ranked.append(labelled)
+    # Names are those that the scorers ask for, and so cannot tell two copies apart.
     names = [_file_name(one) for one in ranked]
     if len(set(names)) < len(names):
         raise UsageProblem("--leaderboard: two sets of --data would have the same file; evaluate them one by one")
@@ -162,7 +165,9 @@ def _file_name(labelled: RankedSet) -> str:
 
 def _write_one(path: Path, labelled: RankedSet, stored: StoredPredictions) -> LeaderboardFile:
     rows = np.flatnonzero(np.array(stored.set_names) == f"{labelled.name}/{labelled.split}")
+    # Those that were not found stay zeros, as the scorers' own examples have it.
     rows = rows[stored.found[rows]]
+    # NaN is no JSON, and scorers would stop at it.
     bad = rows[~np.isfinite(stored.relative_mm[rows]).all(axis=(1, 2))]
     if len(bad):
         raise InputProblem(
@@ -204,6 +209,7 @@ def _write_images(
     path: Path, labelled: FreiHand | DexYcb, stored: StoredPredictions, rows: NDArray[np.int64]
 ) -> LeaderboardFile:
     joints_mm, placed = _positions(stored, rows)
+    # Of all published images, also those that are missing in this copy.
     all_mm = np.zeros((labelled.images_in_split, NUM_JOINTS, 3))
     all_mm[labelled.image_numbers[stored.index[rows]]] = joints_mm
     note, no_hand = "", 0
@@ -235,6 +241,7 @@ def _positions(stored: StoredPredictions, rows: NDArray[np.int64]) -> tuple[NDAr
 
 
 def _write_freihand(path: Path, joints_mm: NDArray[np.float64]) -> None:
+    # Metres here, millimetres in the other two files.
     xyz = (np.round(hand / 1000.0, _M_DIGITS).tolist() for hand in joints_mm)
     # Written piece by piece: nine million zeros of meshes as lists would take hundreds of megabytes.
     no_mesh = json.dumps([[0.0, 0.0, 0.0]] * MANO_VERTICES)

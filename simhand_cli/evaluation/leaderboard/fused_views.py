@@ -56,6 +56,7 @@ def fuse_views(
     """
     # The inverse of what the reader applies to the labels, also where R is rounded.
     world_from_camera = np.linalg.inv(views.camera_from_world[:, :, :3])
+    # Right and left hand of a frame side by side.
     slot = 2 * views.frame + views.side
     pose_mm = (relative_mm - relative_mm[:, WRIST : WRIST + 1]) @ world_from_camera.transpose(0, 2, 1)
     placed = np.isfinite(camera_mm).all(axis=(1, 2))
@@ -101,6 +102,7 @@ def write_world_coord(path: Path, frames: Sequence[tuple[str, str]], hands: Fuse
 def _entries(frames: Sequence[tuple[str, str]], hands: FusedHands, rows: Sequence[int]) -> Iterator[str]:
     published = np.empty((len(SIDES), NUM_JOINTS, 3))
     for row in rows:
+        # Assigned through the same table that the reader takes joints by: its inverse without a second table.
         published[:, WRIST_FIRST] = np.round(hands.world_mm[row], _MM_DIGITS)
         entry = {
             "world_coord": published.reshape(TWO_HANDS, 3).tolist(),

@@ -34,6 +34,7 @@ def find_training_hands(path: Path) -> TrainingHands:
     Raises:
         InputProblem: there is no training split, or its labels cannot be right.
     """
+    # Of training hands: a mean of the test hands would know the answers.
     labelled = open_labelled(path, "train")
     require_3d(labelled, path, "a mean hand is taken of 3D ones: --model mean-pose and mean-shape do not apply")
     check = check_labels(labelled, path, (WRIST, MIDDLE_MCP))

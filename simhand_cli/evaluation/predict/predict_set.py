@@ -74,6 +74,7 @@ def predict_set(
     def read(row: int) -> _Item | str | None:
         return _read(labelled, row, predictor.crop_scale, predictor.input_px)
 
+    # Reading goes on in another thread while the model computes.
     for batch in read_ahead(read, indices.tolist(), batch_size):
         usable = [item for item in batch if isinstance(item, _Item)]
         unreadable.extend(item for item in batch if isinstance(item, str))
@@ -95,6 +96,7 @@ def _read(labelled: LabelledSet, index: int, crop_scale: float, size_px: int) ->
         return str(problem)
     if original.joint_valid.sum() < MIN_JOINTS:
         return None
+    # Models see right hands only; predictions are turned back when they are written.
     sample = original.as_right()
     image_from_crop = evaluation_crop(sample, crop_scale, size_px)
     crop = warp_crop(sample.image_rgb, image_from_crop, size_px)
@@ -115,11 +117,13 @@ def _assemble(labelled: LabelledSet, items: list[_Item], poses: list[CropPoses])
     missing = ~found[:, None, None]
     image_from_crop = np.stack([item.image_from_crop for item in items])
     crop_px = np.concatenate([p.joints_px for p in poses])
+    # A predictor may leave anything in the rows of hands that it did not find.
     joints_px = np.where(missing, np.nan, apply_affine(image_from_crop, crop_px))
     relative_mm = np.where(missing, np.nan, np.concatenate([p.relative_mm for p in poses]))
     intrinsics = np.stack([item.sample.intrinsics for item in items])
     confidence = np.concatenate([p.confidence for p in poses])
     # Confidences weigh the least squares; were all 0, joints that do determine a place would not.
+    # From what is predicted alone: no true depth or size goes into the absolute figures.
     placed = place_in_camera(relative_mm, joints_px, intrinsics, np.maximum(confidence, 1e-3))
     truth_mm = np.stack([item.sample.joints_mm for item in items])
     truth_px = np.stack([item.sample.joints_px for item in items])

@@ -88,6 +88,7 @@ def set_labels(sets: Sequence[LabelledSet], paths: Sequence[Path]) -> list[str]:
         paths: where they lie.
     """
     kinds = [f"{one.name}/{one.split}" for one in sets]
+    # The folder's name and not a number: an evaluation with the sets in another order calls them alike.
     named = [
         kind if kinds.count(kind) == 1 else f"{kind} ({path.resolve().name})"
         for kind, path in zip(kinds, paths, strict=True)
@@ -97,6 +98,7 @@ def set_labels(sets: Sequence[LabelledSet], paths: Sequence[Path]) -> list[str]:
 
 def any_in_3d(found: NDArray[np.bool_], relative_mm: NDArray[np.float64]) -> bool:
     """Whether any hand (N,) that was found has all its joints (N, 21, 3); nothing is said where none was found."""
+    # A model that found nothing is judged as one of 3D joints: its PCK is 0, not absent.
     return not found.any() or bool(np.isfinite(relative_mm[found]).all(axis=(1, 2)).any())
 
 
@@ -120,6 +122,7 @@ def write_predictions(path: Path, sets: Sequence[SetPredictions]) -> str:
     def join(name: str) -> NDArray[np.float64]:
         return np.concatenate([getattr(one, name) for one in sets])
 
+    # Pixel centres run to width - 1.
     mirrored, last_px = join("mirrored"), join("width_px") - 1
     flip = np.where(mirrored, -1.0, 1.0)[:, None]
 
@@ -144,6 +147,7 @@ def write_predictions(path: Path, sets: Sequence[SetPredictions]) -> str:
         "joint_valid": join("valid").astype(np.uint8),
         "relative_mm": unflip_mm(join("relative_mm")),
         "camera_mm": unflip_mm(join("placed_mm")),
+        # Pixels need no more: float32 is exact to a thousandth of one in any picture.
         "joints_px": unflip_px(join("joints_px")).astype(np.float32),
         "found": join("found").astype(np.uint8),
     }
@@ -232,6 +236,7 @@ def read_predictions(path: Path) -> StoredPredictions:
             joints_px=file["joints_px"][:].astype(np.float64),
             found=file["found"][:].astype(bool),
         )
+    # Samples are matched by name; two of one name would be compared with the wrong partner.
     if twice := [key for key, count in Counter(keys).items() if count > 1]:
         raise InputProblem(f"{path}: {len(twice)} samples have the name of another, first: {twice[0]}")
     return stored

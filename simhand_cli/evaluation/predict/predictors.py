@@ -73,6 +73,7 @@ class FinetunedPose:
     """
 
     def __init__(self, path: Path, device: str) -> None:
+        # Imported here: baselines need no torch.
         from simhand_cli.labelled.sample_crop import EVAL_CROP_SCALE
         from simhand_cli.models.hand_predictor import load_predictor
 
@@ -93,6 +94,7 @@ class FinetunedPose:
         joints_rel = np.asarray(given.joints_rel, dtype=np.float64)
         relative = joints_rel * self._predictor.bone_length_mm
         joints_px = np.asarray(given.joints_px, dtype=np.float64)
+        # A model whose weights went bad answers NaN, which counts as no hand.
         finite = np.isfinite(joints_rel).all(axis=(1, 2)) & np.isfinite(joints_px).all(axis=(1, 2))
         found = np.asarray(finite, dtype=bool)
         return CropPoses(joints_px, relative, np.asarray(given.confidence, dtype=np.float64), found)
@@ -114,6 +116,7 @@ class MediaPipePose:
     def __init__(self, model_path: Path | None = None) -> None:
         from simhand_cli.hands.mediapipe_landmarker import HandLandmarkerAdapter
 
+        # Two hands, since a wide crop can show another one, and a low threshold: a crop holds a hand for certain.
         self._adapter: HandLandmarkerAdapter = HandLandmarkerAdapter(model_path, max_hands=2, min_confidence=0.3)
         # Open from here to close(), over many calls of predict.
         self._adapter.__enter__()
@@ -146,6 +149,7 @@ def _most_central(hands: "list[DetectedHand]", middle_px: float) -> "DetectedHan
         points = np.asarray(hand.landmarks_px)
         return float(np.linalg.norm((points.min(axis=0) + points.max(axis=0)) / 2 - middle_px))
 
+    # Nearest the middle, where the labelled hand is; the surest may be the other one.
     return min(hands, key=distance, default=None)
 
 
@@ -157,6 +161,7 @@ class ConstantPose:
         facts: what it is, for the report.
     """
 
+    # The picture is not looked at, so the smallest crop will do.
     input_px: int = 16
     crop_scale: float = 1.6
 
@@ -167,8 +172,10 @@ class ConstantPose:
     def predict(self, crops_rgb: NDArray[np.uint8]) -> CropPoses:
         """The pose for every crop, its shadow filling the part of the crop a hand fills."""
         batch, side = crops_rgb.shape[:2]
+        # An orthographic shadow: without a picture there is no depth to project with.
         flat = self.pose_mm[:, :2]
         low, high = flat.min(axis=0), flat.max(axis=0)
+        # The hand fills the crop's share that every labelled hand fills, whatever its true size.
         scale = side / self.crop_scale / max(float((high - low).max()), 1e-9)
         shadow = (flat - (low + high) / 2) * scale + (side - 1) / 2
         return CropPoses(
@@ -225,6 +232,7 @@ def _constant(kind: str, pose: NDArray[np.float64], poses: NDArray[np.float64], 
 def _training_poses(training: LabelledSet, usable: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     """(M, 21, 3) wrist-relative poses, mm, of at most :data:`_MEAN_POSE_SAMPLES` samples fully labelled in 3D."""
     order = np.random.default_rng(seed).permutation(usable)[:_MEAN_POSE_SAMPLES]
+    # In order, so that files are read one after the other.
     samples = (training[int(i)].as_right() for i in np.sort(order))
     known = (s for s in samples if s.joint_valid.all() and np.isfinite(s.joints_mm).all())
     poses = [s.joints_mm - s.joints_mm[WRIST] for s in known]

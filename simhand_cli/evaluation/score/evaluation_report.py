@@ -64,6 +64,7 @@ def build_report(
         page.text(f"{title}: {text}.")
     for score, how, shown in zip(scores, resamplings, pictures, strict=True):
         _add_set(page, score, how, shown)
+    # Where later comparisons are put in, without the page being made anew.
     page.slot()
     page.heading("What these numbers mean")
     page.text(_MEANING)
@@ -110,6 +111,7 @@ def _add_3d_tables(page: Page, score: SetScore, how: Resampling) -> None:
 
 
 def _add_joint_tables(page: Page, score: SetScore) -> None:
+    # Absolute errors are nearly the same for all joints of a misplaced hand and say nothing of fingers.
     names: tuple[AlignmentName, ...] = ("root", "root_bone_scale", "procrustes_scale")
     columns = [score.by_alignment[name] for name in names]
     header = ["mean error, mm", *(ROW_TITLES[name] for name in names)]

@@ -53,10 +53,12 @@ def choose(predictions: SetPredictions, score: SetScore, each: int) -> Chosen:
     errors, unit = score.by_alignment["root_bone_scale"].per_sample, "mm"
     if score.pixels is not None and not score.in_3d:
         errors, unit = score.pixels.per_sample, "px"
+    # Stable: the same evaluation shows the same pictures.
     ranked = np.argsort(np.where(np.isfinite(errors), errors, np.inf), kind="stable")
     scored = [int(i) for i in ranked if np.isfinite(errors[i])]
     # Without a prediction is worse than any; without a label to compare with is not shown at all.
     missed = [int(i) for i in ranked if not np.isfinite(errors[i]) and not predictions.found[i]]
+    # A third each at most, so that no sample is both among the best and the worst.
     each = min(each, max(1, len(scored) // 3))
     # Missed hands show what is not found, not how wrong predictions get: half the places at most.
     missed = missed[: max(each // 2, each - len(scored), 1)]
@@ -64,6 +66,7 @@ def choose(predictions: SetPredictions, score: SetScore, each: int) -> Chosen:
     rest = [i for i in scored if i not in set(worst)]
     best = rest[:each]
     rest = rest[len(best) :]
+    # The median's place among what is left, moved where too few follow it.
     middle = max(0, min(len(scored) // 2 - len(best) - each // 2, len(rest) - each))
     return Chosen(best, rest[middle : middle + each], worst, errors, unit)
 
@@ -95,6 +98,7 @@ def gallery_3d(predictions: SetPredictions, chosen: Chosen, scale: Scale) -> lis
         return pictures
     valid = predictions.valid_mm
     for name, group in chosen.groups():
+        # A skeleton with missing joints looks like a wrong one.
         row = next((i for i in group if predictions.found[i] and valid[i].all()), None)
         if row is None:
             continue
@@ -106,6 +110,7 @@ def gallery_3d(predictions: SetPredictions, chosen: Chosen, scale: Scale) -> lis
             root=scale.root,
             bone=scale.bone,
         ).joints_mm
+        # Around the root: half a metre of distance would leave a dot in the picture.
         origin = truth[0, scale.root]
         picture = hand_3d_plot({"truth": truth[0] - origin, "prediction": moved[0] - origin})
         caption = f"{name}: {predictions.sample_ids[row]}, {chosen.errors[row]:.1f} {chosen.unit}"

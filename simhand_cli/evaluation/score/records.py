@@ -66,6 +66,7 @@ def _figures(score: AlignedScore, how: Resampling) -> list[dict[str, Any]]:
 
     joints = {name: finite_or_none(value) for name, value in zip(JOINT_NAMES, score.per_joint, strict=True)}
     fingers = {name: finite_or_none(value) for name, value in finger_means(score.per_joint).items()}
+    # MPJPE is a 3D term; in pixels the same mean goes by another name.
     mean_name = "mpjpe" if score.conditions["unit"] == "mm" else "mean_joint_error"
     average = "mean over joints of the mean over samples"
     return [
@@ -100,6 +101,7 @@ def set_table(score: SetScore) -> tuple[list[str], list[list[str | float | None]
     scores = list(score.by_alignment.values())
     rows = [_table_row(one) for one in scores]
     counts = [int(one.conditions["samples_measured"]) for one in scores]
+    # A column that says the same in every row is left out.
     if min(counts) == score.samples:
         return list(_HEADER), rows
     measured = [f"{count:,} of {score.samples:,}" for count in counts]
@@ -123,6 +125,7 @@ def table_2d(score: SetScore) -> tuple[list[str], list[list[str | float | None]]
 def _table_row(one: AlignedScore) -> list[str | float | None]:
     low, high = one.intervals["mpjpe"]
     lacking = "no interval" if math.isfinite(one.mean) else None
+    # "no interval" and a dash differ: there is a figure, but too few groups to vary it.
     interval = f"{low:.2f} to {high:.2f}" if math.isfinite(low) else lacking
     figures = [finite_or_none(value) for value in (one.median, *(one.areas[t.name] for t in (AUC_20_50, AUC_0_50)))]
     return [ROW_TITLES[one.alignment], finite_or_none(one.mean), interval, *figures]
@@ -144,4 +147,5 @@ def _screen_cell(cell: str | float | None) -> str:
         return "–"
     if isinstance(cell, str):
         return cell
+    # Areas lie below 1 and differ in the third digit.
     return f"{cell:.3f}" if cell < 1 else f"{cell:.2f}"

@@ -124,16 +124,19 @@ def score_set(predictions: SetPredictions, scale: Scale, how: Resampling) -> Set
     Returns:
         The figures.
     """
+    # All of them, always: a figure without the others invites comparing it with another paper's alignment.
     by_alignment = {name: _score_3d(name, predictions, scale, how) for name in ALIGNMENT_NAMES}
     errors_px = joint_errors(predictions.joints_px, predictions.truth_px)
     extent = box_extent(predictions.truth_px, predictions.valid)
     pixels = _score_2d("2d_px", errors_px, predictions.valid, AUC_0_30_PX, how)
+    # The hand's size in the picture taken out: pixels of a close-up count less.
     box = _score_2d("2d_box", errors_px / extent[:, None], predictions.valid, AUC_0_20_BOX, how)
     p = predictions
     return SetScore(p.set_name, p.split, p.label, len(p), int(p.found.sum()), by_alignment, pixels, box)
 
 
 def _score_3d(name: AlignmentName, p: SetPredictions, scale: Scale, how: Resampling) -> AlignedScore:
+    # Only absolute figures need a place; a hand that could not be placed still has a pose.
     source = p.placed_mm if name == "absolute" else p.relative_mm
     valid = p.valid_mm & p.answers_in_3d
     aligned = align(
@@ -141,6 +144,7 @@ def _score_3d(name: AlignmentName, p: SetPredictions, scale: Scale, how: Resampl
     )
     errors = joint_errors(aligned.joints_mm, p.truth_mm)
     conditions = conditions_3d(name, scale)
+    # Counted in the figures with a fallback, so a reader must be able to see how many.
     conditions["degenerate_predictions"] = int((aligned.degenerate & aligned.scored).sum())
     return _figures(name, conditions, errors, valid & aligned.scored[:, None], (AUC_20_50, AUC_0_50), how)
 
@@ -195,6 +199,7 @@ def _figures(
         intervals=dict(zip(("mpjpe", *areas), intervals, strict=True)),
         per_joint=per_joint,
         per_sample=sample_means(errors, valid),
+        # In 2D a curve over millimetres has no meaning.
         curve=pck_curve(errors, valid, CURVE_MM) if conditions["unit"] == "mm" else np.empty(0),
     )
 

@@ -45,6 +45,7 @@ def fit_and_predict(
         test: (M, D) features.
     """
     penalty, tried = choose_penalty(training, joints_mm, held_out)
+    # On everybody once the penalty is known: more people say more.
     ridge = Ridge.of(training, pose_targets(joints_mm))
     return LinearProbe(ridge.predict(test, penalty).reshape(-1, NUM_JOINTS, 3), penalty, tried)
 

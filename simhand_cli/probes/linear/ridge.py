@@ -106,6 +106,7 @@ def choose_penalty(
     Returns:
         the penalty, and every tried penalty's MPJPE in mm after wrist and bone-scale alignment.
     """
+    # One decomposition for all penalties.
     ridge = Ridge.of(features[~held_out], pose_targets(joints_mm[~held_out]))
     truth = joints_mm[held_out]
     valid = np.ones(truth.shape[:2], bool)

@@ -28,6 +28,7 @@ def hand_openness(poses: Poses) -> Floats:
     Below 1 for a fist, about 2 for an open hand; NaN where a label it needs is missing.
     """
     joints = np.where(poses.valid[..., None], poses.joints_mm, np.nan)
+    # Without the thumb, which lies beside the palm in open hands and fists alike.
     reach = np.linalg.norm(joints[:, _TIPS] - joints[:, WRIST : WRIST + 1], axis=-1).mean(axis=1)
     openness: Floats = reach / np.linalg.norm(joints[:, MIDDLE_MCP] - joints[:, WRIST], axis=-1)
     return openness
@@ -41,6 +42,7 @@ def palm_facing(poses: Poses) -> Floats:
     joints = np.where(poses.valid[..., None], poses.joints_mm, np.nan)
     wrist = joints[:, WRIST]
     normal = np.cross(joints[:, _INDEX_MCP] - wrist, joints[:, _LITTLE_MCP] - wrist)
+    # Minus: z points away from the camera, and a palm that is seen looks towards it.
     facing: Floats = -normal[:, 2] / np.maximum(np.linalg.norm(normal, axis=1), 1e-9)
     return facing
 
@@ -71,6 +73,7 @@ def map_panel(
         indices: (N,) numbers of the samples in it.
         perplexity: of t-SNE.
     """
+    # Of unit length: Euclidean distance then ranks as the cosine of retrieval does.
     places = tsne(unit_rows(features), perplexity)
     thumbnails = {}
     for row in spread_rows(places, _THUMBNAILS):
@@ -82,6 +85,7 @@ def map_panel(
 
 def spread_rows(places: Floats, count: int) -> list[int]:
     """Rows of points (N, 2) that lie far apart: each next one is the farthest from those taken."""
+    # From the middle on; starting at a border would leave the middle for last.
     chosen = [int(np.linalg.norm(places - places.mean(axis=0), axis=1).argmin())]
     gap = np.linalg.norm(places - places[chosen[0]], axis=1)
     while len(chosen) < min(count, len(places)):

@@ -65,6 +65,7 @@ def affinities(points: Floats, perplexity: float) -> Floats:
 
 def divergence_gradient(joint: Floats, places: Floats) -> Floats:
     """Gradient (N, 2) of KL(P || Q) over the map's places (N, 2) (Eq. 5)."""
+    # Student's t: its heavy tails let far points stand apart, for which the plane has no room otherwise.
     kernel = 1.0 / (1.0 + squared_distances(places))
     np.fill_diagonal(kernel, 0.0)
     pull = (joint - kernel / kernel.sum()) * kernel
@@ -98,6 +99,7 @@ def tsne(points: NDArray[np.floating], perplexity: float = 30.0, steps: int = _S
     rate = max(len(points) / _EXAGGERATION, 50.0)
     step, gains = np.zeros_like(places), np.ones_like(places)
     for number in range(steps):
+        # Clusters form while they are pulled together too strongly, then spread.
         early = number < min(_EXAGGERATED_STEPS, steps // 3)
         gradient = divergence_gradient(joint * _EXAGGERATION if early else joint, places)
         gains = np.maximum(np.where(np.sign(gradient) != np.sign(step), gains + 0.2, gains * 0.8), 0.01)
