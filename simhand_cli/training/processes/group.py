@@ -69,12 +69,12 @@ def memory_problems() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise EnvironmentProblem(
-            "out of GPU memory; use a smaller --micro-batch or --batch-size or more --gpus, or end other "
+            "out of GPU memory; use a smaller --batch-size or --micro-batch or more --gpus, or end other "
             "programs on the GPU"
         ) from error
     except RuntimeError as error:
         if "can't allocate memory" not in str(error):
             raise
         raise EnvironmentProblem(
-            "out of memory; use a smaller --micro-batch or --batch-size, or end other programs"
+            "out of memory; use a smaller --batch-size or --micro-batch, or end other programs"
         ) from error
