@@ -110,6 +110,11 @@ def make_plan(settings: PretrainSettings, pairs: int, processes: int) -> Plan:
         notes.append(f"every epoch leaves out {left} of the {pairs} pairs, others each time, as they fill no batch")
     total_steps = steps_per_epoch * settings.epochs
     if settings.max_steps is not None:
+        if settings.max_steps > total_steps:
+            notes.append(
+                f"--max-steps {settings.max_steps} is more than {settings.epochs} epochs have, which end after "
+                f"{total_steps} steps: see --epochs"
+            )
         total_steps = min(total_steps, settings.max_steps)
     elif total_steps < _FEW_STEPS:
         notes.append(f"only {total_steps} steps in all, too few to learn much: ingest more videos or raise --epochs")

@@ -194,6 +194,10 @@ class Engine(Generic[Net, Batch]):
         if task.gives_up(network.step):  # decided before the stop, and saved with it
             return
         network.wrapped.train()
+        # Loader processes start and the first step is the slowest, so the bar may stand still for a while.
+        steps, items = length.total_steps - network.step, f"{length.items_per_step} {task.unit}"
+        if steps > 0:  # none are left of a run that was killed after its last checkpoint
+            console.say(f"{task.stage}: {steps} steps of {items} to take; the first one begins")
         with ExitStack() as held:
             signals = held.enter_context(StopSignals())
             log = held.enter_context(self._open_log()) if ranks.is_main else None

@@ -41,6 +41,14 @@ def test_it_stands_in_the_summary(tmp_path, monkeypatch):
     assert ("verdict" in told) == (told["positives that are the nearest"] == 0)
 
 
+@pytest.mark.parametrize(("max_steps", "told"), [(100, False), (400, False), (401, True)])
+def test_more_steps_than_the_epochs_have_are_told(max_steps, told):
+    given = {"batch_size": 10, "epochs": 20, "max_steps": max_steps, "method": "peclr"}
+    plan = make_plan(settle(PretrainConfig(**given)), 200, 1)
+    assert plan.total_steps == min(max_steps, 400)
+    assert ("which end after 400 steps: see --epochs" in plan.warning) == told
+
+
 @pytest.mark.parametrize(
     ("given", "warned"),
     [
